@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* Whole reads and writes, sealed memfds, fd hygiene. All fds are CLOEXEC. */
+#pragma once
+
+#include "common/base/buf.h"
+
+/* Writes all n bytes, retrying on EINTR and short writes. 0 or -errno. */
+int io_write_full(int fd, const void *p, size_t n) MUST_CHECK;
+
+/* Appends everything up to end of file to b (whose max bounds it). 0 or -errno; -EFBIG when b's limit is reached. */
+int io_read_to_end(int fd, struct buf *b) MUST_CHECK;
+
+/* A memfd with these bytes and all four seals (SEAL, SHRINK, GROW, WRITE): the fd (>= 0) or -errno. The caller owns it. */
+int io_memfd_sealed(const char *name, const void *p, size_t n) MUST_CHECK;
+
+/* Reads a memfd that somebody else made: all four seals must be set, size from fstat and at most max. Appends to b.
+ * 0; -EBADMSG when it is not such a memfd; -EFBIG over max; -errno. */
+int io_memfd_read(int fd, size_t max, struct buf *b) MUST_CHECK;
+
+/* Closes every fd >= from except the n listed in keep (any order). 0 or -errno. */
+int io_close_from(int from, const int *keep, size_t n) MUST_CHECK;
+
+/* openat2(2) below dirfd with RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS|RESOLVE_NO_MAGICLINKS; adds O_CLOEXEC.
+ * The fd or -errno. */
+int io_open_beneath(int dirfd, const char *path, int flags, unsigned mode) MUST_CHECK;
