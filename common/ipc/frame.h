@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* One message = one SOCK_SEQPACKET datagram of 1 ... FRAME_MAX bytes with at most FRAME_FDS_MAX fds (unix(7), SCM_RIGHTS).
- * Never blocks. */
+/* One message = one SOCK_SEQPACKET datagram of 1 ... FRAME_MAX bytes with at most FRAME_FDS_MAX fds (unix(7),
+ * SCM_RIGHTS). Never blocks. */
 #pragma once
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 
 #define FRAME_MAX     65536
-#define FRAME_FDS_MAX 253 /* SCM_MAX_FD: the kernel never sends more, so none can be lost to a short buffer */
+#define FRAME_FDS_MAX 253 /* SCM_MAX_FD: the kernel never sends more, so none can be lost to a short buffer  \
+                           */
 
 struct frame {
     uint8_t data[FRAME_MAX];
@@ -16,14 +17,15 @@ struct frame {
     size_t nfds;
 };
 
-/* Sends with MSG_DONTWAIT|MSG_NOSIGNAL. 0; -EAGAIN when the peer's queue is full; -errno. The fds stay the caller's. */
+/* Sends with MSG_DONTWAIT|MSG_NOSIGNAL. 0; -EAGAIN when the peer's queue is full; -errno. The fds stay the
+ * caller's. */
 int frame_send(int sock, const void *p, size_t n, const int *fds, size_t nfds) MUST_CHECK;
 
 enum { FRAME_GOT = 0, FRAME_EOF = 1 };
 
-/* FRAME_GOT; FRAME_EOF when the peer closed; -EAGAIN when nothing is there; -EBADMSG (all received fds closed) for an
- * empty or truncated datagram, MSG_CTRUNC, a control message that is not exactly one SCM_RIGHTS; -errno.
- * f's previous fds must have been taken or closed. */
+/* FRAME_GOT; FRAME_EOF when the peer closed; -EAGAIN when nothing is there; -EBADMSG (all received fds
+ * closed) for an empty or truncated datagram, MSG_CTRUNC, a control message that is not exactly one
+ * SCM_RIGHTS; -errno. f's previous fds must have been taken or closed. */
 int frame_recv(int sock, struct frame *f) MUST_CHECK;
 
 void frame_close_fds(struct frame *f); /* closes the fds not taken; nfds = 0 */

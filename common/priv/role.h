@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What one process of the suite is and may do, as a constant table. The same table drives the drop (drop.c), the audit
- * of the drop (audit.c), the filters (seccomp.c, landlock.c) and tests/priv, which looks from outside. */
+/* What one process of the suite is and may do, as a constant table. The same table drives the drop (drop.c),
+ * the audit of the drop (audit.c), the filters (seccomp.c, landlock.c) and tests/priv, which looks from
+ * outside. */
 #pragma once
 
 #include <seccomp.h>
@@ -20,7 +21,8 @@ enum role_fd_kind {
     ROLE_FD_DIR,
 };
 
-/* An fd the process is started with (LISTEN_FDS, LISTEN_FDNAMES; sd_listen_fds(3)): exactly these, by name. */
+/* An fd the process is started with (LISTEN_FDS, LISTEN_FDNAMES; sd_listen_fds(3)): exactly these, by name.
+ */
 struct role_fd {
     const char *name;
     enum role_fd_kind kind;
@@ -38,14 +40,17 @@ struct role {
     const char *name; /* "signerd" */
     const struct role_fd *fds;
     size_t nfds;
-    uint64_t caps[_ROLE_MODE_MAX];  /* permitted = effective set as a bit mask; bounding likewise; inheritable empty */
+    uint64_t caps[_ROLE_MODE_MAX]; /* permitted = effective set as a bit mask; bounding likewise; inheritable
+                                      empty */
     const struct role_syscall *syscalls; /* on top of the shared set in seccomp.c */
     size_t nsyscalls;
     uint64_t nofile; /* soft RLIMIT_NOFILE wanted; 0 = leave */
-    bool may_fork;   /* else RLIMIT_NPROC and the filter forbid new processes (threads: see the syscalls) */
+    bool may_fork; /* else the filter forbids new processes, and RLIMIT_NPROC too where no thread is listed */
+    const char *help; /* the daemon's own options for --help, whole lines; may be NULL */
 };
 
-/* A directory the process keeps access to, by an fd it already holds. Everything else of the file system is denied. */
+/* A directory the process keeps access to, by an fd it already holds. Everything else of the file system is
+ * denied. */
 struct role_path {
     int fd;
     uint64_t access; /* LANDLOCK_ACCESS_FS_* (landlock(7)) */

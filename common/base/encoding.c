@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* libsodium's codecs run in constant time: the signing key passes through here. */
+#include "common/base/encoding.h"
+
+#include <sodium.h>
+
+#define ENCODING_CHUNK 48u /* a multiple of 3, so that only the last chunk is padded */
+
+void encoding_base64_put(struct buf *b, const void *p, size_t n)
+{
+    char text[ENCODING_CHUNK / 3 * 4 + 1];
+    for (size_t i = 0; i < n; i += ENCODING_CHUNK) {
+        size_t part = n - i < ENCODING_CHUNK ? n - i : ENCODING_CHUNK;
+        sodium_bin2base64(text, sizeof(text), (const uint8_t *)p + i, part, sodium_base64_VARIANT_ORIGINAL);
+        buf_put(b, text, (part + 2) / 3 * 4);
+    }
+    sodium_memzero(text, sizeof(text));
+}
+
+int encoding_base64_get(struct str s, struct buf *b)
+{
+    if (b->err)
+        return b->err;
+    if (s.len % 4 != 0)
+        return -EBADMSG;
+    if (s.len == 0)
+        return 0;
+    size_t n = s.len / 4 * 3 - (s.p[s.len - 1] == '=') - (s.p[s.len - 2] == '=');
+    uint8_t *dst = buf_reserve(b, n);
+    if (!dst)
+        return b->err;
+    size_t got = 0;
+    if (sodium_base642bin(dst, n, s.p, s.len, /* ignore= */ NULL, &got, /* b64_end= */ NULL,
+                          sodium_base64_VARIANT_ORIGINAL) < 0 ||
+        got != n)
+        return -EBADMSG;
+    b->len += n;
+    return 0;
+}
+
+void encoding_hex_put(struct buf *b, const void *p, size_t n)
+{
+    char text[2 * ENCODING_CHUNK + 1];
+    for (size_t i = 0; i < n; i += ENCODING_CHUNK) {
+        size_t part = n - i < ENCODING_CHUNK ? n - i : ENCODING_CHUNK;
+        sodium_bin2hex(text, sizeof(text), (const uint8_t *)p + i, part);
+        buf_put(b, text, 2 * part);
+    }
+    sodium_memzero(text, sizeof(text));
+}
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int encoding_hex_get(struct str s, uint8_t *ret, size_t n)
+{
+    if (s.len % 2 != 0 || s.len / 2 != n)
+        return -EBADMSG;
+    for (size_t i = 0; i < s.len; i++)
+        if (hex_digit(s.p[i]) < 0)
+            return -EBADMSG;
+    for (size_t i = 0; i < n; i++)
+        ret[i] = (uint8_t)(hex_digit(s.p[2 * i]) << 4 | hex_digit(s.p[2 * i + 1]));
+    return 0;
+}

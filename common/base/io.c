@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/base/io.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008u /* Linux 6.3 */
+#endif
+
+#define IO_CHUNK        65536u
+#define IO_SEALS        (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+#define IO_OPEN_RETRIES 8u
+
+int io_write_full(int fd, const void *p, size_t n)
+{
+    const uint8_t *b = p;
+    while (n > 0) {
+        ssize_t done = write(fd, b, n);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done < 0)
+            return -errno;
+        if (done == 0)
+            return -EIO;
+        b += done;
+        n -= (size_t)done;
+    }
+    return 0;
+}
+
+static ssize_t read_retry(int fd, void *p, size_t n)
+{
+    ssize_t got;
+    do {
+        got = read(fd, p, n);
+    } while (got < 0 && errno == EINTR);
+    return got < 0 ? -errno : got;
+}
+
+int io_read_to_end(int fd, struct buf *b)
+{
+    if (b->err)
+        return b->err;
+    for (;;) {
+        size_t room = b->len < b->max ? b->max - b->len : 0;
+        if (room == 0) {
+            uint8_t probe; /* exactly max bytes are fine: only one more shows that it was too much */
+            ssize_t got = read_retry(fd, &probe, 1);
+            return got > 0 ? -EFBIG : (int)got;
+        }
+        if (room > IO_CHUNK)
+            room = IO_CHUNK;
+        uint8_t *dst = buf_reserve(b, room);
+        if (!dst)
+            return b->err;
+        ssize_t got = read_retry(fd, dst, room);
+        if (got <= 0)
+            return (int)got;
+        b->len += (size_t)got;
+    }
+}
+
+int io_memfd_sealed(const char *name, const void *p, size_t n)
+{
+    _cleanup_close_ int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+    if (fd < 0 && errno == EINVAL)
+        fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return -errno;
+    int r = io_write_full(fd, p, n);
+    if (r < 0)
+        return r;
+    if (fcntl(fd, F_ADD_SEALS, IO_SEALS) < 0)
+        return -errno;
+    return TAKE_FD(fd);
+}
+
+int io_memfd_read(int fd, size_t max, struct buf *b)
+{
+    if (fd < 0)
+        return -EBADF;
+    if (b->err)
+        return b->err;
+    /* The fd is the peer's: one that cannot be sealed (EINVAL) or read (EBADF) is its fault, not ours. */
+    int seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0)
+        return errno == EINVAL || errno == EBADF ? -EBADMSG : -errno;
+    if ((seals & IO_SEALS) != IO_SEALS)
+        return -EBADMSG;
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (st.st_size < 0)
+        return -EBADMSG;
+    if ((uint64_t)st.st_size > max)
+        return -EFBIG;
+    size_t n = (size_t)st.st_size;
+    uint8_t *dst = buf_reserve(b, n);
+    if (!dst)
+        return b->err == -ENOBUFS ? -EFBIG : b->err;
+    for (size_t at = 0; at < n;) {
+        ssize_t got = pread(fd, dst + at, n - at, (off_t)at);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return errno == EBADF ? -EBADMSG : -errno;
+        if (got == 0)
+            return -EBADMSG;
+        at += (size_t)got;
+    }
+    b->len += n;
+    return 0;
+}
+
+int io_close_from(int from, const int *keep, size_t n)
+{
+    if (from < 0)
+        return -EINVAL;
+    unsigned lo = (unsigned)from;
+    for (;;) {
+        unsigned next = UINT_MAX; /* the lowest fd from lo on that stays */
+        for (size_t i = 0; i < n; i++)
+            if (keep[i] >= 0 && (unsigned)keep[i] >= lo && (unsigned)keep[i] < next)
+                next = (unsigned)keep[i];
+        if (next > lo && syscall(SYS_close_range, lo, next == UINT_MAX ? next : next - 1, 0) < 0)
+            return -errno;
+        if (next == UINT_MAX)
+            return 0;
+        lo = next + 1;
+    }
+}
+
+int io_open_beneath(int dirfd, const char *path, int flags, unsigned mode)
+{
+    bool makes = (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE;
+    struct open_how how = {
+        .flags = (unsigned)flags | O_CLOEXEC,
+        .mode = makes ? mode : 0,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+    };
+    for (unsigned i = 0;; i++) {
+        long fd = syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
+        if (fd >= 0)
+            return (int)fd;
+        /* EAGAIN: ".." raced with a rename (openat2(2)). */
+        if (errno != EINTR && (errno != EAGAIN || i >= IO_OPEN_RETRIES))
+            return -errno;
+    }
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/* Every count, length, queue and rate that a peer can influence has its maximum here. Bytes unless the name
+ * says else. */
+#pragma once
+
+/* messages */
+#define LIMIT_FRAME         65536u     /* one datagram; the kernel's own limit is about 212 KB */
+#define LIMIT_DEPTH         4u         /* nested arrays in one frame or document */
+#define LIMIT_ARENA         (8u << 20) /* memory one decoded document may use */
+#define LIMIT_PENDING_CALLS 1024u      /* requests of one endpoint that wait for their reply */
+#define LIMIT_SEND_QUEUE    1024u      /* frames waiting in one channel */
+#define LIMIT_HELLO_MS      5000u      /* both hellos within */
+#define LIMIT_ERROR_TEXT    512u
+
+/* identities */
+#define LIMIT_CELL_ID   128u
+#define LIMIT_RUN_ID    36u
+#define LIMIT_DIGEST    71u /* "sha256:" + 64 hex */
+#define LIMIT_HOSTNAME  253u
+#define LIMIT_ADDR_TEXT 56u
+#define LIMIT_LABEL     256u /* a free label: tenant, queue, platform */
+
+/* spec */
+#define LIMIT_SPEC         (1u << 20)
+#define LIMIT_SPEC_DEPTH   32u
+#define LIMIT_VIOLATIONS   100u
+#define LIMIT_ARGV         4096u
+#define LIMIT_ARGV_BYTES   (1u << 20)
+#define LIMIT_EGRESS_RULES 1024u
+#define LIMIT_DNS_NAMES    4096u
+#define LIMIT_RESOLVERS    8u
+#define LIMIT_ANSWER_RULES 1024u
+#define LIMIT_QUERY_TYPES  32u
+#define LIMIT_PATHS        256u /* readOnly or readWrite entries */
+#define LIMIT_PATH         4095u
+#define LIMIT_SECRETS      64u
+#define LIMIT_SECRET_NAME  64u
+#define LIMIT_SECRET_VALUE 32768u
+#define LIMIT_TTL_S        31536000u
+#define LIMIT_GRACE_S      300u
+#define LIMIT_TMPFS        (64u << 20)
+#define LIMIT_LABELS       64u
+
+/* documents that travel as a sealed memfd */
+#define LIMIT_POLICY_DOC (4u << 20)
+#define LIMIT_LAUNCH_DOC (4u << 20)
+
+/* daemons */
+#define LIMIT_CELLS          4096u  /* live cells in one suite */
+#define LIMIT_CLAIM_BODY     57344u /* encoded fields of one event */
+#define LIMIT_CLAIM_CREDITS  256u   /* unacknowledged claims of one cell on one line */
+#define LIMIT_CLAIM_RESERVED 64u    /* of these, only for allowed decisions and lifecycle */
+#define LIMIT_ACK_MS         5000u  /* strict evidence: acknowledgement deadline */
+#define LIMIT_ATTACH_MS      5000u  /* netd's forked child per cell */
+#define LIMIT_LAUNCH_MS      15000u /* zygote spawn until the barrier */
+#define LIMIT_DETACH_MS      10000u
+
+/* network of a cell */
+#define LIMIT_DNS_IN_FLIGHT  64u
+#define LIMIT_DNS_PER_SECOND 500u
+#define LIMIT_DNS_TIMEOUT_MS 2000u /* one try */
+#define LIMIT_DNS_TRIES      2u
+#define LIMIT_DNS_TCP_CONNS  32u
+#define LIMIT_DNS_CACHE      1024u /* names in one cell's cache */
+#define LIMIT_TCP_OPEN       1024u
+#define LIMIT_PEEK           16384u
+#define LIMIT_PEEK_MS        5000u
+#define LIMIT_DIAL_MS        10000u
+#define LIMIT_DIAL_ADDRS     8u
+#define LIMIT_DENIES_PER_SEC 100u /* denial events of one cell; more collapse into one gap a second */
+#define LIMIT_RELAY_IDLE_MS  600000u
+#define LIMIT_PIPES          256u /* splice pipes in the pool */
+
+/* evidence */
+#define LIMIT_LINE        65535u /* C2SP entry bundles count in 16 bits */
+#define LIMIT_EVENT_DATA  49152u
+#define LIMIT_SEGMENT     (64u << 20)
+#define LIMIT_BATCH       512u       /* lines of one commit */
+#define LIMIT_END_RESERVE (1u << 20) /* disk kept free for the end events of a cell */

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+/* Every message of the suite, one table an interface. A row: constant, record, id, from, roles (which peers
+ * may send it), states (of the line, in which it is allowed), flags, exact number of fds, greatest length in
+ * bytes. Requests and notes have even ids, replies odd ids (request + 1); a number is never reused. Ids 0 and
+ * 1 are the same on every line: HELLO and ERROR. PROTOCOL.md is printed from these tables. */
+#pragma once
+
+#include "proto/documents.h"
+#include "proto/events.h"
+
+enum msg_from { FROM_CLIENT = 1, FROM_SERVER = 2 };
+
+#define MSG_ONCE  1u /* a second one on the same line breaks the protocol */
+#define MSG_CALL  2u /* a request: answered by id + 1 or ERROR with the same seq */
+#define MSG_NOTE  4u /* no answer */
+#define MSG_REPLY 8u
+
+/* States of a line. Most lines know only READY; the init line walks through the others. */
+#define LINE_HELLO   1u
+#define LINE_READY   2u  /* init: the child sets the cell up */
+#define LINE_BARRIER 4u  /* init: set up, waits for GO */
+#define LINE_RUNNING 8u  /* init: after GO */
+#define LINE_ENDED   16u /* init: the workload has ended */
+
+#define EMPTY_FIELDS(F, X)
+SCHEMA_DECLARE(empty, EMPTY_FIELDS)
+
+#define HELLO_FIELDS(F, X)                                                                                   \
+    F(X, STR, REQ, interface, "interface", _, 16)                                                            \
+    F(X, UINT, REQ, version, "version", _, UINT32_MAX)                                                       \
+    F(X, ENUM, REQ, role, "role", role_name, 0)
+SCHEMA_DECLARE(hello, HELLO_FIELDS)
+
+#define ERROR_FIELDS(F, X)                                                                                   \
+    F(X, ENUM, REQ, fail, "fail", fail, 0)                                                                   \
+    F(X, STR, REQ, text, "text", _, LIMIT_ERROR_TEXT)
+SCHEMA_DECLARE(error, ERROR_FIELDS)
+
+#define MSG_HELLO 0u
+#define MSG_ERROR 1u
+
+/* ---- signer: the three others -> signerd. The role of a claim is the line it came on. ---- */
+#define SIGNER_CELL_OPEN_REQ_FIELDS(F, X)                                                                    \
+    F(X, STR, REQ, run_id, "runId", _, LIMIT_RUN_ID)                                                         \
+    F(X, STR, REQ, cell_id, "cellId", _, LIMIT_CELL_ID)                                                      \
+    F(X, STR, OPT, policy_digest, "policyDigest", _, LIMIT_DIGEST)                                           \
+    F(X, STR, OPT, correlation_id, "correlationId", _, LIMIT_LABEL)
+SCHEMA_DECLARE(signer_cell_open_req, SIGNER_CELL_OPEN_REQ_FIELDS)
+
+/* counter: of this sender, strictly rising; a repeat gets the first answer (decisions 46). body: the record
+ * of the event's row, encoded. */
+#define SIGNER_CLAIM_REQ_FIELDS(F, X)                                                                        \
+    F(X, UINT, REQ, counter, "counter", _, UINT64_MAX)                                                       \
+    F(X, STR, REQ, run_id, "runId", _, LIMIT_RUN_ID)                                                         \
+    F(X, UINT, REQ, type, "type", _, _EVENT_TYPE_MAX - 1)                                                    \
+    F(X, BIN, REQ, body, "body", _, LIMIT_CLAIM_BODY)
+SCHEMA_DECLARE(signer_claim_req, SIGNER_CLAIM_REQ_FIELDS)
+
+/* Sent when the line is durable. */
+#define SIGNER_CLAIM_REP_FIELDS(F, X) F(X, UINT, REQ, sequence, "sequence", _, UINT64_MAX)
+SCHEMA_DECLARE(signer_claim_rep, SIGNER_CLAIM_REP_FIELDS)
+
+#define SIGNER_HEAD_REP_FIELDS(F, X)                                                                         \
+    F(X, UINT, REQ, tree_size, "treeSize", _, UINT64_MAX)                                                    \
+    F(X, STR, REQ, checkpoint, "checkpoint", _, 1024)
+SCHEMA_DECLARE(signer_head_rep, SIGNER_HEAD_REP_FIELDS)
+
+#define MR_(role)   (1u << ROLE_##role)
+#define MR_EMITTERS (MR_(SUPERVISOR) | MR_(NETD) | MR_(PROXYD))
+#define SIGNER_MESSAGES(M)                                                                                   \
+    M(SIGNER_CELL_OPEN_REQ, signer_cell_open_req, 2, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL, 0,  \
+      1024)                                                                                                  \
+    M(SIGNER_CELL_OPEN_REP, empty, 3, FROM_SERVER, MR_(SIGNERD), LINE_READY, MSG_REPLY, 0, 64)               \
+    M(SIGNER_CLAIM_REQ, signer_claim_req, 4, FROM_CLIENT, MR_EMITTERS, LINE_READY, MSG_CALL, 0, LIMIT_FRAME) \
+    M(SIGNER_CLAIM_REP, signer_claim_rep, 5, FROM_SERVER, MR_(SIGNERD), LINE_READY, MSG_REPLY, 0, 64)        \
+    M(SIGNER_HEAD_REQ, empty, 6, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL, 0, 64)                  \
+    M(SIGNER_HEAD_REP, signer_head_rep, 7, FROM_SERVER, MR_(SIGNERD), LINE_READY, MSG_REPLY, 0, 2048)
+
+/* ---- netd: supervisor -> netd ---- */
+/* fds: user namespace U1, network namespace */
+#define NETD_CELL_ATTACH_REQ_FIELDS(F, X)                                                                    \
+    F(X, STR, REQ, run_id, "runId", _, LIMIT_RUN_ID)                                                         \
+    F(X, STR, REQ, cell_id, "cellId", _, LIMIT_CELL_ID)
+SCHEMA_DECLARE(netd_cell_attach_req, NETD_CELL_ATTACH_REQ_FIELDS)
+
+/* fds in this order: DNS UDP, DNS TCP, transparent TCP listener, transparent UDP, raw IPv4, raw IPv6. The
+ * event network_enforcement is durable by now. */
+#define NETD_CELL_ATTACH_REP_FIELDS(F, X) F(X, STR, REQ, rule_set_digest, "ruleSetDigest", _, LIMIT_DIGEST)
+SCHEMA_DECLARE(netd_cell_attach_rep, NETD_CELL_ATTACH_REP_FIELDS)
+#define NETD_CELL_SOCKETS 6
+
+#define NETD_CELL_REF_FIELDS(F, X) F(X, STR, REQ, run_id, "runId", _, LIMIT_RUN_ID)
+SCHEMA_DECLARE(netd_cell_ref, NETD_CELL_REF_FIELDS)
+
+/* Totals over the rules of the output hook; one network_flow_decision event a rule is durable by now. */
+#define NETD_CELL_COUNTERS_REP_FIELDS(F, X)                                                                  \
+    F(X, UINT, REQ, packets_accepted, "packetsAccepted", _, UINT64_MAX)                                      \
+    F(X, UINT, REQ, packets_dropped, "packetsDropped", _, UINT64_MAX)
+SCHEMA_DECLARE(netd_cell_counters_rep, NETD_CELL_COUNTERS_REP_FIELDS)
+
+#define NETD_MESSAGES(M)                                                                                     \
+    M(NETD_CELL_ATTACH_REQ, netd_cell_attach_req, 2, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL, 2,  \
+      512)                                                                                                   \
+    M(NETD_CELL_ATTACH_REP, netd_cell_attach_rep, 3, FROM_SERVER, MR_(NETD), LINE_READY, MSG_REPLY,          \
+      NETD_CELL_SOCKETS, 256)                                                                                \
+    M(NETD_CELL_COUNTERS_REQ, netd_cell_ref, 4, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL, 0, 128)  \
+    M(NETD_CELL_COUNTERS_REP, netd_cell_counters_rep, 5, FROM_SERVER, MR_(NETD), LINE_READY, MSG_REPLY, 0,   \
+      128)                                                                                                   \
+    M(NETD_CELL_DETACH_REQ, netd_cell_ref, 6, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL, 0, 128)    \
+    M(NETD_CELL_DETACH_REP, empty, 7, FROM_SERVER, MR_(NETD), LINE_READY, MSG_REPLY, 0, 64)
+
+/* ---- proxy: supervisor -> proxyd ---- */
+/* fds: the policy document (memfd), then the six sockets in netd's order. */
+#define PROXY_CELL_OPEN_REQ_FIELDS(F, X)                                                                     \
+    F(X, STR, REQ, run_id, "runId", _, LIMIT_RUN_ID)                                                         \
+    F(X, STR, REQ, cell_id, "cellId", _, LIMIT_CELL_ID)                                                      \
+    F(X, BIN, REQ, policy_sha256, "policySha256", _, 32)
+SCHEMA_DECLARE(proxy_cell_open_req, PROXY_CELL_OPEN_REQ_FIELDS)
+
+#define PROXY_CELL_CLOSE_REQ_FIELDS(F, X) F(X, STR, REQ, run_id, "runId", _, LIMIT_RUN_ID)
+SCHEMA_DECLARE(proxy_cell_close_req, PROXY_CELL_CLOSE_REQ_FIELDS)
+
+/* rule: index into the policy's egressRules; only rules that were used are listed. */
+#define PROXY_RULE_USE_FIELDS(F, X)                                                                          \
+    F(X, UINT, REQ, rule, "rule", _, LIMIT_EGRESS_RULES - 1)                                                 \
+    F(X, UINT, REQ, connections, "connections", _, UINT64_MAX)
+SCHEMA_DECLARE(proxy_rule_use, PROXY_RULE_USE_FIELDS)
+
+/* All events of the cell are durable or refused by now. */
+#define PROXY_CELL_CLOSE_REP_FIELDS(F, X)                                                                    \
+    F(X, UINT, REQ, connections_allowed, "connectionsAllowed", _, UINT64_MAX)                                \
+    F(X, UINT, REQ, l7_denied, "l7Denied", _, UINT64_MAX)                                                    \
+    F(X, UINT, REQ, dns_allowed, "dnsAllowed", _, UINT64_MAX)                                                \
+    F(X, UINT, REQ, dns_denied, "dnsDenied", _, UINT64_MAX)                                                  \
+    F(X, LIST, REQ, rules, "rules", proxy_rule_use, LIMIT_EGRESS_RULES)
+SCHEMA_DECLARE(proxy_cell_close_rep, PROXY_CELL_CLOSE_REP_FIELDS)
+
+#define PROXY_MESSAGES(M)                                                                                    \
+    M(PROXY_CELL_OPEN_REQ, proxy_cell_open_req, 2, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL, 7,    \
+      512)                                                                                                   \
+    M(PROXY_CELL_OPEN_REP, empty, 3, FROM_SERVER, MR_(PROXYD), LINE_READY, MSG_REPLY, 0, 64)                 \
+    M(PROXY_CELL_CLOSE_REQ, proxy_cell_close_req, 4, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL, 0,  \
+      128)                                                                                                   \
+    M(PROXY_CELL_CLOSE_REP, proxy_cell_close_rep, 5, FROM_SERVER, MR_(PROXYD), LINE_READY, MSG_REPLY, 0,     \
+      32768)
+
+/* ---- zygote: supervisor -> zygote ---- */
+/* fds: launch document (memfd), the workload's stdin, stdout, stderr, the cell's end of the init line[,
+ * cgroup dir]. */
+#define ZYGOTE_SPAWN_REQ_FIELDS(F, X)                                                                        \
+    F(X, STR, REQ, run_id, "runId", _, LIMIT_RUN_ID)                                                         \
+    F(X, BIN, REQ, launch_sha256, "launchSha256", _, 32)
+SCHEMA_DECLARE(zygote_spawn_req, ZYGOTE_SPAWN_REQ_FIELDS)
+
+/* fds: pidfd of cell init, its network namespace, the user namespace U1. pid: for the log only. */
+#define ZYGOTE_SPAWN_REP_FIELDS(F, X) F(X, UINT, REQ, pid, "pid", _, INT32_MAX)
+SCHEMA_DECLARE(zygote_spawn_rep, ZYGOTE_SPAWN_REP_FIELDS)
+
+/* Cell init is gone; status as in wait(2). */
+#define ZYGOTE_REAPED_FIELDS(F, X)                                                                           \
+    F(X, STR, REQ, run_id, "runId", _, LIMIT_RUN_ID)                                                         \
+    F(X, UINT, REQ, status, "status", _, UINT32_MAX)
+SCHEMA_DECLARE(zygote_reaped, ZYGOTE_REAPED_FIELDS)
+
+#define ZYGOTE_MESSAGES(M)                                                                                   \
+    M(ZYGOTE_SPAWN_REQ, zygote_spawn_req, 2, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL, 5, 256)     \
+    M(ZYGOTE_SPAWN_REP, zygote_spawn_rep, 3, FROM_SERVER, MR_(ZYGOTE), LINE_READY, MSG_REPLY, 3, 64)         \
+    M(ZYGOTE_SPAWN_IN_CGROUP_REQ, zygote_spawn_req, 4, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL,   \
+      6, 256)                                                                                                \
+    M(ZYGOTE_SPAWN_IN_CGROUP_REP, zygote_spawn_rep, 5, FROM_SERVER, MR_(ZYGOTE), LINE_READY, MSG_REPLY, 3,   \
+      64)                                                                                                    \
+    M(ZYGOTE_REAPED, zygote_reaped, 6, FROM_SERVER, MR_(ZYGOTE), LINE_READY, MSG_NOTE, 0, 128)
+
+/* ---- init: supervisor -> PID 1 of one cell ---- */
+#define INIT_READY_FIELDS(F, X)                                                                              \
+    F(X, UINT, REQ, landlock_abi, "landlockAbi", _, 1024) /* 0: this kernel has none */                      \
+    F(X, STR, REQ, uid_map, "uidMap", _, 128) /* of the workload, e.g. "1000 -> host 1879048193" */          \
+    F(X, STRS, REQ, namespaces, "namespaces", 16, 16)
+SCHEMA_DECLARE(init_ready, INIT_READY_FIELDS)
+
+/* stage: where the set-up or the exec failed; text: one sentence for the operator. */
+#define INIT_FAILED_FIELDS(F, X)                                                                             \
+    F(X, STR, REQ, stage, "stage", _, 64)                                                                    \
+    F(X, UINT, REQ, error, "errno", _, 4095)                                                                 \
+    F(X, STR, REQ, text, "text", _, LIMIT_ERROR_TEXT)
+SCHEMA_DECLARE(init_failed, INIT_FAILED_FIELDS)
+
+#define INIT_SECRET_FIELDS(F, X)                                                                             \
+    F(X, STR, REQ, name, "name", _, LIMIT_SECRET_NAME) /* of the environment variable */                     \
+    F(X, BIN, REQ, value, "value", _, LIMIT_SECRET_VALUE)
+SCHEMA_DECLARE(init_secret, INIT_SECRET_FIELDS)
+
+#define INIT_SIGNAL_FIELDS(F, X) F(X, UINT, REQ, signal, "signal", _, 64)
+SCHEMA_DECLARE(init_signal, INIT_SIGNAL_FIELDS)
+
+/* exit_code 0..255, or signal when a signal killed the argv process; timed_out: the deadline ended it. */
+#define INIT_EXITED_FIELDS(F, X)                                                                             \
+    F(X, UINT, OPT, exit_code, "exitCode", _, 255)                                                           \
+    F(X, UINT, OPT, signal, "signal", _, 64)                                                                 \
+    F(X, BOOL, REQ, timed_out, "timedOut", _, 1)
+SCHEMA_DECLARE(init_exited, INIT_EXITED_FIELDS)
+
+#define INIT_MESSAGES(M)                                                                                     \
+    M(INIT_READY, init_ready, 2, FROM_SERVER, MR_(INIT), LINE_READY, MSG_NOTE | MSG_ONCE, 0, 1024)           \
+    M(INIT_FAILED, init_failed, 4, FROM_SERVER, MR_(INIT), LINE_READY | LINE_BARRIER | LINE_RUNNING,         \
+      MSG_NOTE | MSG_ONCE, 0, 1024)                                                                          \
+    M(INIT_SECRET, init_secret, 6, FROM_CLIENT, MR_(SUPERVISOR), LINE_BARRIER, MSG_NOTE, 0, 34000)           \
+    M(INIT_GO, empty, 8, FROM_CLIENT, MR_(SUPERVISOR), LINE_BARRIER, MSG_NOTE | MSG_ONCE, 0, 64)             \
+    M(INIT_STARTED, empty, 10, FROM_SERVER, MR_(INIT), LINE_RUNNING, MSG_NOTE | MSG_ONCE, 0, 64)             \
+    M(INIT_SIGNAL, init_signal, 12, FROM_CLIENT, MR_(SUPERVISOR), LINE_RUNNING, MSG_NOTE, 0, 64)             \
+    M(INIT_TERMINATE, empty, 14, FROM_CLIENT, MR_(SUPERVISOR), LINE_BARRIER | LINE_RUNNING, MSG_NOTE, 0, 64) \
+    M(INIT_DENIED, ev_syscall_denied, 16, FROM_SERVER, MR_(INIT), LINE_RUNNING, MSG_NOTE, 0, 256)            \
+    M(INIT_EXITED, init_exited, 18, FROM_SERVER, MR_(INIT), LINE_RUNNING, MSG_NOTE | MSG_ONCE, 0, 64)
+
+/* ---- control: cellctl -> supervisor ---- */
+/* fds: the spec document (memfd), the workload's stdin, stdout, stderr. name: the cell's id in events when
+ * the document has no usable one. */
+#define CONTROL_RUN_REQ_FIELDS(F, X)                                                                         \
+    F(X, STR, REQ, run_id, "runId", _, LIMIT_RUN_ID)                                                         \
+    F(X, STR, REQ, name, "name", _, LIMIT_CELL_ID)                                                           \
+    F(X, BIN, REQ, spec_sha256, "specSha256", _, 32)
+SCHEMA_DECLARE(control_run_req, CONTROL_RUN_REQ_FIELDS)
+
+#define RUN_RESULT_ENUM(X)                                                                                   \
+    X(RUN_EXITED, "exited")     /* exitCode */                                                               \
+    X(RUN_SIGNALED, "signaled") /* signal */                                                                 \
+    X(RUN_TIMED_OUT, "timedOut")                                                                             \
+    X(RUN_NOT_FOUND, "notFound")                                                                             \
+    X(RUN_NOT_EXECUTABLE, "notExecutable")                                                                   \
+    X(RUN_REJECTED, "rejected") /* bad spec, policy, authority, seccomp */                                   \
+    X(RUN_SUITE_FAILED, "suiteFailed")                                                                       \
+    X(RUN_NOTHING, "nothing") /* a spec without run */
+ENUM_DECLARE(run_result, RUN_RESULT_ENUM)
+
+#define CONTROL_RUN_REP_FIELDS(F, X)                                                                         \
+    F(X, ENUM, REQ, result, "result", run_result, 0)                                                         \
+    F(X, UINT, OPT, exit_code, "exitCode", _, 255)                                                           \
+    F(X, UINT, OPT, signal, "signal", _, 64)                                                                 \
+    F(X, STR, REQ, text, "text", _, LIMIT_ERROR_TEXT) /* one sentence, may be empty */                       \
+    F(X, UINT, REQ, l7_denied, "l7Denied", _, UINT64_MAX)                                                    \
+    F(X, UINT, REQ, dns_denied, "dnsDenied", _, UINT64_MAX)                                                  \
+    F(X, STR, OPT, checkpoint, "checkpoint", _, 1024)
+SCHEMA_DECLARE(control_run_rep, CONTROL_RUN_REP_FIELDS)
+
+#define CONTROL_STEP_FIELDS(F, X)                                                                            \
+    F(X, STR, REQ, text, "text", _, LIMIT_ERROR_TEXT)                                                        \
+    F(X, UINT, REQ, micros, "micros", _, UINT64_MAX) /* since the request */
+SCHEMA_DECLARE(control_step, CONTROL_STEP_FIELDS)
+
+#define CONTROL_REJECTED_FIELDS(F, X)                                                                        \
+    F(X, LIST, REQ, violations, "violations", ev_violation, LIMIT_VIOLATIONS)
+SCHEMA_DECLARE(control_rejected, CONTROL_REJECTED_FIELDS)
+
+#define CONTROL_SIGNAL_FIELDS(F, X)                                                                          \
+    F(X, STR, REQ, run_id, "runId", _, LIMIT_RUN_ID)                                                         \
+    F(X, UINT, REQ, signal, "signal", _, 64)
+SCHEMA_DECLARE(control_signal, CONTROL_SIGNAL_FIELDS)
+
+#define CONTROL_MESSAGES(M)                                                                                  \
+    M(CONTROL_RUN_REQ, control_run_req, 2, FROM_CLIENT, MR_(CELLCTL), LINE_READY, MSG_CALL, 4, 512)          \
+    M(CONTROL_RUN_REP, control_run_rep, 3, FROM_SERVER, MR_(SUPERVISOR), LINE_READY, MSG_REPLY, 0, 4096)     \
+    M(CONTROL_STEP, control_step, 4, FROM_SERVER, MR_(SUPERVISOR), LINE_READY, MSG_NOTE, 0, 1024)            \
+    M(CONTROL_REJECTED, control_rejected, 6, FROM_SERVER, MR_(SUPERVISOR), LINE_READY, MSG_NOTE, 0,          \
+      LIMIT_FRAME)                                                                                           \
+    M(CONTROL_SIGNAL, control_signal, 8, FROM_CLIENT, MR_(CELLCTL), LINE_READY, MSG_NOTE, 0, 128)
+
+/* ---- all interfaces: I(name, version, table, "what") ---- */
+#define INTERFACES(I)                                                                                        \
+    I(signer, 1, SIGNER_MESSAGES, "supervisor, netd, proxyd to signerd: claims of events")                   \
+    I(netd, 1, NETD_MESSAGES, "supervisor to netd: the network of a cell")                                   \
+    I(proxy, 1, PROXY_MESSAGES, "supervisor to proxyd: policies and sockets of a cell")                      \
+    I(zygote, 1, ZYGOTE_MESSAGES, "supervisor to the zygote: new cells")                                     \
+    I(init, 1, INIT_MESSAGES, "supervisor to PID 1 of a cell: barrier, secrets, signals, the end")           \
+    I(control, 1, CONTROL_MESSAGES, "cellctl to supervisor: runs")
+
+#define MSG_CONSTANT_(c, rec, id, from, roles, states, flags, nfds, max) MSG_##c = id,
+enum { SIGNER_MESSAGES(MSG_CONSTANT_) };
+enum { NETD_MESSAGES(MSG_CONSTANT_) };
+enum { PROXY_MESSAGES(MSG_CONSTANT_) };
+enum { ZYGOTE_MESSAGES(MSG_CONSTANT_) };
+enum { INIT_MESSAGES(MSG_CONSTANT_) };
+enum { CONTROL_MESSAGES(MSG_CONSTANT_) };

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/* A checked cell spec (vocabulary 1-3) in typed form. Every value in it is within its rule; what this version does not
+ * build has been refused (unsupported.c), so nothing declared is ever ignored. */
+#pragma once
+
+#include "common/net/addr.h"
+#include "common/net/name.h"
+#include "proto/codec.h"
+#include "proto/events.h"
+#include "proto/words.h"
+
+#define SPEC_API_VERSION "cellos.io/v1"
+#define SPEC_KIND        "ExecutionCell"
+
+#define SPEC_GRACE_DEFAULT_S  5u
+#define SPEC_CPU_PERIOD_US    100000u /* cgroup v2 cpu.max default period */
+#define SPEC_CPU_MIN_US       1000u   /* the kernel's least quota and period */
+#define SPEC_CPU_MAX_US       1000000u
+#define SPEC_MEMORY_MIN       (1u << 20)
+#define SPEC_PIDS_MAX         4194304u /* PID_MAX_LIMIT */
+#define SPEC_JUSTIFICATION    1024u
+#define SPEC_TIMEOUT_MAX_MS   (LIMIT_TTL_S * 1000ull)
+#define SPEC_ARENA            (16u << 20)
+#define SPEC_TMPFS_MIN        (64u << 10)
+
+#define SECCOMP_PROFILE_BASELINE "baseline"
+
+enum spec_host_kind { SPEC_HOST_NAME, SPEC_HOST_ADDR };
+
+/* What a rule names: a host name or "*.name", or an address or prefix. */
+struct spec_host {
+    enum spec_host_kind kind;
+    struct str text;           /* canonical; the text of events and denials */
+    struct addr_prefix prefix; /* SPEC_HOST_ADDR; a single address has all its bits */
+};
+
+struct spec_egress {
+    struct spec_host host;
+    uint16_t port_lo, port_hi;
+    uint32_t protocol; /* enum egress_protocol; EGRESS_ANY when the spec has none */
+    struct str justification;
+};
+
+struct spec_resolver {
+    struct str id;
+    uint32_t protocol; /* enum resolver_protocol */
+    struct endpoint_addr endpoint;
+};
+
+/* responseIpAllowlist: for this name answers inside the prefix are good although they are not public. */
+struct spec_answer {
+    struct str name; /* canonical name or "*.name" */
+    struct addr_prefix prefix;
+};
+
+struct spec_dns {
+    const struct spec_resolver *resolvers; /* none: the host's */
+    size_t nresolvers;
+    const struct spec_host *names; /* only SPEC_HOST_NAME */
+    size_t nnames;
+    const uint16_t *types; /* never empty: the default list is filled in */
+    size_t ntypes;
+    const struct spec_answer *answers;
+    size_t nanswers;
+};
+
+struct spec_filesystem {
+    struct strs read_only;
+    struct strs read_write;
+    uint64_t tmpfs_max_bytes; /* LIMIT_TMPFS when the spec has none */
+};
+
+struct spec_limits {
+    struct opt_uint memory_max_bytes;
+    struct opt_uint cpu_quota_us;
+    uint64_t cpu_period_us;
+    struct opt_uint pids_max;
+    uint64_t grace_s; /* SPEC_GRACE_DEFAULT_S when the spec has none */
+};
+
+struct spec_run {
+    struct strs argv; /* at least one, argv[0] not empty */
+    struct str cwd;   /* absolute and normal; absent = "/" */
+    uint32_t delivery; /* enum delivery */
+    struct opt_uint timeout_ms;
+    struct spec_limits limits;
+    uint32_t backend;   /* enum backend */
+    struct str seccomp; /* SECCOMP_PROFILE_BASELINE */
+};
+
+struct spec {
+    struct arena arena; /* owns everything below */
+    struct str id;
+    uint64_t ttl_s;
+    struct strs secrets;
+    const struct spec_egress *egress;
+    size_t negress;
+    const struct spec_dns *dns; /* NULL = absent */
+    struct spec_filesystem fs;
+    const struct spec_run *run; /* NULL = absent: the cell is made and destroyed */
+    const struct ev_placement *placement;
+    const struct ev_correlation *correlation;
+};
+
+/* Paths that no cell may be given: the suite's state and runtime directories (absolute, normal). */
+struct spec_forbidden {
+    const char *const *paths;
+    size_t n;
+};
+
+/* Frees everything; NULL-safe; returns NULL. */
+struct spec *spec_free(struct spec *s);
+void spec_freep(struct spec **s);
+
+/* The number of a DNS type name in upper case ("A", "HTTPS"), or 0; and back, or NULL. */
+uint16_t spec_dns_type(struct str name);
+const char *spec_dns_type_name(uint16_t type);
