@@ -65,6 +65,13 @@ SCHEMA_DECLARE(signer_claim_rep, SIGNER_CLAIM_REP_FIELDS)
     F(X, STR, REQ, checkpoint, "checkpoint", _, 1024)
 SCHEMA_DECLARE(signer_head_rep, SIGNER_HEAD_REP_FIELDS)
 
+/* The log cannot be written any more (disk full, I/O error): nothing further is acknowledged, cells must end.
+ */
+#define SIGNER_LOG_FAILED_FIELDS(F, X)                                                                       \
+    F(X, ENUM, REQ, fail, "fail", fail, 0)                                                                   \
+    F(X, STR, REQ, text, "text", _, LIMIT_ERROR_TEXT)
+SCHEMA_DECLARE(signer_log_failed, SIGNER_LOG_FAILED_FIELDS)
+
 #define MR_(role)   (1u << ROLE_##role)
 #define MR_EMITTERS (MR_(SUPERVISOR) | MR_(NETD) | MR_(PROXYD))
 #define SIGNER_MESSAGES(M)                                                                                   \
@@ -74,7 +81,9 @@ SCHEMA_DECLARE(signer_head_rep, SIGNER_HEAD_REP_FIELDS)
     M(SIGNER_CLAIM_REQ, signer_claim_req, 4, FROM_CLIENT, MR_EMITTERS, LINE_READY, MSG_CALL, 0, LIMIT_FRAME) \
     M(SIGNER_CLAIM_REP, signer_claim_rep, 5, FROM_SERVER, MR_(SIGNERD), LINE_READY, MSG_REPLY, 0, 64)        \
     M(SIGNER_HEAD_REQ, empty, 6, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL, 0, 64)                  \
-    M(SIGNER_HEAD_REP, signer_head_rep, 7, FROM_SERVER, MR_(SIGNERD), LINE_READY, MSG_REPLY, 0, 2048)
+    M(SIGNER_HEAD_REP, signer_head_rep, 7, FROM_SERVER, MR_(SIGNERD), LINE_READY, MSG_REPLY, 0, 2048)        \
+    M(SIGNER_LOG_FAILED, signer_log_failed, 8, FROM_SERVER, MR_(SIGNERD), LINE_READY, MSG_NOTE | MSG_ONCE,   \
+      0, 1024)
 
 /* ---- netd: supervisor -> netd ---- */
 /* fds: user namespace U1, network namespace */

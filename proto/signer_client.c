@@ -67,10 +67,23 @@ static void on_gone(void *self, struct endpoint *e, int err)
         s->gone(s->self, err);
 }
 
+/* Only the supervisor's line gets this note: the cells must end, the reserve still takes their last events.
+ */
+static int on_log_failed(void *self, struct endpoint *e, struct endpoint_msg *m)
+{
+    (void)e;
+    struct signer_client *s = self;
+    const struct signer_log_failed *f = m->rec;
+    if (s->gone)
+        s->gone(s->self, f->fail == FAIL_NO_SPACE ? -ENOSPC : -EIO);
+    return 0;
+}
+
 int signer_client_new(struct ev_loop *loop, int sock, uint32_t role, void (*gone)(void *self, int err),
                       void *self, struct signer_client **ret)
 {
-    static const struct endpoint_ops ops = {.gone = on_gone};
+    static const struct endpoint_handler handlers[] = {{MSG_SIGNER_LOG_FAILED, on_log_failed}};
+    static const struct endpoint_ops ops = {handlers, ARRAY_LEN(handlers), .gone = on_gone};
     struct signer_client *s = calloc(1, sizeof(*s));
     if (!s) {
         close(sock);

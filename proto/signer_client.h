@@ -12,7 +12,9 @@ struct signer_client;
  * may follow. */
 typedef void (*signer_ack_fn)(void *data, int err, uint64_t sequence);
 
-/* Takes sock. gone: the line died (open claims have been answered with -EPIPE before); NULL self is fine. */
+/* Takes sock. gone: the line died (open claims have been answered with -EPIPE before), or, for the
+ * supervisor, signerd said that its log cannot be written any more (err -ENOSPC or -EIO; the line lives on
+ * for the end events). */
 int signer_client_new(struct ev_loop *loop, int sock, uint32_t role, void (*gone)(void *self, int err),
                       void *self, struct signer_client **ret) MUST_CHECK;
 struct signer_client *

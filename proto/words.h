@@ -85,8 +85,8 @@ ENUM_DECLARE(l7_reason, L7_REASON_ENUM)
 
 #define L7_PROTOCOL_ENUM(X)                                                                                  \
     X(L7_TLS, "tls")                                                                                         \
-    X(L7_HTTP, "http") X(L7_H2C, "h2c") X(L7_QUIC, "quic") X(L7_TCP, "tcp") X(L7_UDP, "udp")                 \
-        X(L7_UNKNOWN, "unknown")
+    X(L7_HTTP, "http")                                                                                       \
+    X(L7_H2C, "h2c") X(L7_QUIC, "quic") X(L7_TCP, "tcp") X(L7_UDP, "udp") X(L7_UNKNOWN, "unknown")
 ENUM_DECLARE(l7_protocol, L7_PROTOCOL_ENUM)
 
 #define DNS_REASON_ENUM(X)                                                                                   \

@@ -8,12 +8,10 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 
 #include "common/base/log.h"
 #include "common/base/num.h"
 #include "common/priv/caps.h"
-#include "common/priv/fdkind.h"
 
 static void audit_dir_closep(DIR **d)
 {
@@ -143,20 +141,6 @@ static int audit_see_fd(int fd, void *self)
     return 0;
 }
 
-static int audit_kind(const struct audit_fd *f)
-{
-    int r;
-
-    if (!f->checked)
-        return fcntl(f->fd, F_GETFD) < 0 ? -errno : 0;
-    if (f->kind == ROLE_FD_DIR)
-        return fdkind_directory(f->fd);
-    r = fdkind_socket(f->fd, AF_UNIX, SOCK_SEQPACKET, 0, f->kind == ROLE_FD_LISTEN);
-    if (r < 0 || f->kind == ROLE_FD_LISTEN)
-        return r;
-    return fdkind_connected(f->fd);
-}
-
 static int audit_fds(const struct audit_fd *fds, size_t n)
 {
     struct audit_fd_list list = {fds, n, 0};
@@ -166,7 +150,9 @@ static int audit_fds(const struct audit_fd *fds, size_t n)
     if (r < 0)
         return r;
     for (size_t i = 0; i < n; i++) {
-        r = audit_kind(&fds[i]);
+        r = fds[i].checked                  ? role_fd_check(fds[i].fd, fds[i].kind)
+            : fcntl(fds[i].fd, F_GETFD) < 0 ? -errno
+                                            : 0;
         if (r < 0) {
             ok = false;
             log_failed(LOG_ERR, r, "audit: fd %d is missing or of another kind", fds[i].fd);

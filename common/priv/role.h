@@ -49,6 +49,9 @@ struct role {
     const char *help; /* the daemon's own options for --help, whole lines; may be NULL */
 };
 
+/* 0 when fd is of this kind; -EBADMSG when it is something else; -errno. */
+int role_fd_check(int fd, enum role_fd_kind kind) MUST_CHECK;
+
 /* A directory the process keeps access to, by an fd it already holds. Everything else of the file system is
  * denied. */
 struct role_path {

@@ -14,30 +14,21 @@ void spec_freep(struct spec **s)
     *s = spec_free(*s);
 }
 
+static const struct str default_types[] = {STR_LIT("A"), STR_LIT("AAAA"), STR_LIT("CNAME"), STR_LIT("HTTPS")};
+
+const struct strs spec_query_types_default = {default_types, ARRAY_LEN(default_types)};
+
 /* IANA "Resource Record (RR) TYPEs". Transfers, ANY and the meta types are not here: a stub resolver never needs them. */
-static const struct {
-    const char *name;
-    uint16_t type;
-} dns_types[] = {
-    {"A", 1},      {"NS", 2},      {"CNAME", 5},  {"SOA", 6},     {"PTR", 12},    {"MX", 15},
-    {"TXT", 16},   {"AAAA", 28},   {"LOC", 29},   {"SRV", 33},    {"NAPTR", 35},  {"DNAME", 39},
-    {"DS", 43},    {"SSHFP", 44},  {"RRSIG", 46}, {"NSEC", 47},   {"DNSKEY", 48}, {"NSEC3", 50},
-    {"TLSA", 52},  {"SMIMEA", 53}, {"CDS", 59},   {"CDNSKEY", 60}, {"OPENPGPKEY", 61}, {"SVCB", 64},
-    {"HTTPS", 65}, {"URI", 256},   {"CAA", 257},
+static const char *const known_types[] = {
+    "A",   "NS",   "CNAME", "SOA",   "PTR",    "MX",    "TXT",  "AAAA",   "LOC", "SRV",
+    "NAPTR", "DNAME", "DS",  "SSHFP", "RRSIG", "NSEC", "DNSKEY", "NSEC3", "TLSA", "SMIMEA",
+    "CDS", "CDNSKEY", "OPENPGPKEY", "SVCB", "HTTPS", "URI", "CAA",
 };
 
-uint16_t spec_dns_type(struct str name)
+bool spec_query_type_known(struct str name)
 {
-    for (size_t i = 0; i < ARRAY_LEN(dns_types); i++)
-        if (str_is(name, dns_types[i].name))
-            return dns_types[i].type;
-    return 0;
-}
-
-const char *spec_dns_type_name(uint16_t type)
-{
-    for (size_t i = 0; i < ARRAY_LEN(dns_types); i++)
-        if (dns_types[i].type == type)
-            return dns_types[i].name;
-    return NULL;
+    for (size_t i = 0; i < ARRAY_LEN(known_types); i++)
+        if (str_is(name, known_types[i]))
+            return true;
+    return false;
 }

@@ -56,10 +56,8 @@ struct spec_answer {
 struct spec_dns {
     const struct spec_resolver *resolvers; /* none: the host's */
     size_t nresolvers;
-    const struct spec_host *names; /* only SPEC_HOST_NAME */
-    size_t nnames;
-    const uint16_t *types; /* never empty: the default list is filled in */
-    size_t ntypes;
+    struct strs names;       /* canonical, "*.name" possible; may be empty: then nothing is resolved */
+    struct strs query_types; /* never empty: spec_query_types_default where the spec lists none */
     const struct spec_answer *answers;
     size_t nanswers;
 };
@@ -112,6 +110,8 @@ struct spec_forbidden {
 struct spec *spec_free(struct spec *s);
 void spec_freep(struct spec **s);
 
-/* The number of a DNS type name in upper case ("A", "HTTPS"), or 0; and back, or NULL. */
-uint16_t spec_dns_type(struct str name);
-const char *spec_dns_type_name(uint16_t type);
+/* A, AAAA, CNAME, HTTPS (vocabulary 2.2). */
+extern const struct strs spec_query_types_default;
+
+/* True for a type name that allowedQueryTypes may list: upper case, a real data type of the IANA registry. */
+bool spec_query_type_known(struct str name);

@@ -21,6 +21,9 @@ void validate_authority(struct validate *v, const struct doc_at *at);
 /* validate_dns.c: spec.authority.dnsAuthority */
 void validate_dns_authority(struct validate *v, const struct doc_at *at);
 
+/* validate_filesystem.c: spec.authority.filesystem */
+void validate_filesystem(struct validate *v, const struct doc_at *at);
+
 /* validate_run.c */
 void validate_run(struct validate *v, const struct doc_at *at);
 

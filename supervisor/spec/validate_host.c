@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include <libpsl.h>
 
+#include <stdio.h>
+
 #include "supervisor/spec/validate.h"
 
 /* "*.com": whatever the list of public suffixes calls a suffix (its private section too: "*.github.io") has many owners,

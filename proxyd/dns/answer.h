@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* Judges what a resolver sent: which records belong to the question, and which addresses may be used. */
+#pragma once
+
+#include "proxyd/dns/dns.h"
+#include "proxyd/dns/reply.h"
+
+/* Records as text for an event; owns the bytes its pointers lead to. */
+struct dns_texts {
+    size_t n;
+    struct dns_answer_text v[DNS_ANSWERS_MAX];
+    char type[DNS_ANSWERS_MAX][DNS_TYPE_TEXT_MAX];
+    char value[DNS_ANSWERS_MAX][DNS_NAME_TEXT_MAX];
+};
+
+struct dns_verdict {
+    enum dns_reason reason;  /* NONE: reply may be handed on; else SERVFAIL is */
+    struct dns_reply *reply; /* owned; NULL unless reason is NONE */
+    struct dns_texts kept;
+    struct dns_texts removed;
+    struct dns_texts refused; /* the addresses among removed that rebinding protection took out */
+};
+
+/* msg answers q (dns_response_matches) and was asked for the policy's name. A broken message, or one over the limits, is
+ * DNS_REASON_UPSTREAM_FAILURE. When addresses were refused and none is left: DNS_REASON_REBIND_REJECTED.
+ * A new verdict, or NULL on ENOMEM. */
+struct dns_verdict *dns_answer_judge(const struct dns_policy *policy, const struct name *name,
+                                     const struct dns_question *q, const uint8_t *msg, size_t len);
+
+struct dns_verdict *dns_verdict_free(struct dns_verdict *v); /* accepts NULL; returns NULL */
+
+/* The records of a checked reply as text (for a cached answer). */
+void dns_reply_texts(const struct dns_reply *reply, struct dns_texts *ret);
+
+/* The addresses of a checked reply, at most max. Returns how many. */
+size_t dns_reply_addrs(const struct dns_reply *reply, struct addr *ret, size_t max);
+
+/* Whether the name is on the allow list, and whether the type may be asked. */
+enum dns_reason dns_policy_judge(const struct dns_policy *policy, const struct dns_ask *ask);
+bool dns_policy_type_allowed(const struct dns_policy *policy, uint16_t qtype);
