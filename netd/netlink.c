@@ -31,7 +31,8 @@ static ssize_t netlink_recv(int fd, void *buf, size_t cap)
     for (;;) {
         struct sockaddr_nl from = {0};
         struct iovec iov = {buf, cap};
-        struct msghdr msg = {.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1};
+        struct msghdr msg = {
+            .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1};
         ssize_t n = recvmsg(fd, &msg, 0);
         if (n < 0 && errno == EINTR)
             continue;
@@ -54,7 +55,8 @@ static int ack_error(const struct nlmsghdr *h, int *ret)
     return 0;
 }
 
-int netlink_batch(int fd, const void *buf, size_t len, uint32_t first, uint32_t last, unsigned n, uint32_t *ret_seq)
+int netlink_batch(int fd, const void *buf, size_t len, uint32_t first, uint32_t last, unsigned n,
+                  uint32_t *ret_seq)
 {
     _Alignas(struct nlmsghdr) uint8_t reply[NETLINK_REPLY_MAX];
     unsigned acked = 0;
@@ -66,7 +68,8 @@ int netlink_batch(int fd, const void *buf, size_t len, uint32_t first, uint32_t 
         if (got < 0)
             return (int)got;
         int left = (int)got;
-        for (const struct nlmsghdr *h = (const void *)reply; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
+        for (const struct nlmsghdr *h = (const void *)reply; mnl_nlmsg_ok(h, left);
+             h = mnl_nlmsg_next(h, &left)) {
             int err = 0;
             if (h->nlmsg_type != NLMSG_ERROR || h->nlmsg_seq - first > last - first)
                 continue;
@@ -98,7 +101,8 @@ static int dump_part(const struct nlmsghdr *h, int (*each)(const struct nlmsghdr
     return h->nlmsg_type < NLMSG_MIN_TYPE ? 0 : each(h, self);
 }
 
-int netlink_dump(int fd, const struct nlmsghdr *request, int (*each)(const struct nlmsghdr *, void *), void *self)
+int netlink_dump(int fd, const struct nlmsghdr *request, int (*each)(const struct nlmsghdr *, void *),
+                 void *self)
 {
     _Alignas(struct nlmsghdr) uint8_t reply[NETLINK_REPLY_MAX];
     int r = netlink_send(fd, request, request->nlmsg_len);
@@ -109,7 +113,8 @@ int netlink_dump(int fd, const struct nlmsghdr *request, int (*each)(const struc
         if (got < 0)
             return (int)got;
         int left = (int)got;
-        for (const struct nlmsghdr *h = (const void *)reply; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
+        for (const struct nlmsghdr *h = (const void *)reply; mnl_nlmsg_ok(h, left);
+             h = mnl_nlmsg_next(h, &left)) {
             if (h->nlmsg_seq != request->nlmsg_seq)
                 continue;
             r = dump_part(h, each, self);

@@ -69,8 +69,8 @@ static int check_type(int fd, int want)
     return type == want ? NETNS_OK : NETNS_E_TYPE;
 }
 
-/* The owner of a network namespace, or the parent of a user namespace, must be the namespace want. The kernel answers
- * EPERM when it lies outside our own user namespace: then it is certainly not want. */
+/* The owner of a network namespace, or the parent of a user namespace, must be the namespace want. The kernel
+ * answers EPERM when it lies outside our own user namespace: then it is certainly not want. */
 static int check_relation(int fd, unsigned long request, const struct netns_identity *want, int verdict)
 {
     _cleanup_close_ int other = ioctl(fd, request);

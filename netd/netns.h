@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The pair of namespace fds a cell arrives as: U1 (the user namespace of the supervisor's zygote) and the cell's network
- * namespace. Nothing is entered before the pair has passed netns_check(). ioctl_ns(2), setns(2). */
+/* The pair of namespace fds a cell arrives as: U1 (the user namespace of the supervisor's zygote) and the
+ * cell's network namespace. Nothing is entered before the pair has passed netns_check(). ioctl_ns(2),
+ * setns(2). */
 #pragma once
 
 #include <sys/stat.h>
@@ -9,8 +10,8 @@
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 
-/* A namespace's identity. Inodes of dead namespaces are recycled, so the never reused 64-bit id of newer kernels is
- * compared as well where both sides have one. */
+/* A namespace's identity. Inodes of dead namespaces are recycled, so the never reused 64-bit id of newer
+ * kernels is compared as well where both sides have one. */
 struct netns_identity {
     dev_t dev;
     ino_t ino;
@@ -40,16 +41,17 @@ int netns_own_read(struct netns_own *ret) MUST_CHECK;
 /* True when both are the same namespace. */
 bool netns_same(const struct netns_identity *a, const struct netns_identity *b);
 
-/* Judges the pair: both on nsfs, types user and net in this order, neither netd's own, the network namespace owned by
- * exactly this user namespace, which is a child of netd's and was made by owner (in netd's user namespace). Needs no
- * capability. A netns_verdict, or -errno when the kernel does not answer. The fds stay the caller's. */
+/* Judges the pair: both on nsfs, types user and net in this order, neither netd's own, the network namespace
+ * owned by exactly this user namespace, which is a child of netd's and was made by owner (in netd's user
+ * namespace). Needs no capability. A netns_verdict, or -errno when the kernel does not answer. The fds stay
+ * the caller's. */
 int netns_check(const struct netns_own *own, int userns, int netns, uid_t owner) MUST_CHECK;
 
 /* One phrase for a verdict other than NETNS_OK. */
 const char *netns_verdict_text(int verdict);
 
-/* Moves the calling process, which must be single-threaded, into the user namespace: it then has every capability there,
- * and none outside. 0 or -errno. */
+/* Moves the calling process, which must be single-threaded, into the user namespace: it then has every
+ * capability there, and none outside. 0 or -errno. */
 int netns_join_user(int userns) MUST_CHECK;
 
 /* The network namespace after its owner. 0 or -errno. */

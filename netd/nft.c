@@ -19,8 +19,8 @@
 #define NFT_BATCH_MAX   32768 /* bytes of one transaction; the largest rule set takes a quarter */
 #define NFT_REQUEST_MAX 2048  /* bytes of one rule */
 
-/* The transaction under construction. Every request wants an acknowledgement: the kernel sends them after the commit, so
- * the last one proves the whole. */
+/* The transaction under construction. Every request wants an acknowledgement: the kernel sends them after the
+ * commit, so the last one proves the whole. */
 struct nft_batch {
     uint8_t *data;
     size_t len;
@@ -40,7 +40,7 @@ static struct nlmsghdr *batch_next(struct nft_batch *b, uint16_t type, uint16_t 
 
 static void batch_done(struct nft_batch *b, const struct nlmsghdr *h)
 {
-    b->len += MNL_ALIGN(h->nlmsg_len);
+    b->len += netlink_padded(h);
 }
 
 static void table_freep(struct nftnl_table **t)
@@ -116,7 +116,8 @@ static int rule_set_comment(struct nftnl_rule *r, const struct ruleset_row *row)
     ruleset_comment(row, &text);
     const char *s = buf_cstr(&text);
     if (udata != NULL && s != NULL && nftnl_udata_put_strz(udata, NFTNL_UDATA_RULE_COMMENT, s) &&
-        nftnl_rule_set_data(r, NFTNL_RULE_USERDATA, nftnl_udata_buf_data(udata), nftnl_udata_buf_len(udata)) == 0)
+        nftnl_rule_set_data(r, NFTNL_RULE_USERDATA, nftnl_udata_buf_data(udata),
+                            nftnl_udata_buf_len(udata)) == 0)
         ret = 0;
     buf_done(&text);
     return ret;
@@ -181,7 +182,8 @@ static int comment_attr(const struct nftnl_udata *attr, void *data)
     return 0;
 }
 
-/* The row a rule counts for, RULESET_UNCOUNTED without a comment, or -EBADMSG (which differs: it is below -1). */
+/* The row a rule counts for, RULESET_UNCOUNTED without a comment, or -EBADMSG (which differs: it is below
+ * -1). */
 static int rule_row(const struct nftnl_rule *r, const struct ruleset *rs, int *ret)
 {
     struct str comment = STR_NONE;
@@ -227,7 +229,8 @@ static int count_rule(const struct nlmsghdr *h, void *self)
     return 0;
 }
 
-int nft_read_counts(int sock, const struct ruleset *rs, uint32_t seq, struct ruleset_count ret[RULESET_ROWS_MAX])
+int nft_read_counts(int sock, const struct ruleset *rs, uint32_t seq,
+                    struct ruleset_count ret[RULESET_ROWS_MAX])
 {
     _Alignas(struct nlmsghdr) char buf[256];
     struct nft_counts n = {.rs = rs};

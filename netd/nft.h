@@ -9,8 +9,8 @@
  * sock: NETLINK_NETFILTER. 0 or -errno. */
 int nft_apply(int sock, const struct ruleset *rs) MUST_CHECK;
 
-/* Reads every rule of the table and adds up the counters by row. seq: a number that no earlier exchange on this socket
- * used. 0; -EBADMSG when the table in the kernel is not this rule set; -errno. The caller needs CAP_NET_ADMIN in the
- * user namespace that owns the network namespace, at the time of the call. */
-int nft_read_counts(int sock, const struct ruleset *rs, uint32_t seq, struct ruleset_count ret[RULESET_ROWS_MAX])
-    MUST_CHECK;
+/* Reads every rule of the table and adds up the counters by row. seq: a number that no earlier exchange on
+ * this socket used. 0; -EBADMSG when the table in the kernel is not this rule set; -errno. The caller needs
+ * CAP_NET_ADMIN in the user namespace that owns the network namespace, at the time of the call. */
+int nft_read_counts(int sock, const struct ruleset *rs, uint32_t seq,
+                    struct ruleset_count ret[RULESET_ROWS_MAX]) MUST_CHECK;

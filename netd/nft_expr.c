@@ -6,13 +6,9 @@
 #include <libnftnl/expr.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
-#include <stddef.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
-
-#ifndef NFT_SOCKET_WILDCARD
-#define NFT_SOCKET_WILDCARD 2
-#endif
+#include <stddef.h>
 
 /* A new expression at the end of r, which owns it; NULL when memory is out. */
 static struct nftnl_expr *add(struct nftnl_rule *r, const char *name)

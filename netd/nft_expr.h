@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One rule of the table in netfilter's terms: a row of expressions over one register. Inside netd/nft*.c only. */
+/* One rule of the table in netfilter's terms: a row of expressions over one register. Inside netd/nft*.c
+ * only. */
 #pragma once
 
 #include <libnftnl/rule.h>

@@ -54,7 +54,8 @@ static struct nlmsghdr *put_address(void *buf, uint32_t seq, const struct addr *
     return h;
 }
 
-/* local default dev lo src ADDR: a route of type "local" in the table "local", so it wins before any other. */
+/* local default dev lo src ADDR: a route of type "local" in the table "local", so it wins before any other.
+ */
 static struct nlmsghdr *put_local_default(void *buf, uint32_t seq, const struct addr *a)
 {
     struct nlmsghdr *h = request_put(buf, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, seq);
@@ -92,7 +93,7 @@ int route_apply(const char **ret_step)
         return fd;
     }
     for (; seq < ARRAY_LEN(route_steps); seq++)
-        len += MNL_ALIGN(route_steps[seq].put(buf + len, seq, route_steps[seq].addr)->nlmsg_len);
+        len += netlink_padded(route_steps[seq].put(buf + len, seq, route_steps[seq].addr));
     int r = netlink_batch(fd, buf, len, 0, seq - 1, seq, &refused);
     if (r < 0)
         *ret_step = route_steps[refused].name;

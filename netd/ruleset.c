@@ -9,15 +9,69 @@
 #define PRE RULESET_PREROUTING
 #define OUT RULESET_OUTPUT
 
-#define MARKED          {RULESET_MARKED, RULESET_MARK, {{0}, 0}}
-#define TCP             {RULESET_L4PROTO, IPPROTO_TCP, {{0}, 0}}
-#define UDP             {RULESET_L4PROTO, IPPROTO_UDP, {{0}, 0}}
-#define DPORT(p)        {RULESET_DPORT, (p), {{0}, 0}}
-#define TRANSPARENT(v)  {RULESET_TRANSPARENT, (v), {{0}, 0}}
-#define WILDCARD(v)     {RULESET_WILDCARD, (v), {{0}, 0}}
-#define TO4(bits, ...)  {RULESET_DADDR, 0, {{.family = AF_INET, .bytes = {__VA_ARGS__}}, (bits)}}
-#define TO6(bits, ...)  {RULESET_DADDR, 0, {{.family = AF_INET6, .bytes = {__VA_ARGS__}}, (bits)}}
-#define TO_OWN(a, bits) {RULESET_DADDR, 0, {a, (bits)}}
+#define MARKED                                                                                               \
+    {                                                                                                        \
+        RULESET_MARKED, RULESET_MARK,                                                                        \
+        {                                                                                                    \
+            {0}, 0                                                                                           \
+        }                                                                                                    \
+    }
+#define TCP                                                                                                  \
+    {                                                                                                        \
+        RULESET_L4PROTO, IPPROTO_TCP,                                                                        \
+        {                                                                                                    \
+            {0}, 0                                                                                           \
+        }                                                                                                    \
+    }
+#define UDP                                                                                                  \
+    {                                                                                                        \
+        RULESET_L4PROTO, IPPROTO_UDP,                                                                        \
+        {                                                                                                    \
+            {0}, 0                                                                                           \
+        }                                                                                                    \
+    }
+#define DPORT(p)                                                                                             \
+    {                                                                                                        \
+        RULESET_DPORT, (p),                                                                                  \
+        {                                                                                                    \
+            {0}, 0                                                                                           \
+        }                                                                                                    \
+    }
+#define TRANSPARENT(v)                                                                                       \
+    {                                                                                                        \
+        RULESET_TRANSPARENT, (v),                                                                            \
+        {                                                                                                    \
+            {0}, 0                                                                                           \
+        }                                                                                                    \
+    }
+#define WILDCARD(v)                                                                                          \
+    {                                                                                                        \
+        RULESET_WILDCARD, (v),                                                                               \
+        {                                                                                                    \
+            {0}, 0                                                                                           \
+        }                                                                                                    \
+    }
+#define TO4(bits, ...)                                                                                       \
+    {                                                                                                        \
+        RULESET_DADDR, 0,                                                                                    \
+        {                                                                                                    \
+            {.family = AF_INET, .bytes = {__VA_ARGS__}}, (bits)                                              \
+        }                                                                                                    \
+    }
+#define TO6(bits, ...)                                                                                       \
+    {                                                                                                        \
+        RULESET_DADDR, 0,                                                                                    \
+        {                                                                                                    \
+            {.family = AF_INET6, .bytes = {__VA_ARGS__}}, (bits)                                             \
+        }                                                                                                    \
+    }
+#define TO_OWN(a, bits)                                                                                      \
+    {                                                                                                        \
+        RULESET_DADDR, 0,                                                                                    \
+        {                                                                                                    \
+            a, (bits)                                                                                        \
+        }                                                                                                    \
+    }
 
 enum {
     I_DNS,
@@ -56,7 +110,8 @@ static const struct ruleset_rule intercept_rules[] = {
     {PRE, I_OWN_SERVER, {TO6(128, [15] = 1), TRANSPARENT(0)}, RULESET_ACCEPT},
     {PRE, I_OWN_SERVER, {TO_OWN(ROUTE_CELL_IPV4, 32)}, RULESET_ACCEPT},
     {PRE, I_OWN_SERVER, {TO_OWN(ROUTE_CELL_IPV6, 128)}, RULESET_ACCEPT},
-    /* A connection the proxy has already: its socket is transparent and bound to the address that was dialled. */
+    /* A connection the proxy has already: its socket is transparent and bound to the address that was
+       dialled. */
     {PRE, I_INTERCEPT, {TCP, TRANSPARENT(1), WILDCARD(0)}, RULESET_ACCEPT},
     {PRE, I_INTERCEPT, {TCP}, RULESET_TPROXY},
     {PRE, I_INTERCEPT, {UDP}, RULESET_TPROXY},
@@ -98,7 +153,10 @@ static const struct ruleset_rule none_rules[] = {
     {OUT, N_OTHER_PROTOCOL, {{0}}, RULESET_DROP},
 };
 
-#define RULESET_OF(m) {m##_rows, ARRAY_LEN(m##_rows), m##_rules, ARRAY_LEN(m##_rules)}
+#define RULESET_OF(m)                                                                                        \
+    {                                                                                                        \
+        m##_rows, ARRAY_LEN(m##_rows), m##_rules, ARRAY_LEN(m##_rules)                                       \
+    }
 
 static const struct ruleset intercept = RULESET_OF(intercept), none = RULESET_OF(none);
 _Static_assert(ARRAY_LEN(intercept_rows) <= RULESET_ROWS_MAX, "rows fit into a count array");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The rule set of a cell as data, one per mode. nft.c compiles it for the kernel; ruleset_text() renders it as
- * `nft -s list table inet cellos` prints it, and the digest in network_enforcement is the SHA-256 of that text. */
+/* The rule set of a cell as data, one per mode. nft.c compiles it for the kernel; ruleset_text() renders it
+ * as `nft -s list table inet cellos` prints it, and the digest in network_enforcement is the SHA-256 of that
+ * text. */
 #pragma once
 
 #include "common/base/buf.h"
@@ -8,9 +9,10 @@
 #include "common/net/addr.h"
 #include "proto/words.h"
 
-#define RULESET_TABLE       "cellos"
-#define RULESET_MARK        77 /* on every packet that netd's sockets send; only root over the namespace can set it */
-#define RULESET_PROXY_PORT  1  /* below 1024: the workload cannot bind it */
+#define RULESET_TABLE "cellos"
+#define RULESET_MARK                                                                                         \
+    77 /* on every packet that netd's sockets send; only root over the namespace can set it */
+#define RULESET_PROXY_PORT  1 /* below 1024: the workload cannot bind it */
 #define RULESET_DNS_PORT    53
 #define RULESET_MATCHES_MAX 4
 #define RULESET_ROWS_MAX    16   /* counted rows of one mode */
@@ -46,7 +48,8 @@ enum ruleset_verdict {
     RULESET_TPROXY,       /* hand to the socket on RULESET_PROXY_PORT, and accept */
 };
 
-/* What is reported: one event a row at the end of a cell. Several rules may add to one row (the two families). */
+/* What is reported: one event a row at the end of a cell. Several rules may add to one row (the two
+ * families). */
 struct ruleset_row {
     const char *name;
     enum ruleset_chain chain;
@@ -80,7 +83,8 @@ const struct ruleset *ruleset_of(enum net_mode mode);
 /* ACTION_DENY for dropped and rejected packets. */
 enum action ruleset_row_action(const struct ruleset_row *row);
 
-/* The comment each counted rule carries in the kernel, "reason row", and its inverse: the row's index or -EBADMSG. */
+/* The comment each counted rule carries in the kernel, "reason row", and its inverse: the row's index or
+ * -EBADMSG. */
 void ruleset_comment(const struct ruleset_row *row, struct buf *b);
 int ruleset_row_of_comment(const struct ruleset *rs, struct str comment) MUST_CHECK;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The rule set in nft's own words, so that an auditor can compare it with what nft prints in the namespace. */
+/* The rule set in nft's own words, so that an auditor can compare it with what nft prints in the namespace.
+ */
 #include <errno.h>
 
 #include "netd/ruleset.h"
@@ -89,8 +90,8 @@ void ruleset_text(const struct ruleset *rs, struct buf *b)
     buf_puts(b, "table inet " RULESET_TABLE " {\n");
     for (enum ruleset_chain c = 0; c < _RULESET_CHAIN_MAX; c++) {
         const char *name = ruleset_chain_name(c);
-        buf_printf(b, "%s\tchain %s {\n\t\ttype filter hook %s priority %s; policy drop;\n", c > 0 ? "\n" : "",
-                   name, name, priority[c]);
+        buf_printf(b, "%s\tchain %s {\n\t\ttype filter hook %s priority %s; policy drop;\n",
+                   c > 0 ? "\n" : "", name, name, priority[c]);
         for (size_t i = 0; i < rs->nrules; i++)
             if (rs->rules[i].chain == c)
                 text_rule(rs, &rs->rules[i], b);

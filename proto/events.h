@@ -89,7 +89,7 @@ SCHEMA_DECLARE(ev_dns_record, EV_DNS_RECORD_FIELDS)
 #define EV_DNS_REMOVED_FIELDS(F, X)                                                                          \
     F(X, STR, REQ, type, "type", _, 16)                                                                      \
     F(X, STR, REQ, data, "data", _, LIMIT_HOSTNAME)                                                          \
-    F(X, ENUM, REQ, reason_code, "reasonCode", dns_reason, 0)                                                \
+    F(X, ENUM, REQ, reason_code, "reasonCode", dns_reason_code, 0)                                                \
     F(X, STR, REQ, why, "why", _, 128)
 SCHEMA_DECLARE(ev_dns_removed, EV_DNS_REMOVED_FIELDS)
 
@@ -163,7 +163,10 @@ SCHEMA_DECLARE(ev_summary, EV_SUMMARY_FIELDS)
     F(X, STR, OPT, hostname_allowlist_digest, "hostnameAllowlistDigest", _, LIMIT_DIGEST)                    \
     F(X, STRS, REQ, allowed_query_types, "allowedQueryTypes", 16, LIMIT_QUERY_TYPES)                         \
     F(X, LIST, REQ, resolvers, "resolvers", ev_resolver, LIMIT_RESOLVERS)                                    \
-    F(X, STRS, OPT, response_ip_allowlist, "responseIpAllowlist", 320, LIMIT_ANSWER_RULES)
+    F(X, STRS, OPT, response_ip_allowlist, "responseIpAllowlist", 320, LIMIT_ANSWER_RULES)                   \
+    F(X, BOOL, OPT, response_ip_allowlist_truncated, "responseIpAllowlistTruncated", _, 1)                   \
+    F(X, UINT, OPT, response_ip_allowlist_count, "responseIpAllowlistCount", _, UINT32_MAX)                  \
+    F(X, STR, OPT, response_ip_allowlist_digest, "responseIpAllowlistDigest", _, LIMIT_DIGEST)
 SCHEMA_DECLARE(ev_network_scope, EV_NETWORK_SCOPE_FIELDS)
 
 #define EV_ENFORCEMENT_FIELDS(F, X)                                                                          \
@@ -188,7 +191,7 @@ SCHEMA_DECLARE(ev_flow, EV_FLOW_FIELDS)
     F(X, STR, OPT, query_name, "queryName", _, LIMIT_HOSTNAME)                                               \
     F(X, STR, OPT, query_type, "queryType", _, 16)                                                           \
     F(X, ENUM, REQ, action, "action", action, 0)                                                             \
-    F(X, ENUM, REQ, reason_code, "reasonCode", dns_reason, 0)                                                \
+    F(X, ENUM, REQ, reason_code, "reasonCode", dns_reason_code, 0)                                                \
     F(X, STR, OPT, resolver_id, "resolverId", _, LIMIT_LABEL)                                                \
     F(X, STR, OPT, origin, "origin", _, 8) /* "cell" or "dial": who asked */                                 \
     F(X, BOOL, OPT, cached, "cached", _, 1)                                                                  \
@@ -199,7 +202,7 @@ SCHEMA_DECLARE(ev_dns_query, EV_DNS_QUERY_FIELDS)
     F(X, STR, REQ, query_name, "queryName", _, LIMIT_HOSTNAME)                                               \
     F(X, STR, REQ, query_type, "queryType", _, 16)                                                           \
     F(X, STR, REQ, response_rcode, "responseRcode", _, 16)                                                   \
-    F(X, ENUM, REQ, reason_code, "reasonCode", dns_reason, 0)                                                \
+    F(X, ENUM, REQ, reason_code, "reasonCode", dns_reason_code, 0)                                                \
     F(X, LIST, REQ, answers, "answers", ev_dns_record, 128)                                                  \
     F(X, LIST, OPT, removed, "removed", ev_dns_removed, 128)                                                 \
     F(X, STR, REQ, resolver_id, "resolverId", _, LIMIT_LABEL)                                                \

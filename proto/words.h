@@ -99,7 +99,7 @@ ENUM_DECLARE(l7_protocol, L7_PROTOCOL_ENUM)
     X(DNS_REBIND_REJECTED, "dns_rebind_rejected")                                                            \
     X(DNS_DNSSEC_FAILED, "dns_dnssec_failed")                                                                \
     X(DNS_RATE_LIMITED, "dns_rate_limited")
-ENUM_DECLARE(dns_reason, DNS_REASON_ENUM)
+ENUM_DECLARE(dns_reason_code, DNS_REASON_ENUM)
 
 #define FLOW_REASON_ENUM(X)                                                                                  \
     X(FLOW_RULE_ACCEPT, "flow_rule_accept")                                                                  \

@@ -17,11 +17,20 @@ void encoding_base64_put(struct buf *b, const void *p, size_t n)
     sodium_memzero(text, sizeof(text));
 }
 
+/* libsodium 1.0.18 takes its characters as signed and reads some bytes above 0x7F as digits. */
+static bool ascii(struct str s)
+{
+    uint8_t all = 0;
+    for (size_t i = 0; i < s.len; i++)
+        all |= (uint8_t)s.p[i];
+    return all < 0x80;
+}
+
 int encoding_base64_get(struct str s, struct buf *b)
 {
     if (b->err)
         return b->err;
-    if (s.len % 4 != 0)
+    if (s.len % 4 != 0 || !ascii(s))
         return -EBADMSG;
     if (s.len == 0)
         return 0;

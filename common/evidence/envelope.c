@@ -70,7 +70,7 @@ static struct str envelope_digits(uint64_t v, char dst[static ENVELOPE_SEQUENCE_
     return (struct str){dst, ENVELOPE_SEQUENCE_LEN};
 }
 
-void envelope_material(const struct envelope *e, struct buf *b)
+int envelope_material(const struct envelope *e, struct buf *b)
 {
     char sequence[ENVELOPE_SEQUENCE_LEN + 1], cellsequence[ENVELOPE_SEQUENCE_LEN + 1];
     struct dsse_event d = {
@@ -95,7 +95,7 @@ void envelope_material(const struct envelope *e, struct buf *b)
 
     dsse_core_digest(&d, m.core);
     dsse_ext_digest(values, ARRAY_LEN(values), m.ext);
-    (void)dsse_material_render(&m, b); /* the names are constants; b->err keeps a failure */
+    return dsse_material_render(&m, b);
 }
 
 static void envelope_put(struct buf *b, const char *key, struct str value)
@@ -265,8 +265,7 @@ static int envelope_verify_dsse(struct str dsse, const struct envelope *e, const
     if (!str_is(d.keyid, keyid))
         return ENVELOPE_E_KEY;
     dsse_pae(buf_str(&payload), &pae);
-    envelope_material(e, &want);
-    if (pae.err || want.err)
+    if (pae.err || envelope_material(e, &want) < 0)
         return -ENOMEM;
     if (!ed25519_verify(public, pae.data, pae.len, sig.data, sig.len))
         return ENVELOPE_E_SIGNATURE;

@@ -38,9 +38,9 @@ struct envelope {
  * runid, all-or-none). data is not looked into. 0 or -EINVAL. */
 int envelope_check(const struct envelope *e) MUST_CHECK;
 
-/* The VERIFICATION_MATERIAL of the event (signed attributes sequence, cellsequence, runid); appends to b, whose error
- * says when it did not fit. */
-void envelope_material(const struct envelope *e, struct buf *b);
+/* The VERIFICATION_MATERIAL of the event (signed attributes sequence, cellsequence, runid). Appends to b. 0 or b's
+ * error. */
+int envelope_material(const struct envelope *e, struct buf *b) MUST_CHECK;
 
 /* The whole line without LF around a material and its signature. Appends to b. 0; -EINVAL (envelope_check); -EMSGSIZE
  * when data or the line would be over its limit; b's error. */

@@ -203,7 +203,7 @@ int channel_send(struct channel *c, const void *p, size_t n, const int *fds, siz
     r = frame_send(c->sock, p, n, fds, nfds);
     if (r == -EAGAIN)
         return channel_queue(c, p, n, fds, nfds);
-    if (r == -EPIPE || r == -ECONNRESET || r == -ENOTCONN) {
+    if (r == -EPIPE || r == -ENOTCONN) {
         channel_send_failed(c, r);
         return -EPIPE;
     }

@@ -24,8 +24,12 @@ int channel_new(struct ev_loop *loop, int sock, size_t queue_max, const struct c
                 struct channel **ret) MUST_CHECK;
 
 /* Sends or queues a copy; fds are duplicated when queued. 0; -EDQUOT when queue_max frames already wait;
- * -EPIPE when the channel is dead; -errno. */
+ * -EPIPE when the channel is dead (frames the peer had sent are still delivered, then gone() follows);
+ * -EMSGSIZE; -errno: only this frame was not sent. */
 int channel_send(struct channel *c, const void *p, size_t n, const int *fds, size_t nfds) MUST_CHECK;
 
 size_t channel_queued(const struct channel *c);
-struct channel *channel_free(struct channel *c); /* closes without gone(); NULL-safe; returns NULL */
+
+/* Closes without gone(); drops what is queued. NULL-safe, also from inside frame() and gone(). Returns NULL.
+ */
+struct channel *channel_free(struct channel *c);

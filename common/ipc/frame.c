@@ -33,6 +33,8 @@ int frame_send(int sock, const void *p, size_t n, const int *fds, size_t nfds)
     do
         r = sendmsg(sock, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
     while (r < 0 && errno == EINTR);
+    if (r < 0 && errno == ECONNRESET) /* said once instead of EPIPE when frames of ours were unread */
+        return -EPIPE;
     return r < 0 ? -errno : 0;
 }
 

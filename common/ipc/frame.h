@@ -7,8 +7,7 @@
 #include "common/base/str.h"
 
 #define FRAME_MAX     65536
-#define FRAME_FDS_MAX 253 /* SCM_MAX_FD: the kernel never sends more, so none can be lost to a short buffer  \
-                           */
+#define FRAME_FDS_MAX 253 /* SCM_MAX_FD, the kernel's most: none can be lost to a short buffer */
 
 struct frame {
     uint8_t data[FRAME_MAX];
@@ -17,8 +16,8 @@ struct frame {
     size_t nfds;
 };
 
-/* Sends with MSG_DONTWAIT|MSG_NOSIGNAL. 0; -EAGAIN when the peer's queue is full; -errno. The fds stay the
- * caller's. */
+/* Sends with MSG_DONTWAIT|MSG_NOSIGNAL. 0; -EAGAIN when the peer's queue is full; -EPIPE when the peer
+ * closed; -EMSGSIZE outside the limits above; -errno. The fds stay the caller's. */
 int frame_send(int sock, const void *p, size_t n, const int *fds, size_t nfds) MUST_CHECK;
 
 enum { FRAME_GOT = 0, FRAME_EOF = 1 };

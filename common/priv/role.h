@@ -5,6 +5,9 @@
 #pragma once
 
 #include <seccomp.h>
+/* seccomp.h brings elf.h, whose EV_NONE hides ev.h's. */
+#undef EV_NONE
+#undef EV_CURRENT
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"

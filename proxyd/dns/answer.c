@@ -17,7 +17,9 @@ struct judging {
     size_t n;
     struct dns_rr rr[DNS_ANSWERS_MAX];
     const char *why[DNS_ANSWERS_MAX]; /* NULL: the record stays */
-    bool refused[DNS_ANSWERS_MAX];
+    bool refused[DNS_ANSWERS_MAX];    /* by rebinding protection */
+    size_t nrefused;
+    bool followed[DNS_ANSWERS_MAX]; /* a CNAME of the chain */
     size_t nchain;
     struct dns_wire_name chain[DNS_CHAIN_MAX + 1]; /* the name asked, then CNAME targets */
 };
@@ -83,18 +85,18 @@ static int read_sections(struct judging *j)
 /* Follows the CNAMEs from the name asked, in whatever order they came. */
 static void follow_chain(struct judging *j)
 {
-    bool used[DNS_ANSWERS_MAX] = {false};
     size_t i;
 
     j->chain[0] = j->q->qname;
     j->nchain = 1;
     while (j->q->qtype != DNS_TYPE_CNAME && j->nchain <= DNS_CHAIN_MAX) {
         for (i = 0; i < j->n; i++)
-            if (j->rr[i].type == DNS_TYPE_CNAME && !used[i] && dns_name_eq(&j->rr[i].owner, &j->chain[j->nchain - 1]))
+            if (j->rr[i].type == DNS_TYPE_CNAME && !j->followed[i] &&
+                dns_name_eq(&j->rr[i].owner, &j->chain[j->nchain - 1]))
                 break;
         if (i == j->n || rr_target(j->msg, &j->rr[i], &j->chain[j->nchain]) < 0)
             return;
-        used[i] = true;
+        j->followed[i] = true;
         j->nchain++;
     }
 }
@@ -105,6 +107,11 @@ static bool on_chain(const struct judging *j, const struct dns_wire_name *owner)
         if (dns_name_eq(&j->chain[i], owner))
             return true;
     return false;
+}
+
+static bool answers(const struct judging *j, const struct dns_rr *rr)
+{
+    return rr->type == j->q->qtype || j->q->qtype == DNS_TYPE_ANY;
 }
 
 static const char *judge_record(struct judging *j, size_t i)
@@ -126,27 +133,41 @@ static const char *judge_record(struct judging *j, size_t i)
     }
     if (!on_chain(j, &rr->owner))
         return "not on the CNAME chain";
-    if (rr->type == DNS_TYPE_CNAME)
-        return rr_target(j->msg, rr, &target) < 0 || !dns_name_host(&target, &host) ? "malformed" : NULL;
-    return rr->type == j->q->qtype || j->q->qtype == DNS_TYPE_ANY ? NULL : "not asked for";
+    if (rr->type == DNS_TYPE_CNAME && (rr_target(j->msg, rr, &target) < 0 || !dns_name_host(&target, &host)))
+        return "malformed";
+    return j->followed[i] || answers(j, rr) ? NULL : "not asked for";
 }
 
-static void text_put(struct dns_texts *t, const uint8_t *base, const struct dns_rr *rr, const char *why)
+static void data_text(const uint8_t *base, const struct dns_rr *rr, char dst[DNS_NAME_TEXT_MAX])
 {
-    size_t i = t->n++;
-    struct dns_wire_name target;
     struct addr a = {.family = rr->type == DNS_TYPE_A ? AF_INET : AF_INET6};
+    struct dns_wire_name target;
     char text[ADDR_TEXT_MAX];
 
     if ((rr->type == DNS_TYPE_A && rr->rdlen == 4) || (rr->type == DNS_TYPE_AAAA && rr->rdlen == 16)) {
         memcpy(a.bytes, base + rr->rdata, rr->rdlen);
-        snprintf(t->value[i], sizeof(t->value[i]), "%s", addr_format(&a, text));
+        snprintf(dst, DNS_NAME_TEXT_MAX, "%s", addr_format(&a, text));
     } else if (rr->type == DNS_TYPE_CNAME && rr_target(base, rr, &target) == 0) {
-        dns_name_text(&target, t->value[i]);
+        dns_name_text(&target, dst);
     } else {
-        snprintf(t->value[i], sizeof(t->value[i]), "%u bytes", rr->rdlen);
+        snprintf(dst, DNS_NAME_TEXT_MAX, "%u bytes", rr->rdlen);
     }
-    t->v[i] = (struct dns_answer_text){dns_type_text(rr->type, t->type[i]), t->value[i], why};
+}
+
+static void text_put(struct dns_texts *t, const uint8_t *base, const struct dns_rr *rr,
+                     enum dns_reason_code reason, const char *why)
+{
+    size_t i = t->n++;
+
+    data_text(base, rr, t->data[i]);
+    t->v[i] = (struct dns_answer_text){
+        .name = dns_name_text(&rr->owner, t->name[i]),
+        .type = dns_type_text(rr->type, t->type[i]),
+        .data = t->data[i],
+        .ttl = rr->ttl,
+        .reason = reason,
+        .why = why,
+    };
 }
 
 static uint32_t smaller(uint32_t a, uint32_t b)
@@ -154,14 +175,12 @@ static uint32_t smaller(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
-/* How long the answer may be kept: not at all when it is an error other than "no such name". */
+/* How long the answer may be kept; 0 for a negative one without an SOA. */
 static uint32_t reply_ttl(const struct judging *j, size_t nkept, uint32_t least)
 {
-    if (j->rcode != DNS_NOERROR && j->rcode != DNS_NXDOMAIN)
-        return 0;
     /* without a record of the type asked it is a negative answer, CNAMEs or not */
     for (size_t i = 0; i < j->n && j->rcode == DNS_NOERROR; i++)
-        if (!j->why[i] && (j->rr[i].type == j->q->qtype || j->q->qtype == DNS_TYPE_ANY))
+        if (!j->why[i] && answers(j, &j->rr[i]))
             return least;
     return smaller(smaller(j->negative_ttl, DNS_NEGATIVE_TTL_MAX_S), nkept ? least : UINT32_MAX);
 }
@@ -193,48 +212,70 @@ static int build_reply(const struct judging *j, struct dns_verdict *v)
     return r;
 }
 
-static bool address_left(const struct judging *j)
+static bool anything_left(const struct judging *j)
 {
     for (size_t i = 0; i < j->n; i++)
-        if (!j->why[i] && (j->rr[i].type == DNS_TYPE_A || j->rr[i].type == DNS_TYPE_AAAA))
+        if (!j->why[i] && answers(j, &j->rr[i]) && (j->q->qtype != DNS_TYPE_ANY || !j->followed[i]))
             return true;
     return false;
 }
 
-static int judge_all(struct judging *j, struct dns_verdict *v)
+static void judge_records(struct judging *j, struct dns_verdict *v)
 {
-    if (read_sections(j) < 0) {
-        v->reason = DNS_REASON_UPSTREAM_FAILURE;
-        return 0;
-    }
     follow_chain(j);
     for (size_t i = 0; i < j->n; i++) {
         j->why[i] = judge_record(j, i);
-        text_put(j->why[i] ? &v->removed : &v->kept, j->msg, &j->rr[i], j->why[i]);
-        if (j->refused[i])
-            text_put(&v->refused, j->msg, &j->rr[i], j->why[i]);
+        if (!j->why[i])
+            text_put(&v->kept, j->msg, &j->rr[i], dns_reason_code_absent, NULL);
+        else
+            text_put(&v->removed, j->msg, &j->rr[i],
+                     j->refused[i] ? DNS_REBIND_REJECTED : DNS_UPSTREAM_FAILURE, j->why[i]);
+        j->nrefused += j->refused[i];
     }
-    if (v->refused.n > 0 && !address_left(j)) {
-        v->reason = DNS_REASON_REBIND_REJECTED;
+}
+
+static int judge_message(struct judging *j, struct dns_verdict *v)
+{
+    if (read_sections(j) < 0)
+        return -EBADMSG;
+    v->rcode = j->rcode;
+    if (j->rcode != DNS_NOERROR && j->rcode != DNS_NXDOMAIN)
+        return -EBADMSG;
+    judge_records(j, v);
+    if (j->nrefused > 0 && !anything_left(j)) {
+        v->reason = DNS_REBIND_REJECTED;
+        v->kept.n = 0;
         return 0;
     }
-    int r = build_reply(j, v);
-    if (r == -EBADMSG)
-        v->reason = DNS_REASON_UPSTREAM_FAILURE;
-    return r == -EBADMSG ? 0 : r;
+    return build_reply(j, v);
 }
 
 struct dns_verdict *dns_answer_judge(const struct dns_policy *policy, const struct name *name,
                                      const struct dns_question *q, const uint8_t *msg, size_t len)
 {
     _cleanup_free_ struct judging *j = calloc(1, sizeof(*j));
-    struct dns_verdict *v = calloc(1, sizeof(*v));
+    struct dns_verdict *v = malloc(sizeof(*v));
 
-    if (!j || !v)
+    if (!j || !v) {
+        free(v);
+        return NULL;
+    }
+    v->reason = DNS_ALLOWLIST_MATCH;
+    v->rcode = DNS_SERVFAIL;
+    v->reply = NULL;
+    v->kept.n = v->removed.n = 0;
+    j->policy = policy;
+    j->name = name;
+    j->q = q;
+    j->msg = msg;
+    j->len = len;
+    int r = judge_message(j, v);
+    if (r == -EBADMSG) {
+        v->reason = DNS_UPSTREAM_FAILURE;
+        v->kept.n = 0;
+    } else if (r < 0) {
         return dns_verdict_free(v);
-    *j = (struct judging){.policy = policy, .name = name, .q = q, .msg = msg, .len = len};
-    if (judge_all(j, v) < 0)
-        return dns_verdict_free(v);
+    }
     return v;
 }
 
@@ -253,7 +294,7 @@ void dns_reply_texts(const struct dns_reply *reply, struct dns_texts *ret)
 
     ret->n = 0;
     for (unsigned i = 0; i < reply->n && ret->n < DNS_ANSWERS_MAX && dns_rr_read(&r, &rr) == 0; i++)
-        text_put(ret, reply->wire, &rr, NULL);
+        text_put(ret, reply->wire, &rr, dns_reason_code_absent, NULL);
 }
 
 size_t dns_reply_addrs(const struct dns_reply *reply, struct addr *ret, size_t max)

@@ -9,9 +9,9 @@
 
 #include <ev.h>
 
-#include "common/net/addr.h"
-#include "common/net/name.h"
+#include "common/net/allow.h"
 #include "proto/limits.h"
+#include "proto/words.h"
 
 /* Limits of this module that no other part needs to know. Milliseconds, bytes and counts as the names say. */
 #define DNS_UDP_QUERY_MAX      1500u  /* a longer datagram from the cell is malformed */
@@ -26,20 +26,18 @@
 #define DNS_CACHE_BYTES        (1u << 20) /* memory of one cell's cache */
 #define DNS_UPSTREAM_MS        4500u      /* all tries together: the usual stub gives up after 5 s */
 #define DNS_UPSTREAM_STRAY_MAX 64u /* packets that are not the answer, per try; then the port is given up */
-#define DNS_TCP_IDLE_MS        10000u /* a client connection without a whole message or a whole reply */
-#define DNS_TCP_PIPELINE_MAX   16u    /* unanswered queries of one client connection */
-#define DNS_TCP_OUT_MAX        65536u /* replies one client connection has not read yet */
-#define DNS_RESOLVE_ACTIVE_MAX 32u    /* names proxyd resolves at a time for one cell ... */
+#define DNS_TCP_IDLE_MS        10000u  /* a client connection without a whole message or a whole reply */
+#define DNS_TCP_PIPELINE_MAX   16u     /* unanswered queries of one client connection */
+#define DNS_TCP_OUT_MAX        131072u /* replies one client connection has not read yet */
+#define DNS_RESOLVE_ACTIVE_MAX 32u     /* names proxyd resolves at a time for one cell ... */
 #define DNS_RESOLVE_QUEUE_MAX  LIMIT_TCP_OPEN /* ... and how many wait for that */
-#define DNS_RESOLVER_ID_MAX    64u
 
 /* ---- what a cell may ask ---- */
 
-enum dns_transport { DNS_DO53_UDP, DNS_DO53_TCP };
-
 struct dns_resolver {
-    char id[DNS_RESOLVER_ID_MAX + 1]; /* resolverId, for the events */
-    enum dns_transport transport;     /* UDP goes over to TCP when the answer is truncated */
+    char id[LIMIT_LABEL + 1]; /* resolverId, for the events */
+    enum resolver_protocol
+        protocol; /* RESOLVER_DO53_UDP (TCP when the answer is truncated) or RESOLVER_DO53_TCP */
     struct endpoint_addr addr;
 };
 
@@ -51,10 +49,10 @@ struct dns_answer_rule {
 
 /* Borrowed by a cell: it and all it points to must stay unchanged until dns_cell_free. */
 struct dns_policy {
-    const struct name
-        *names; /* the allow list: hostnameAllowlist and the hosts of the egress rules, canonical */
+    const struct name *names; /* hostnameAllowlist: NAME_HOST or NAME_PATTERN, canonical */
     size_t nnames;
-    const uint16_t *qtypes; /* allowedQueryTypes; none = A, AAAA, CNAME, HTTPS */
+    const struct allow_list *egress; /* the hosts of the egress rules are allowed as well; may be NULL */
+    const uint16_t *qtypes;          /* allowedQueryTypes; none = A, AAAA, CNAME, HTTPS */
     size_t nqtypes;
     const struct dns_resolver *resolvers; /* tried in order; at most LIMIT_RESOLVERS are used */
     size_t nresolvers;
@@ -79,41 +77,30 @@ bool dns_answer_permitted(const struct dns_policy *policy, const struct name *na
 
 /* ---- evidence ---- */
 
-enum dns_reason {
-    DNS_REASON_NONE, /* dns_answer only: nothing to say */
-    DNS_REASON_ALLOWLIST_MATCH,
-    DNS_REASON_ALLOWLIST_MISS,
-    DNS_REASON_TYPE_DENIED,
-    DNS_REASON_MALFORMED_QUERY,
-    DNS_REASON_UPSTREAM_TIMEOUT,
-    DNS_REASON_UPSTREAM_FAILURE,
-    DNS_REASON_REBIND_REJECTED,
-    DNS_REASON_RATE_LIMITED,
-    _DNS_REASON_MAX,
-};
-
-/* The reason code of the vocabulary, e.g. "dns_allowlist_miss"; NULL for DNS_REASON_NONE. */
-const char *dns_reason_text(enum dns_reason r);
-
-/* One answer record as text. All strings live only during the event call. */
+/* One answer record as text. All strings live only during the event call. Texts are at most LIMIT_HOSTNAME
+ * long. */
 struct dns_answer_text {
-    const char *type;  /* "A", "TYPE65280" */
-    const char *value; /* address (RFC 5952), canonical CNAME target, or for other types "<n> bytes" */
-    const char *why;   /* removed records: "private", "loopback", "link-local", "metadata", "not asked for",
-                          ...; else NULL */
+    const char *name; /* owner */
+    const char *type; /* "A", "TYPE65280" */
+    const char *data; /* address (RFC 5952), CNAME target, or for other types "<n> bytes" */
+    uint32_t ttl;
+    enum dns_reason_code
+        reason;      /* of a removed record: DNS_REBIND_REJECTED or DNS_UPSTREAM_FAILURE; else absent */
+    const char *why; /* of a removed record: class of the address ("loopback", "private", ...), "not asked
+                        for", ... */
 };
 
 struct dns_query_info {
-    const char *
-        name; /* canonical; a name that is no host name in escapes (RFC 1035 section 5.1); NULL: unreadable */
+    const char
+        *name; /* canonical; what is no host name: with escapes (RFC 1035 section 5.1); NULL: unreadable */
     const char *type; /* NULL: unreadable */
     bool allow;
     bool cached; /* answered from the cache: rcode and answers say with what */
     bool own;    /* asked by proxyd for a dial, not by the cell */
-    enum dns_reason reason;
-    const char *resolver_id; /* the first resolver that will be asked; NULL when none is */
-    uint8_t rcode;           /* of a cached answer */
-    const struct dns_answer_text *answers;
+    enum dns_reason_code reason;
+    const char *resolver_id;               /* the first resolver that will be asked; NULL when none is */
+    uint8_t rcode;                         /* of a cached answer */
+    const struct dns_answer_text *answers; /* at most DNS_ANSWERS_MAX */
     size_t nanswers;
 };
 
@@ -121,21 +108,14 @@ struct dns_answer_info {
     const char *name;
     const char *type;
     bool own;
-    enum dns_reason reason;  /* NONE, or why the cell gets SERVFAIL */
-    uint8_t rcode;           /* what the asker gets */
-    const char *resolver_id; /* who answered, or who was asked last */
-    uint64_t latency_us;     /* from the first packet sent to the answer or the end of the last try */
-    const struct dns_answer_text *answers; /* passed on */
+    enum dns_reason_code reason; /* DNS_ALLOWLIST_MATCH: handed on; else why the asker gets SERVFAIL */
+    uint8_t rcode;               /* the resolver's; SERVFAIL when there was no readable answer */
+    const char *resolver_id;     /* who answered, or who was asked last; "" when there is none */
+    uint64_t latency_us;         /* from the first packet to the answer or the end of the last try */
+    const struct dns_answer_text *answers; /* handed on */
     size_t nanswers;
-    const struct dns_answer_text *removed; /* taken out, each with its why */
+    const struct dns_answer_text *removed; /* taken out */
     size_t nremoved;
-};
-
-struct dns_rebind_info {
-    const char *name;
-    const char *resolver_id;
-    const struct dns_answer_text *addresses; /* the refused A and AAAA records */
-    size_t naddresses;
 };
 
 struct dns_gap_info {
@@ -151,12 +131,13 @@ struct dns_gap_info {
  * acknowledgement the effect does not happen: the asker gets SERVFAIL. */
 typedef void (*dns_ack_cb)(void *data, int result);
 
-/* Where events go. ack == NULL: fire and forget (denials and failures, which have already taken effect).
- * For one query: query, then, if something was forwarded, at most one rebind and exactly one answer. */
+/* Where events go. ack == NULL: fire and forget (denials and failures, which take effect at once). For one
+ * query: query, then, if it was forwarded, exactly one answer. At most LIMIT_DNS_PER_SECOND denials a second
+ * come here; to collapse them further (LIMIT_DENIES_PER_SEC) is the implementation's. It must not free the
+ * cell. */
 struct dns_events {
     void (*query)(void *self, const struct dns_query_info *info, dns_ack_cb ack, void *data);
     void (*answer)(void *self, const struct dns_answer_info *info, dns_ack_cb ack, void *data);
-    void (*rebind)(void *self, const struct dns_rebind_info *info);
     void (*gap)(void *self, const struct dns_gap_info *info); /* at most one a second */
 };
 
@@ -172,7 +153,8 @@ int dns_cell_new(struct ev_loop *loop, const struct dns_policy *policy, int udp_
                  const struct dns_events *events, void *self, struct dns_cell **ret) MUST_CHECK;
 
 /* Closes the sockets, drops what is in flight, calls every waiting dns_resolve back with -ECANCELED and
- * reports a last gap if something was left unanswered. Accepts NULL; returns NULL. */
+ * reports a last gap if something was left unanswered. Not from inside a call-back of this cell. Accepts
+ * NULL; returns NULL. */
 struct dns_cell *dns_cell_free(struct dns_cell *cell);
 
 struct dns_counters {
@@ -195,15 +177,19 @@ void dns_cell_counters(const struct dns_cell *cell, struct dns_counters *ret);
 struct dns_resolve;
 
 /* result 0: 1..LIMIT_DIAL_ADDRS addresses, IPv6 and IPv4 in turn (RFC 8305 section 4), each
- * dns_answer_permitted; borrowed for the call. Else n == 0 and result is -EPERM         name or types not
- * allowed, or every address refused (reason says which) -ENOENT        no such name, or no address -ETIMEDOUT
- * no resolver answered -EHOSTUNREACH  resolvers failed -ECANCELED     the cell was freed other evidence could
- * not be written, no memory */
-typedef void (*dns_resolve_cb)(void *data, int result, enum dns_reason reason, const struct addr *addrs,
+ * dns_answer_permitted, borrowed for the call. Else n == 0, and reason, where there is one, says more:
+ * - -EPERM: name or types not allowed, or every address refused
+ * - -ENOENT: no such name, or no address
+ * - -ETIMEDOUT: no resolver answered, or no acknowledgement came in time (then without a reason)
+ * - -EHOSTUNREACH: the resolvers failed
+ * - -ECANCELED: the cell is being freed
+ * - anything else: evidence could not be written, no memory */
+typedef void (*dns_resolve_cb)(void *data, int result, enum dns_reason_code reason, const struct addr *addrs,
                                size_t n);
 
 /* Resolves A and AAAA (as far as the policy's types allow them). cb is called exactly once and never from
- * inside this call; *ret is valid until then. 0, -EDQUOT when too many wait, -ENOMEM. */
+ * inside this call; *ret is valid until then. 0, -EDQUOT when too many wait, -ECANCELED while the cell is
+ * being freed, -ENOMEM. */
 int dns_resolve(struct dns_cell *cell, const struct name *name, dns_resolve_cb cb, void *data,
                 struct dns_resolve **ret) MUST_CHECK;
 

@@ -8,7 +8,7 @@ static bool name_listed(const struct dns_policy *policy, const struct name *name
     for (size_t i = 0; i < policy->nnames; i++)
         if (name_matches(&policy->names[i], name))
             return true;
-    return false;
+    return policy->egress && allow_name_listed(policy->egress, name);
 }
 
 bool dns_policy_type_allowed(const struct dns_policy *policy, uint16_t qtype)
@@ -22,13 +22,13 @@ bool dns_policy_type_allowed(const struct dns_policy *policy, uint16_t qtype)
     return false;
 }
 
-enum dns_reason dns_policy_judge(const struct dns_policy *policy, const struct dns_ask *ask)
+enum dns_reason_code dns_policy_judge(const struct dns_policy *policy, const struct dns_ask *ask)
 {
     if (!ask->host || !name_listed(policy, &ask->name))
-        return DNS_REASON_ALLOWLIST_MISS;
+        return DNS_ALLOWLIST_MISS;
     if (ask->q.qclass != DNS_CLASS_IN || !dns_policy_type_allowed(policy, ask->q.qtype))
-        return DNS_REASON_TYPE_DENIED;
-    return DNS_REASON_ALLOWLIST_MATCH;
+        return DNS_TYPE_DENIED;
+    return DNS_ALLOWLIST_MATCH;
 }
 
 bool dns_answer_permitted(const struct dns_policy *policy, const struct name *name, const struct addr *addr)

@@ -3,17 +3,33 @@
 
 #include "proxyd/dns/dns.h"
 
-/* Where the names in a type's rdata are: n = a name, digit = that many bytes, s = a character string, then the rest as it
- * is. Types that are not listed have no compressible names (RFC 3597 section 4). */
+/* Where the names in a type's rdata are: n = a name, digit = that many bytes, s = a character string, then
+ * the rest as it is. Types that are not listed have no compressible names (RFC 3597 section 4). */
 struct rdata_form {
     uint16_t type;
     const char *form;
 };
 
 static const struct rdata_form rdata_forms[] = {
-    {2, "n"},   {3, "n"},   {4, "n"},   {DNS_TYPE_CNAME, "n"}, {DNS_TYPE_SOA, "nn"}, {7, "n"},   {8, "n"},   {9, "n"},
-    {12, "n"},  {14, "nn"}, {15, "2n"}, {17, "nn"},            {18, "2n"},           {21, "2n"}, {26, "2nn"}, {33, "6n"},
-    {35, "4sssn"}, {36, "2n"}, {39, "n"},
+    {2, "n"},
+    {3, "n"},
+    {4, "n"},
+    {DNS_TYPE_CNAME, "n"},
+    {DNS_TYPE_SOA, "nn"},
+    {7, "n"},
+    {8, "n"},
+    {9, "n"},
+    {12, "n"},
+    {14, "nn"},
+    {15, "2n"},
+    {17, "nn"},
+    {18, "2n"},
+    {21, "2n"},
+    {26, "2nn"},
+    {33, "6n"},
+    {35, "4sssn"},
+    {36, "2n"},
+    {39, "n"},
 };
 
 struct dns_reply *dns_reply_new(uint8_t rcode, uint16_t n, uint32_t ttl_s, const struct buf *wire)
@@ -121,7 +137,8 @@ static void written_add(struct written_names *w, size_t offset, const struct dns
     w->n++;
 }
 
-static void write_owner(struct buf *b, size_t start, struct written_names *w, const struct dns_wire_name *name)
+static void write_owner(struct buf *b, size_t start, struct written_names *w,
+                        const struct dns_wire_name *name)
 {
     for (size_t i = 0; i < w->n; i++) {
         if (dns_name_eq(&w->v[i].name, name)) {
@@ -133,8 +150,8 @@ static void write_owner(struct buf *b, size_t start, struct written_names *w, co
     buf_put(b, name->b, name->len);
 }
 
-static int write_records(struct buf *b, size_t start, const struct dns_question *q, const struct dns_reply *reply,
-                         uint32_t age_s)
+static int write_records(struct buf *b, size_t start, const struct dns_question *q,
+                         const struct dns_reply *reply, uint32_t age_s)
 {
     struct dns_reader r = dns_reader_of(reply->wire, reply->len);
     struct written_names w = {.n = 0};

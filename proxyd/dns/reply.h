@@ -5,7 +5,8 @@
 #include "common/base/buf.h"
 #include "proxyd/dns/wire.h"
 
-/* A checked answer: what may be handed to the asker. Shared by the cache and the queries that wait for evidence. */
+/* A checked answer: what may be handed to the asker. Shared by the cache and the queries that wait for
+ * evidence. */
 struct dns_reply {
     unsigned refs;
     uint8_t rcode;
@@ -21,12 +22,13 @@ struct dns_reply *dns_reply_new(uint8_t rcode, uint16_t n, uint32_t ttl_s, const
 struct dns_reply *dns_reply_ref(struct dns_reply *r);
 struct dns_reply *dns_reply_unref(struct dns_reply *r); /* accepts NULL; returns NULL */
 
-/* Appends one record in that form; rdata may be compressed against base and is expanded where its type has names that
- * RFC 1035 section 4.1.4 and RFC 3597 section 4 let a sender compress. 0, -EBADMSG, or b's error. */
+/* Appends one record in that form; rdata may be compressed against base and is expanded where its type has
+ * names that RFC 1035 section 4.1.4 and RFC 3597 section 4 let a sender compress. 0, -EBADMSG, or b's error.
+ */
 int dns_reply_put_rr(struct buf *b, const uint8_t *base, const struct dns_rr *rr, uint32_t ttl_s) MUST_CHECK;
 
-/* Appends the message that answers ask: reply's records, or none when reply is NULL. TTLs are lowered by the time since it
- * came. A message over max bytes becomes an empty one with TC. 0 or b's error. */
+/* Appends the message that answers ask: reply's records, or none when reply is NULL. TTLs are lowered by the
+ * time since it came. A message over max bytes becomes an empty one with TC. 0 or b's error. */
 int dns_reply_write(struct buf *b, const struct dns_ask *ask, uint8_t rcode, const struct dns_reply *reply,
                     uint64_t now_us, size_t max) MUST_CHECK;
 

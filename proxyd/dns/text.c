@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Numbers of the DNS registries as text, and the reason codes. */
+/* Numbers of the DNS registries as text. */
 #include <stdio.h>
 
 #include "common/base/num.h"
@@ -12,13 +12,14 @@ struct type_row {
 
 /* IANA "Domain Name System (DNS) Parameters", resource record types: the ones an ordinary client asks for. */
 static const struct type_row types[] = {
-    {1, "A"},       {2, "NS"},      {5, "CNAME"},    {6, "SOA"},     {12, "PTR"},        {13, "HINFO"},  {15, "MX"},
-    {16, "TXT"},    {17, "RP"},     {18, "AFSDB"},   {24, "SIG"},    {25, "KEY"},        {28, "AAAA"},   {29, "LOC"},
-    {33, "SRV"},    {35, "NAPTR"},  {36, "KX"},      {37, "CERT"},   {39, "DNAME"},      {41, "OPT"},    {43, "DS"},
-    {44, "SSHFP"},  {46, "RRSIG"},  {47, "NSEC"},    {48, "DNSKEY"}, {50, "NSEC3"},      {51, "NSEC3PARAM"},
-    {52, "TLSA"},   {53, "SMIMEA"}, {59, "CDS"},     {60, "CDNSKEY"}, {61, "OPENPGPKEY"}, {62, "CSYNC"},  {64, "SVCB"},
-    {65, "HTTPS"},  {99, "SPF"},    {249, "TKEY"},   {250, "TSIG"},  {251, "IXFR"},      {252, "AXFR"},  {255, "ANY"},
-    {256, "URI"},   {257, "CAA"},
+    {1, "A"},        {2, "NS"},          {5, "CNAME"},       {6, "SOA"},    {12, "PTR"},    {13, "HINFO"},
+    {15, "MX"},      {16, "TXT"},        {17, "RP"},         {18, "AFSDB"}, {24, "SIG"},    {25, "KEY"},
+    {28, "AAAA"},    {29, "LOC"},        {33, "SRV"},        {35, "NAPTR"}, {36, "KX"},     {37, "CERT"},
+    {39, "DNAME"},   {41, "OPT"},        {43, "DS"},         {44, "SSHFP"}, {46, "RRSIG"},  {47, "NSEC"},
+    {48, "DNSKEY"},  {50, "NSEC3"},      {51, "NSEC3PARAM"}, {52, "TLSA"},  {53, "SMIMEA"}, {59, "CDS"},
+    {60, "CDNSKEY"}, {61, "OPENPGPKEY"}, {62, "CSYNC"},      {64, "SVCB"},  {65, "HTTPS"},  {99, "SPF"},
+    {249, "TKEY"},   {250, "TSIG"},      {251, "IXFR"},      {252, "AXFR"}, {255, "ANY"},   {256, "URI"},
+    {257, "CAA"},
 };
 
 static bool equal_fold(struct str s, const char *upper)
@@ -59,27 +60,11 @@ const char *dns_type_text(uint16_t type, char dst[DNS_TYPE_TEXT_MAX])
 
 const char *dns_rcode_text(uint8_t rcode, char dst[DNS_RCODE_TEXT_MAX])
 {
-    static const char *const names[] = {"NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP",  "REFUSED",
+    static const char *const names[] = {"NOERROR",  "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED",
                                         "YXDOMAIN", "YXRRSET", "NXRRSET",  "NOTAUTH",  "NOTZONE"};
 
     if (rcode < ARRAY_LEN(names))
         return names[rcode];
     snprintf(dst, DNS_RCODE_TEXT_MAX, "RCODE%u", rcode);
     return dst;
-}
-
-const char *dns_reason_text(enum dns_reason r)
-{
-    static const char *const names[_DNS_REASON_MAX] = {
-        [DNS_REASON_ALLOWLIST_MATCH] = "dns_allowlist_match",
-        [DNS_REASON_ALLOWLIST_MISS] = "dns_allowlist_miss",
-        [DNS_REASON_TYPE_DENIED] = "dns_type_denied",
-        [DNS_REASON_MALFORMED_QUERY] = "malformed_query",
-        [DNS_REASON_UPSTREAM_TIMEOUT] = "dns_upstream_timeout",
-        [DNS_REASON_UPSTREAM_FAILURE] = "dns_upstream_failure",
-        [DNS_REASON_REBIND_REJECTED] = "dns_rebind_rejected",
-        [DNS_REASON_RATE_LIMITED] = "dns_rate_limited",
-    };
-
-    return (unsigned)r < _DNS_REASON_MAX ? names[r] : NULL;
 }

@@ -182,7 +182,8 @@ int dns_question_read(struct dns_reader *r, struct dns_question *ret)
     return 0;
 }
 
-/* The OPT pseudo-record of a query (RFC 6891 section 6.1.2): class is the size, ttl holds version and flags. */
+/* The OPT pseudo-record of a query (RFC 6891 section 6.1.2): class is the size, ttl holds version and flags.
+ */
 static int ask_opt(const struct dns_rr *rr, struct dns_ask *ask)
 {
     if (ask->edns || rr->owner.len != 1 || (rr->ttl >> 16 & 0xff) != 0)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Reader of DNS messages (RFC 1035 section 4). Every read is bounded; the cost of the worst message is DNS_RECORDS_MAX
- * records of a constant number of names, each at most 255 bytes and DNS_JUMPS_MAX pointers. */
+/* Reader of DNS messages (RFC 1035 section 4). Every read is bounded; the cost of the worst message is
+ * DNS_RECORDS_MAX records of a constant number of names, each at most 255 bytes and DNS_JUMPS_MAX pointers.
+ */
 #pragma once
 
 #include "common/base/cursor.h"
 #include "common/net/name.h"
+#include "proto/limits.h"
 
 enum dns_type {
     DNS_TYPE_A = 1,
@@ -32,7 +34,7 @@ enum dns_rcode {
 #define DNS_FLAG_RD    0x0100u
 #define DNS_FLAG_RA    0x0080u
 #define DNS_OPCODE(f)  (((f) >> 11) & 0xfu)
-#define DNS_RCODE(f)   ((uint8_t)((f) & 0xfu))
+#define DNS_RCODE(f)   ((uint8_t)((f)&0xfu))
 
 #define DNS_WIRE_NAME_MAX 255u /* RFC 1035 section 2.3.4, root byte included */
 #define DNS_JUMPS_MAX     32u
@@ -60,8 +62,8 @@ static inline struct dns_reader dns_reader_of(const void *p, size_t n)
 
 int dns_header_read(struct cursor *c, struct dns_header *ret) MUST_CHECK;
 
-/* A name at the reader's place. A pointer must lead to before the run of labels it ends and behind the header.
- * 0 or -EBADMSG (the reader's place is then unspecified). */
+/* A name at the reader's place. A pointer must lead to before the run of labels it ends and behind the
+ * header. 0 or -EBADMSG (the reader's place is then unspecified). */
 int dns_name_read(struct dns_reader *r, struct dns_wire_name *ret) MUST_CHECK;
 
 /* ASCII case does not matter (RFC 4343). */
@@ -73,7 +75,7 @@ bool dns_name_host(const struct dns_wire_name *w, struct name *ret);
 /* From the canonical form; always fits. */
 void dns_name_from_host(const struct name *n, struct dns_wire_name *ret);
 
-#define DNS_NAME_TEXT_MAX 256 /* with NUL; a longer escaped name ends in "..." */
+#define DNS_NAME_TEXT_MAX (LIMIT_HOSTNAME + 1) /* with NUL; a longer escaped name ends in "..." */
 /* Lower-case text with the escapes of RFC 1035 section 5.1 ("." for the root). Returns dst. */
 const char *dns_name_text(const struct dns_wire_name *w, char dst[DNS_NAME_TEXT_MAX]);
 
@@ -108,8 +110,9 @@ struct dns_ask {
     struct name name;
 };
 
-/* Reads a query: QR 0, opcode 0, one question, no answer or authority, at most one OPT (version 0, root owner), nothing
- * left over. 0 or -EBADMSG; then *ret is as far as it was readable: q.qname.len == 0 when the question was not. */
+/* Reads a query: QR 0, opcode 0, one question, no answer or authority, at most one OPT (version 0, root
+ * owner), nothing left over. 0 or -EBADMSG; then *ret is as far as it was readable: q.qname.len == 0 when the
+ * question was not. */
 int dns_ask_read(const uint8_t *p, size_t n, struct dns_ask *ret) MUST_CHECK;
 
 /* True when the message is a response with this id, opcode 0 and exactly this question. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Typed, located access to a parsed JSON document: every getter either fills its out-parameter, or adds a violation that
- * names the JSON path and answers false. Nothing here stops at the first violation. */
+/* Typed, located access to a parsed JSON document: every getter either fills its out-parameter, or adds a
+ * violation that names the JSON path and answers false. Nothing here stops at the first violation. */
 #pragma once
 
 #include <jansson.h>
@@ -30,14 +30,15 @@ struct doc_key {
 void doc_complain(struct doc *d, const struct doc_at *at, const char *rule, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* "spec.authority.egressRules[3].host" into dst (cap > 0); foreign keys are escaped; cut at cap. Returns dst. */
+/* "spec.authority.egressRules[3].host" into dst (cap > 0); foreign keys are escaped; cut at cap. Returns dst.
+ */
 const char *doc_path(const struct doc_at *at, char *dst, size_t cap);
 
 /* "an object", "a string", "null", ... */
 const char *doc_type_name(const json_t *j);
 
-/* True when this is an object; then unknown keys (with a hint when one is near) and missing required keys have been
- * complained about, and the members may be read. */
+/* True when this is an object; then unknown keys (with a hint when one is near) and missing required keys
+ * have been complained about, and the members may be read. */
 bool doc_object(struct doc *d, const struct doc_at *at, const struct doc_key *keys, size_t n);
 
 /* The member at->key; ret->json is NULL when there is none. True when there is one. at must be an object. */
@@ -58,7 +59,8 @@ bool doc_bool(struct doc *d, const struct doc_at *at, bool *ret);
 /* One of the words of e; *ret is the enum's value (1..n). */
 bool doc_enum(struct doc *d, const struct doc_at *at, const struct enum_names *e, uint32_t *ret);
 
-/* n zeroed elements of size bytes from the arena (n may be 0: returns a non-NULL pointer); NULL sets out->err. */
+/* n zeroed elements of size bytes from the arena (n may be 0: returns a non-NULL pointer); NULL sets
+ * out->err. */
 void *doc_alloc(struct doc *d, size_t n, size_t size);
 
 /* The word in the list nearest to s (edit distance at most 2, and less than half of its length), or NULL. */

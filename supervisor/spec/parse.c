@@ -11,8 +11,8 @@ static void decrefp(json_t **j)
     json_decref(*j);
 }
 
-/* Left alone, the library would open /dev/urandom at its first object, which a confined process cannot. A seed that an
- * author cannot guess keeps crafted keys from colliding. */
+/* Left alone, the library would open /dev/urandom at its first object, which a confined process cannot. A
+ * seed that an author cannot guess keeps crafted keys from colliding. */
 static int seed_hashes(void)
 {
     static bool done;
@@ -46,7 +46,8 @@ static const char *syntax_text(const json_error_t *e)
     }
 }
 
-/* Ours, or else the library's own text ("'}' expected near ..."); what it repeats of the document is escaped. */
+/* Ours, or else the library's own text ("'}' expected near ..."); what it repeats of the document is escaped.
+ */
 static void complain_syntax(const json_error_t *e, struct violations *out)
 {
     char text[2 * JSON_ERROR_TEXT_LENGTH];
@@ -55,8 +56,8 @@ static void complain_syntax(const json_error_t *e, struct violations *out)
         (void)str_escape(text, sizeof(text), near ? near : "", near ? strlen(near) : 0);
     else
         (void)str_escape(text, sizeof(text), e->text, strlen(e->text));
-    violations_add(out, "document", "syntax", "line %d, column %d: %s%s", e->line, e->column, ours ? ours : "",
-                   text);
+    violations_add(out, "document", "syntax", "line %d, column %d: %s%s", e->line, e->column,
+                   ours ? ours : "", text);
 }
 
 static int new_spec(struct spec **ret)
@@ -65,11 +66,13 @@ static int new_spec(struct spec **ret)
     if (!s)
         return -ENOMEM;
     arena_init(&s->arena, SPEC_ARENA);
+    s->fs.tmpfs_max_bytes = LIMIT_TMPFS;
     *ret = s;
     return 0;
 }
 
-int spec_parse(struct str bytes, const struct spec_forbidden *forbidden, struct spec **ret, struct violations *out)
+int spec_parse(struct str bytes, const struct spec_forbidden *forbidden, struct spec **ret,
+               struct violations *out)
 {
     if (!precheck_document(bytes, out))
         return out->err ? out->err : SPEC_INVALID;

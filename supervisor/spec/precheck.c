@@ -17,8 +17,8 @@ static struct place place_of(struct str s, size_t offset)
     return at;
 }
 
-/* The offset of the bracket that opens one level too many, or s.len. Brackets inside strings do not count; whether the
- * text is JSON at all is the parser's question. */
+/* The offset of the bracket that opens one level too many, or s.len. Brackets inside strings do not count;
+ * whether the text is JSON at all is the parser's question. */
 static size_t too_deep(struct str s)
 {
     size_t depth = 0;
@@ -52,7 +52,8 @@ bool precheck_document(struct str s, struct violations *out)
     const char *nul = memchr(s.p, 0, s.len);
     if (nul) {
         struct place at = place_of(s, (size_t)(nul - s.p));
-        violations_add(out, "document", "nul", "line %zu, column %zu: must not contain NUL", at.line, at.column);
+        violations_add(out, "document", "nul", "line %zu, column %zu: must not contain NUL", at.line,
+                       at.column);
         return false;
     }
     if (!str_utf8_valid(s.p, s.len)) {
@@ -62,8 +63,8 @@ bool precheck_document(struct str s, struct violations *out)
     size_t deep = too_deep(s);
     if (deep < s.len) {
         struct place at = place_of(s, deep);
-        violations_add(out, "document", "depth", "line %zu, column %zu: nested deeper than %u levels", at.line,
-                       at.column, LIMIT_SPEC_DEPTH);
+        violations_add(out, "document", "depth", "line %zu, column %zu: nested deeper than %u levels",
+                       at.line, at.column, LIMIT_SPEC_DEPTH);
         return false;
     }
     return true;

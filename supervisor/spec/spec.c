@@ -18,11 +18,12 @@ static const struct str default_types[] = {STR_LIT("A"), STR_LIT("AAAA"), STR_LI
 
 const struct strs spec_query_types_default = {default_types, ARRAY_LEN(default_types)};
 
-/* IANA "Resource Record (RR) TYPEs". Transfers, ANY and the meta types are not here: a stub resolver never needs them. */
+/* IANA "Resource Record (RR) TYPEs". Transfers, ANY and the meta types are not here: a stub resolver never
+ * needs them. */
 static const char *const known_types[] = {
-    "A",   "NS",   "CNAME", "SOA",   "PTR",    "MX",    "TXT",  "AAAA",   "LOC", "SRV",
-    "NAPTR", "DNAME", "DS",  "SSHFP", "RRSIG", "NSEC", "DNSKEY", "NSEC3", "TLSA", "SMIMEA",
-    "CDS", "CDNSKEY", "OPENPGPKEY", "SVCB", "HTTPS", "URI", "CAA",
+    "A",    "NS",     "CNAME", "SOA",     "PTR",        "MX",    "TXT",   "AAAA",   "LOC",
+    "SRV",  "NAPTR",  "DNAME", "DS",      "SSHFP",      "RRSIG", "NSEC",  "DNSKEY", "NSEC3",
+    "TLSA", "SMIMEA", "CDS",   "CDNSKEY", "OPENPGPKEY", "SVCB",  "HTTPS", "URI",    "CAA",
 };
 
 bool spec_query_type_known(struct str name)

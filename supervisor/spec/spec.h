@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A checked cell spec (vocabulary 1-3) in typed form. Every value in it is within its rule; what this version does not
- * build has been refused (unsupported.c), so nothing declared is ever ignored. */
+/* A checked cell spec (vocabulary 1-3) in typed form. Every value in it is within its rule; what this version
+ * does not build has been refused (unsupported.c), so nothing declared is ever ignored. */
 #pragma once
 
 #include "common/net/addr.h"
@@ -12,16 +12,16 @@
 #define SPEC_API_VERSION "cellos.io/v1"
 #define SPEC_KIND        "ExecutionCell"
 
-#define SPEC_GRACE_DEFAULT_S  5u
-#define SPEC_CPU_PERIOD_US    100000u /* cgroup v2 cpu.max default period */
-#define SPEC_CPU_MIN_US       1000u   /* the kernel's least quota and period */
-#define SPEC_CPU_MAX_US       1000000u
-#define SPEC_MEMORY_MIN       (1u << 20)
-#define SPEC_PIDS_MAX         4194304u /* PID_MAX_LIMIT */
-#define SPEC_JUSTIFICATION    1024u
-#define SPEC_TIMEOUT_MAX_MS   (LIMIT_TTL_S * 1000ull)
-#define SPEC_ARENA            (16u << 20)
-#define SPEC_TMPFS_MIN        (64u << 10)
+#define SPEC_GRACE_DEFAULT_S 5u
+#define SPEC_CPU_PERIOD_US   100000u /* cgroup v2 cpu.max default period */
+#define SPEC_CPU_MIN_US      1000u   /* the kernel's least quota and period */
+#define SPEC_CPU_MAX_US      1000000u
+#define SPEC_MEMORY_MIN      (1u << 20)
+#define SPEC_PIDS_MAX        4194304u /* PID_MAX_LIMIT */
+#define SPEC_JUSTIFICATION   1024u
+#define SPEC_TIMEOUT_MAX_MS  (LIMIT_TTL_S * 1000ull)
+#define SPEC_ARENA           (16u << 20)
+#define SPEC_TMPFS_MIN       (64u << 10)
 
 #define SECCOMP_PROFILE_BASELINE "baseline"
 
@@ -77,8 +77,8 @@ struct spec_limits {
 };
 
 struct spec_run {
-    struct strs argv; /* at least one, argv[0] not empty */
-    struct str cwd;   /* absolute and normal; absent = "/" */
+    struct strs argv;  /* at least one, argv[0] not empty */
+    struct str cwd;    /* absolute and normal; absent = "/" */
     uint32_t delivery; /* enum delivery */
     struct opt_uint timeout_ms;
     struct spec_limits limits;
@@ -109,6 +109,11 @@ struct spec_forbidden {
 /* Frees everything; NULL-safe; returns NULL. */
 struct spec *spec_free(struct spec *s);
 void spec_freep(struct spec **s);
+
+#define SPEC_PREFIX_TEXT_MAX (ADDR_TEXT_MAX + 4)
+
+/* "192.0.2.0/24"; a single address without its bits. Returns dst. */
+const char *spec_prefix_format(const struct addr_prefix *p, char dst[SPEC_PREFIX_TEXT_MAX]);
 
 /* A, AAAA, CNAME, HTTPS (vocabulary 2.2). */
 extern const struct strs spec_query_types_default;

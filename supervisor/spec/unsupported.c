@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the vocabulary specifies and this version does not build (decisions 35): parsed, checked, and refused, never
- * ignored. One row each; the change that builds a thing removes its row. */
+/* What the vocabulary specifies and this version does not build (decisions 35): parsed, checked, and refused,
+ * never ignored. One row each; the change that builds a thing removes its row. */
 #include <stdio.h>
 
 #include "supervisor/spec/validate.h"
@@ -20,8 +20,9 @@ struct row {
     size_t nwords;
 };
 
-#define WORDS(...) (const char *const[]){__VA_ARGS__}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *)
-#define NO_WORDS   NULL, 0
+#define WORDS(...)                                                                                           \
+    (const char *const[]){__VA_ARGS__}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *)
+#define NO_WORDS NULL, 0
 
 static const struct row rows[] = {
     {"spec.export.artifacts", WHEN_NOT_EMPTY, NO_WORDS},

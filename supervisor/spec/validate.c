@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include "proto/limits.h"
 #include "supervisor/spec/validate.h"
+#include "proto/limits.h"
 
 static void constant(struct validate *v, const struct doc_at *at, const char *wanted)
 {
@@ -76,8 +76,9 @@ void validate_document(struct validate *v, const struct doc_at *at)
 {
     static const struct doc_key top[] = {{"apiVersion", true}, {"kind", true}, {"spec", true}};
     static const struct doc_key keys[] = {
-        {"id", true},        {"authority", true}, {"lifetime", true},  {"run", false},         {"export", false},
-        {"identity", false}, {"policy", false},   {"placement", false}, {"correlation", false},
+        {"id", true},      {"authority", true},  {"lifetime", true},
+        {"run", false},    {"export", false},    {"identity", false},
+        {"policy", false}, {"placement", false}, {"correlation", false},
     };
     struct doc_at f;
     if (!doc_object(&v->doc, at, top, ARRAY_LEN(top)))

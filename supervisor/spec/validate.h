@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The rules of vocabulary 1-3, one function an object. Each reads the value at `at` into its typed form and adds every
- * violation it finds; where it complained, the typed form is incomplete and must not be used. */
+/* The rules of vocabulary 1-3, one function an object. Each reads the value at `at` into its typed form and
+ * adds every violation it finds; where it complained, the typed form is incomplete and must not be used. */
 #pragma once
 
 #include "supervisor/spec/doc.h"
@@ -36,13 +36,15 @@ void validate_correlation(struct validate *v, const struct doc_at *at);
 bool validate_id(struct validate *v, const struct doc_at *at, size_t max, const char *extra, struct str *ret);
 
 /* validate_host.c: names and addresses as rules name them (vocabulary 2.1). pattern allows "*.name". */
-bool validate_name(struct validate *v, const struct doc_at *at, struct str text, bool pattern, struct str *ret);
+bool validate_name(struct validate *v, const struct doc_at *at, struct str text, bool pattern,
+                   struct str *ret);
 bool validate_host(struct validate *v, const struct doc_at *at, struct spec_host *ret);
 bool validate_prefix(struct validate *v, const struct doc_at *at, struct str text, struct addr_prefix *ret);
 
 /* validate_path.c: absolute, no empty, "." or ".." component, no "/" at the end, at most LIMIT_PATH bytes */
 bool validate_path(struct validate *v, const struct doc_at *at, struct str *ret);
-/* A path of the host that is shown in the cell: also not "/", not below /proc, /sys or /dev, not a directory of the suite. */
+/* A path of the host that is shown in the cell: also not "/", not below /proc, /sys or /dev, not a directory
+ * of the suite. */
 bool validate_mount_path(struct validate *v, const struct doc_at *at, struct str *ret);
 
 /* unsupported.c: refuses what is specified but not built (decisions 35). root is the whole document. */

@@ -12,7 +12,7 @@ static void secret_ref(struct validate *v, const struct doc_at *at, struct str *
     if (!validate_id(v, at, LIMIT_SECRET_NAME, "_-", &s))
         return;
     if (secret_name_reserved(s))
-        doc_complain(&v->doc, at, "reserved", "is a variable of the cell itself");
+        doc_complain(&v->doc, at, "reserved", "is a reserved name");
     for (size_t k = 0; k < i; k++)
         if (list[k].p && str_eq(list[k], s)) {
             doc_complain(&v->doc, at, "unique", "must be unique");
@@ -161,8 +161,8 @@ static void authority_derivation(struct validate *v, const struct doc_at *at)
 
 void validate_authority(struct validate *v, const struct doc_at *at)
 {
-    static const struct doc_key keys[] = {{"secretRefs", true},          {"egressRules", false},
-                                          {"dnsAuthority", false},       {"cdnAuthority", false},
+    static const struct doc_key keys[] = {{"secretRefs", true},           {"egressRules", false},
+                                          {"dnsAuthority", false},        {"cdnAuthority", false},
                                           {"authorityDerivation", false}, {"filesystem", false}};
     static const struct {
         const char *name;

@@ -23,7 +23,8 @@ static void endpoint(struct validate *v, const struct doc_at *at, struct spec_re
 
 static void dnssec(struct validate *v, const struct doc_at *at)
 {
-    static const struct doc_key keys[] = {{"validate", true}, {"failClosed", true}, {"trustAnchorsPath", false}};
+    static const struct doc_key keys[] = {
+        {"validate", true}, {"failClosed", true}, {"trustAnchorsPath", false}};
     struct doc_at f;
     struct str s;
     bool b;
@@ -39,8 +40,11 @@ static void dnssec(struct validate *v, const struct doc_at *at)
 
 static void resolver(struct validate *v, const struct doc_at *at, struct spec_resolver *r)
 {
-    static const struct doc_key keys[] = {{"resolverId", true}, {"protocol", true},       {"endpoint", true},
-                                          {"dnssec", false},    {"tlsServerName", false}};
+    static const struct doc_key keys[] = {{"resolverId", true},
+                                          {"protocol", true},
+                                          {"endpoint", true},
+                                          {"dnssec", false},
+                                          {"tlsServerName", false}};
     struct doc_at f;
     struct str s;
     if (!doc_object(&v->doc, at, keys, ARRAY_LEN(keys)))
@@ -69,7 +73,8 @@ static void resolvers(struct validate *v, const struct doc_at *at, struct spec_d
         struct doc_at e = doc_element(at, i), f;
         resolver(v, &e, &list[i]);
         for (size_t k = 0; k < i; k++)
-            if (list[i].id.p && list[k].id.p && str_eq(list[i].id, list[k].id) && doc_member(&e, "resolverId", &f))
+            if (list[i].id.p && list[k].id.p && str_eq(list[i].id, list[k].id) &&
+                doc_member(&e, "resolverId", &f))
                 doc_complain(&v->doc, &f, "unique", "must be unique");
     }
     dns->resolvers = list;
@@ -108,7 +113,8 @@ static void query_types(struct validate *v, const struct doc_at *at, struct spec
         if (!doc_str(&v->doc, &e, 16, &list[i]))
             continue;
         if (!spec_query_type_known(list[i]))
-            doc_complain(&v->doc, &e, "query-type", "must be a DNS data type in upper case, such as \"A\" or \"HTTPS\"");
+            doc_complain(&v->doc, &e, "query-type",
+                         "must be a DNS data type in upper case, such as \"A\" or \"HTTPS\"");
         for (size_t k = 0; k < i; k++)
             if (list[k].p && str_eq(list[k], list[i])) {
                 doc_complain(&v->doc, &e, "unique", "is listed twice");
@@ -171,7 +177,8 @@ static void rebinding_policy(struct validate *v, const struct doc_at *at, struct
 
 static void refresh_policy(struct validate *v, const struct doc_at *at)
 {
-    static const struct doc_key keys[] = {{"minTtlSeconds", false}, {"maxStaleSeconds", false}, {"strategy", false}};
+    static const struct doc_key keys[] = {
+        {"minTtlSeconds", false}, {"maxStaleSeconds", false}, {"strategy", false}};
     static const char *const words[] = {"ttl-honor", "manual"};
     static const struct enum_names names = {"strategy", words, ARRAY_LEN(words)};
     struct doc_at f;
@@ -197,9 +204,9 @@ static void answer_mode(struct validate *v, const struct doc_at *at)
 
 void validate_dns_authority(struct validate *v, const struct doc_at *at)
 {
-    static const struct doc_key keys[] = {{"resolvers", false},       {"hostnameAllowlist", false},
+    static const struct doc_key keys[] = {{"resolvers", false},         {"hostnameAllowlist", false},
                                           {"allowedQueryTypes", false}, {"refreshPolicy", false},
-                                          {"rebindingPolicy", false}, {"answerMode", false}};
+                                          {"rebindingPolicy", false},   {"answerMode", false}};
     struct doc_at f;
     if (!doc_object(&v->doc, at, keys, ARRAY_LEN(keys)))
         return;

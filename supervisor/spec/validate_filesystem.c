@@ -27,15 +27,19 @@ static void path_list(struct validate *v, const struct doc_at *at, const struct 
 
 void validate_filesystem(struct validate *v, const struct doc_at *at)
 {
-    static const struct doc_key keys[] = {
-        {"root", false}, {"readOnly", false}, {"readWrite", false}, {"hidden", false}, {"tmpfsMaxBytes", false}};
+    static const struct doc_key keys[] = {{"root", false},
+                                          {"readOnly", false},
+                                          {"readWrite", false},
+                                          {"hidden", false},
+                                          {"tmpfsMaxBytes", false}};
     struct spec_filesystem *fs = &v->spec->fs;
     struct strs none = {NULL, 0}, hidden;
     struct doc_at f;
     struct str s;
     if (!doc_object(&v->doc, at, keys, ARRAY_LEN(keys)))
         return;
-    if (doc_member(at, "root", &f) && doc_str(&v->doc, &f, LIMIT_PATH, &s) && !str_is(s, "host") && s.p[0] != '/')
+    if (doc_member(at, "root", &f) && doc_str(&v->doc, &f, LIMIT_PATH, &s) && !str_is(s, "host") &&
+        s.p[0] != '/')
         doc_complain(&v->doc, &f, "one-of", "must be \"host\" or an absolute path");
     if (doc_member(at, "readOnly", &f))
         path_list(v, &f, &none, &fs->read_only);

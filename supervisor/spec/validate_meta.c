@@ -64,7 +64,8 @@ static void namespace_name(struct validate *v, const struct doc_at *at, struct s
         return;
     bool good = s.p[0] != '-' && s.p[s.len - 1] != '-';
     for (size_t i = 0; i < s.len; i++)
-        good = good && ((s.p[i] >= 'a' && s.p[i] <= 'z') || (s.p[i] >= '0' && s.p[i] <= '9') || s.p[i] == '-');
+        good =
+            good && ((s.p[i] >= 'a' && s.p[i] <= 'z') || (s.p[i] >= '0' && s.p[i] <= '9') || s.p[i] == '-');
     if (good)
         *ret = s;
     else
@@ -74,7 +75,8 @@ static void namespace_name(struct validate *v, const struct doc_at *at, struct s
 
 void validate_placement(struct validate *v, const struct doc_at *at)
 {
-    static const struct doc_key keys[] = {{"poolId", false}, {"kubernetesNamespace", false}, {"queueName", false}};
+    static const struct doc_key keys[] = {
+        {"poolId", false}, {"kubernetesNamespace", false}, {"queueName", false}};
     struct doc_at f;
     if (!doc_object(&v->doc, at, keys, ARRAY_LEN(keys)))
         return;
@@ -144,8 +146,9 @@ static void tenant(struct validate *v, const struct doc_at *at, struct str *ret)
 
 void validate_correlation(struct validate *v, const struct doc_at *at)
 {
-    static const struct doc_key keys[] = {{"platform", false}, {"externalRunId", false}, {"externalJobId", false},
-                                          {"tenantId", false}, {"correlationId", false}, {"labels", false}};
+    static const struct doc_key keys[] = {{"platform", false},      {"externalRunId", false},
+                                          {"externalJobId", false}, {"tenantId", false},
+                                          {"correlationId", false}, {"labels", false}};
     struct doc_at f;
     if (!doc_object(&v->doc, at, keys, ARRAY_LEN(keys)))
         return;

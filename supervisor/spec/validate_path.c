@@ -32,7 +32,8 @@ bool validate_path(struct validate *v, const struct doc_at *at, struct str *ret)
         return false;
     }
     if (s.len > 1 && !normal(s.p)) {
-        doc_complain(&v->doc, at, "normal-path", "must not have an empty, \".\" or \"..\" component or end in \"/\"");
+        doc_complain(&v->doc, at, "normal-path",
+                     "must not have an empty, \".\" or \"..\" component or end in \"/\"");
         return false;
     }
     *ret = s;
@@ -56,7 +57,8 @@ bool validate_mount_path(struct validate *v, const struct doc_at *at, struct str
         }
     for (size_t i = 0; v->forbidden && i < v->forbidden->n; i++)
         if (below(s.p, v->forbidden->paths[i])) {
-            doc_complain(&v->doc, at, "suite-path", "must not be in a state or runtime directory of the suite");
+            doc_complain(&v->doc, at, "suite-path",
+                         "must not be in a state or runtime directory of the suite");
             return false;
         }
     *ret = s;

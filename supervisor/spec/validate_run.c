@@ -19,7 +19,8 @@ static void argv(struct validate *v, const struct doc_at *at, struct spec_run *r
         bytes += list[i].len + 1;
     }
     if (bytes > LIMIT_ARGV_BYTES)
-        doc_complain(&v->doc, at, "size", "must be at most %u bytes in all, not %zu", LIMIT_ARGV_BYTES, bytes);
+        doc_complain(&v->doc, at, "size", "must be at most %u bytes in all, not %zu", LIMIT_ARGV_BYTES,
+                     bytes);
     run->argv = (struct strs){list, n};
 }
 
@@ -93,10 +94,9 @@ static void run_members(struct validate *v, const struct doc_at *at, struct spec
 
 void validate_run(struct validate *v, const struct doc_at *at)
 {
-    static const struct doc_key keys[] = {{"argv", true},       {"workingDirectory", false},
-                                          {"secretDelivery", false}, {"timeoutMs", false},
-                                          {"limits", false},    {"backend", false},
-                                          {"seccomp", false}};
+    static const struct doc_key keys[] = {
+        {"argv", true},    {"workingDirectory", false}, {"secretDelivery", false}, {"timeoutMs", false},
+        {"limits", false}, {"backend", false},          {"seccomp", false}};
     if (!doc_object(&v->doc, at, keys, ARRAY_LEN(keys)))
         return;
     struct spec_run *run = doc_alloc(&v->doc, 1, sizeof(*run));

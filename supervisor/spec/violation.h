@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What is wrong with a document: where (JSON path), which rule, and one clause for people. Printed as "path: message". */
+/* What is wrong with a document: where (JSON path), which rule, and one clause for people. Printed as "path:
+ * message". */
 #pragma once
 
 #include <stdarg.h>
@@ -22,10 +23,12 @@ struct violations {
     int err;   /* sticky -ENOMEM */
 };
 
-/* Adds one; from LIMIT_VIOLATIONS on only sets more. rule must be a literal. path and the arguments are copied. */
+/* Adds one; from LIMIT_VIOLATIONS on only sets more. rule must be a literal. path and the arguments are
+ * copied. */
 void violations_add(struct violations *l, const char *path, const char *rule, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-void violations_addv(struct violations *l, const char *path, const char *rule, const char *fmt, va_list ap);
+void violations_addv(struct violations *l, const char *path, const char *rule, const char *fmt, va_list ap)
+    __attribute__((format(printf, 4, 0)));
 
 /* All of them as lines "path: message\n", and a last line when some were left out. Appends to b. */
 void violations_print(const struct violations *l, struct buf *b);

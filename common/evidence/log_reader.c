@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/evidence/log_reader.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "common/base/num.h"
+
+#define LOG_READER_BUFFER (256 * 1024) /* several lines a read; more than one whole line with its LF */
+
+_Static_assert(LOG_READER_BUFFER > LOG_READER_LINE_MAX + 1, "a whole line fits");
+
+struct log_reader {
+    int dirfd; /* borrowed, or -EBADF when only one file is read */
+    uint64_t *segments;
+    size_t nsegments;
+    size_t next_segment;
+    int fd; /* of the present segment; -EBADF between two */
+    bool eof;
+    struct log_line at; /* of the next line */
+    uint64_t from;
+    size_t pos, len; /* unread part of buffer */
+    uint8_t buffer[LOG_READER_BUFFER];
+};
+
+void log_segment_name(uint64_t first, char dst[static LOG_SEGMENT_NAME_MAX])
+{
+    (void)snprintf(dst, LOG_SEGMENT_NAME_MAX, "%020" PRIu64 LOG_SEGMENT_SUFFIX, first);
+}
+
+static bool segment_name_parse(const char *name, uint64_t *ret)
+{
+    size_t zeros = 0;
+
+    if (strlen(name) != LOG_SEGMENT_NAME_MAX - 1 || strcmp(name + 20, LOG_SEGMENT_SUFFIX) != 0)
+        return false;
+    while (zeros < 19 && name[zeros] == '0')
+        zeros++;
+    return num_parse_u64((struct str){name + zeros, 20 - zeros}, 0, UINT64_MAX, ret) == 0;
+}
+
+static void closedirp(DIR **d)
+{
+    if (*d)
+        closedir(*d);
+}
+
+static int segment_order(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static int segments_add(uint64_t **list, size_t *n, uint64_t first)
+{
+    if (*n == LOG_READER_SEGMENTS_MAX)
+        return -EFBIG;
+    if ((*n & (*n - 1)) == 0) { /* grows at every power of two */
+        uint64_t *more = reallocarray(*list, *n ? *n * 2 : 1, sizeof(**list));
+
+        if (!more)
+            return -ENOMEM;
+        *list = more;
+    }
+    (*list)[(*n)++] = first;
+    return 0;
+}
+
+int log_reader_segments(int dirfd, uint64_t **ret)
+{
+    _cleanup_free_ uint64_t *list = NULL;
+    _cleanup_(closedirp) DIR *dir = NULL;
+    size_t n = 0;
+    int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0)
+        return -errno;
+    dir = fdopendir(fd);
+    if (!dir) {
+        close(fd);
+        return -ENOMEM;
+    }
+    for (;;) {
+        struct dirent *e;
+        uint64_t first;
+
+        errno = 0;
+        e = readdir(dir);
+        if (!e && errno)
+            return -errno;
+        if (!e)
+            break;
+        if (!segment_name_parse(e->d_name, &first))
+            continue;
+        int r = segments_add(&list, &n, first);
+        if (r < 0)
+            return r;
+    }
+    if (n > 0)
+        qsort(list, n, sizeof(*list), segment_order);
+    *ret = TAKE_PTR(list);
+    return (int)n;
+}
+
+static int reader_new(int dirfd, uint64_t from, struct log_reader **ret)
+{
+    struct log_reader *r = malloc(sizeof(*r));
+
+    if (!r)
+        return -ENOMEM;
+    /* Not the buffer: a quarter of a megabyte that is written before it is read. */
+    memset(r, 0, offsetof(struct log_reader, buffer));
+    r->dirfd = dirfd;
+    r->fd = -EBADF;
+    r->from = from;
+    *ret = r;
+    return 0;
+}
+
+int log_reader_open(int dirfd, uint64_t from, struct log_reader **ret)
+{
+    _cleanup_(log_reader_freep) struct log_reader *r = NULL;
+    int n = reader_new(dirfd, from, &r);
+
+    if (n < 0)
+        return n;
+    n = log_reader_segments(dirfd, &r->segments);
+    if (n < 0)
+        return n;
+    r->nsegments = (size_t)n;
+    while (r->next_segment + 1 < r->nsegments && r->segments[r->next_segment + 1] <= from)
+        r->next_segment++;
+    if (r->nsegments == 0 || r->segments[r->next_segment] > from)
+        return -ENOENT;
+    r->at.index = r->segments[r->next_segment];
+    *ret = TAKE_PTR(r);
+    return 0;
+}
+
+int log_reader_open_fd(int fd, uint64_t first, struct log_reader **ret)
+{
+    int n = reader_new(-EBADF, first, ret);
+
+    if (n < 0) {
+        close(fd);
+        return n;
+    }
+    (*ret)->fd = fd;
+    (*ret)->at = (struct log_line){.index = first, .segment = first, .segment_line = 1};
+    return 0;
+}
+
+struct log_reader *log_reader_free(struct log_reader *r)
+{
+    if (r) {
+        cleanup_closep(&r->fd);
+        free(r->segments);
+        free(r);
+    }
+    return NULL;
+}
+
+void log_reader_freep(struct log_reader **r)
+{
+    *r = log_reader_free(*r);
+}
+
+static int reader_open_segment(struct log_reader *r, uint64_t first)
+{
+    char name[LOG_SEGMENT_NAME_MAX];
+    struct stat st;
+
+    log_segment_name(first, name);
+    /* O_NONBLOCK: a FIFO with this name must not stop the reader. */
+    r->fd = openat(r->dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (r->fd < 0)
+        return -errno;
+    if (fstat(r->fd, &st) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode))
+        return -EBADMSG;
+    r->eof = false;
+    r->at = (struct log_line){.index = r->at.index, .segment = first, .segment_line = 1};
+    return 0;
+}
+
+/* Moves what is left to the front and reads more behind it. */
+static int reader_fill(struct log_reader *r)
+{
+    ssize_t n;
+
+    memmove(r->buffer, r->buffer + r->pos, r->len);
+    r->pos = 0;
+    do
+        n = read(r->fd, r->buffer + r->len, sizeof(r->buffer) - r->len);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -errno;
+    r->eof = n == 0;
+    r->len += (size_t)n;
+    return 0;
+}
+
+/* The next line of the present segment: LOG_READ_LINE, _TORN, _TOO_LONG, _END (of the segment) or -errno. */
+static int reader_segment_line(struct log_reader *r, struct log_line *ret)
+{
+    for (;;) {
+        const uint8_t *start = r->buffer + r->pos;
+        const uint8_t *lf = r->len ? memchr(start, '\n', r->len) : NULL;
+        size_t n = lf ? (size_t)(lf - start) : r->len;
+
+        *ret = r->at;
+        ret->text = (struct str){(const char *)start, n > LOG_READER_LINE_MAX ? LOG_READER_LINE_MAX + 1 : n};
+        if (n > LOG_READER_LINE_MAX)
+            return lf ? LOG_READ_TOO_LONG : LOG_READ_TORN;
+        if (lf) {
+            r->pos += n + 1;
+            r->len -= n + 1;
+            r->at.index++;
+            r->at.segment_line++;
+            r->at.offset += n + 1;
+            return LOG_READ_LINE;
+        }
+        if (r->eof)
+            return n > 0 ? LOG_READ_TORN : LOG_READ_END;
+        int e = reader_fill(r);
+        if (e < 0)
+            return e;
+    }
+}
+
+int log_reader_next(struct log_reader *r, struct log_line *ret)
+{
+    for (;;) {
+        int e;
+
+        if (r->fd < 0) {
+            if (r->next_segment == r->nsegments)
+                return LOG_READ_END;
+            if (r->segments[r->next_segment] != r->at.index) {
+                *ret = (struct log_line){.index = r->at.index, .segment = r->segments[r->next_segment]};
+                return LOG_READ_BAD_SEGMENT;
+            }
+            e = reader_open_segment(r, r->segments[r->next_segment]);
+            if (e < 0)
+                return e;
+            r->next_segment++;
+        }
+        e = reader_segment_line(r, ret);
+        if (e == LOG_READ_LINE && ret->index < r->from)
+            continue;
+        if (e != LOG_READ_END)
+            return e;
+        close(r->fd);
+        r->fd = -EBADF;
+    }
+}

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/evidence/log_verify.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "common/base/io.h"
+#include "common/evidence/log_reader.h"
+
+#define LOG_VERIFY_BATCH       1024              /* lines that are read, then judged on all threads */
+#define LOG_VERIFY_BATCH_BYTES (4u << 20)        /* and their bytes; one line more always fits behind */
+#define LOG_VERIFY_BATCH_ALONE 64                /* so few are judged on this thread */
+
+/* One batch of lines, copied out of the reader. */
+struct verify_batch {
+    struct log_line line[LOG_VERIFY_BATCH];
+    struct log_check_line judged[LOG_VERIFY_BATCH];
+    size_t n;
+    int end; /* an enum log_read (not LINE) once the reader has no more, else LOG_READ_LINE; or -errno */
+    struct log_line end_line;
+    size_t used;
+    char text[LOG_VERIFY_BATCH_BYTES + LOG_READER_LINE_MAX];
+};
+
+struct verify_share {
+    struct verify_batch *batch;
+    const uint8_t *public;
+    size_t from, to;
+    int error;
+};
+
+struct verify {
+    const struct log_verify_options *o;
+    struct log_report *report;
+    struct log_check *check;
+    struct log_reader *reader;
+    struct verify_batch *batch;
+    unsigned threads;
+    struct checkpoint outside;
+    bool has_outside, outside_met;
+    uint8_t root[DIGEST_LEN]; /* of the first checkpoint.size lines */
+};
+
+static int __attribute__((format(printf, 3, 4)))
+verify_verdict(struct log_report *r, enum log_verdict v, const char *fmt, ...)
+{
+    va_list ap;
+
+    r->verdict = v;
+    va_start(ap, fmt);
+    (void)vsnprintf(r->why, sizeof(r->why), fmt, ap);
+    va_end(ap);
+    return 0;
+}
+
+int log_verify_read_file(int dirfd, const char *name, struct buf *b)
+{
+    _cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    struct stat st;
+
+    if (fd < 0)
+        return -errno;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    return S_ISREG(st.st_mode) ? io_read_to_end(fd, b) : -EBADMSG;
+}
+
+/* ---- key, checkpoint, origin ---- */
+
+static int verify_key(int dirfd, const struct log_verify_options *o, struct log_report *r)
+{
+    _cleanup_(buf_done) struct buf text;
+    int e;
+
+    if (o->key) {
+        r->key = *o->key;
+        return 0;
+    }
+    buf_init(&text, LOG_FILE_MAX);
+    e = log_verify_read_file(dirfd, "vkey", &text);
+    if (e < 0 && e != -ENOENT && e != -EBADMSG && e != -ELOOP)
+        return e;
+    if (text.len > 0 && text.data[text.len - 1] == '\n')
+        text.len--;
+    if (e < 0 || vkey_parse(buf_str(&text), &r->key) < 0)
+        return verify_verdict(r, LOG_BAD_KEY, "no usable vkey file in the log: give the public key with --key");
+    r->self_declared = true;
+    return 0;
+}
+
+static int verify_checkpoint(int dirfd, struct log_report *r)
+{
+    _cleanup_(buf_done) struct buf note, origin;
+    int e;
+
+    buf_init(&note, CHECKPOINT_NOTE_MAX);
+    buf_init(&origin, LOG_FILE_MAX);
+    e = log_verify_read_file(dirfd, "checkpoint", &note);
+    if (e == -ENOENT)
+        return verify_verdict(r, LOG_BAD_CHECKPOINT, "there is no checkpoint: nothing says how long this log was");
+    if (e < 0 && e != -EBADMSG && e != -EFBIG && e != -ELOOP)
+        return e;
+    e = e < 0 ? CHECKPOINT_E_FORM : checkpoint_open(buf_str(&note), &r->key, &r->checkpoint);
+    if (e != CHECKPOINT_OK)
+        return verify_verdict(r, LOG_BAD_CHECKPOINT, "the checkpoint: %s", checkpoint_error_text(e));
+    r->has_checkpoint = true;
+    e = log_verify_read_file(dirfd, "origin", &origin);
+    if (e < 0 && e != -ENOENT && e != -EBADMSG && e != -EFBIG && e != -ELOOP)
+        return e;
+    if (e < 0 || origin.len < 2 || origin.data[origin.len - 1] != '\n' ||
+        !str_eq((struct str){(const char *)origin.data, origin.len - 1}, str_of(r->checkpoint.origin)))
+        return verify_verdict(r, LOG_BAD_CHECKPOINT, "the checkpoint is of the log %s, which the origin file does not say",
+                              r->checkpoint.origin);
+    return 0;
+}
+
+static int verify_outside(struct verify *v)
+{
+    struct log_report *r = v->report;
+    int e;
+
+    if (v->o->outside) {
+        v->outside = *v->o->outside;
+    } else if (v->o->outside_note.p) {
+        e = checkpoint_open(v->o->outside_note, &r->key, &v->outside);
+        if (e != CHECKPOINT_OK)
+            return verify_verdict(r, LOG_BAD_OUTSIDE, "the checkpoint from outside: %s", checkpoint_error_text(e));
+    } else {
+        return 0;
+    }
+    v->has_outside = true;
+    if (strcmp(v->outside.origin, r->checkpoint.origin) != 0)
+        return verify_verdict(r, LOG_BAD_OUTSIDE, "the checkpoint from outside is of another log: %s", v->outside.origin);
+    if (v->outside.size > r->checkpoint.size)
+        return verify_verdict(r, LOG_BAD_OUTSIDE,
+                              "the log was cut: it had %" PRIu64 " lines once, its checkpoint now says %" PRIu64,
+                              v->outside.size, r->checkpoint.size);
+    return 0;
+}
+
+/* ---- lines ---- */
+
+static void *verify_judge(void *arg)
+{
+    struct verify_share *s = arg;
+
+    s->error = digest_init();
+    for (size_t i = s->from; s->error == 0 && i < s->to; i++)
+        log_check_alone(s->batch->line[i].text, s->public, &s->batch->judged[i]);
+    return NULL;
+}
+
+static void *verify_judge_thread(void *arg)
+{
+    (void)verify_judge(arg);
+    digest_done();
+    return NULL;
+}
+
+/* Judges the lines of the batch on all threads; the calling one takes a share too. */
+static int verify_judge_batch(struct verify *v)
+{
+    unsigned n = v->batch->n <= LOG_VERIFY_BATCH_ALONE ? 1 : v->threads;
+    struct verify_share share[LOG_VERIFY_THREADS_MAX];
+    pthread_t thread[LOG_VERIFY_THREADS_MAX];
+    bool started[LOG_VERIFY_THREADS_MAX] = {false};
+
+    for (unsigned i = 0; i < n; i++) {
+        share[i] = (struct verify_share){.batch = v->batch,
+                                         .public = v->report->key.public,
+                                         .from = v->batch->n * i / n,
+                                         .to = v->batch->n * (i + 1) / n};
+        if (i > 0)
+            started[i] = pthread_create(&thread[i], NULL, verify_judge_thread, &share[i]) == 0;
+    }
+    for (unsigned i = 0; i < n; i++)
+        if (!started[i])
+            (void)verify_judge(&share[i]); /* the own share, and those no thread could be had for */
+    for (unsigned i = 0; i < n; i++)
+        if (started[i])
+            pthread_join(thread[i], NULL);
+    for (unsigned i = 0; i < n; i++)
+        if (share[i].error < 0)
+            return share[i].error;
+    return 0;
+}
+
+static void verify_read_batch(struct verify *v)
+{
+    struct verify_batch *b = v->batch;
+
+    b->n = 0;
+    b->used = 0;
+    b->end = LOG_READ_LINE;
+    while (b->n < LOG_VERIFY_BATCH && b->used < LOG_VERIFY_BATCH_BYTES) {
+        struct log_line l;
+
+        b->end = log_reader_next(v->reader, &l);
+        if (b->end != LOG_READ_LINE) {
+            b->end_line = l;
+            return;
+        }
+        if (l.segment_line == 1)
+            v->report->segments++;
+        memcpy(b->text + b->used, l.text.p, l.text.len);
+        l.text.p = b->text + b->used;
+        b->used += l.text.len;
+        b->line[b->n++] = l;
+    }
+}
+
+static int verify_bad_line(struct log_report *r, const struct log_line *l, const char *why)
+{
+    r->line = l->index + 1;
+    r->segment = l->segment;
+    r->segment_line = l->segment_line;
+    return verify_verdict(r, LOG_BAD_LINE, "%s", why);
+}
+
+/* The tree has just reached a size that somebody signed. */
+static int verify_sizes(struct verify *v)
+{
+    const struct merkle *tree = log_check_tree(v->check);
+    uint8_t root[DIGEST_LEN];
+
+    if (v->has_outside && !v->outside_met && tree->size == v->outside.size) {
+        v->outside_met = true;
+        merkle_root(tree, root);
+        if (memcmp(root, v->outside.root, DIGEST_LEN) != 0)
+            return verify_verdict(v->report, LOG_BAD_OUTSIDE,
+                                  "the log's first %" PRIu64 " lines are not those the checkpoint from outside signs",
+                                  tree->size);
+    }
+    if (tree->size == v->report->checkpoint.size)
+        merkle_root(tree, v->root);
+    return 0;
+}
+
+static int verify_line(struct verify *v, size_t i)
+{
+    const struct log_line *l = &v->batch->line[i];
+    char why[LOG_CHECK_WHY_MAX] = "";
+    int e = log_check_next(v->check, &v->batch->judged[i], why);
+
+    if (e == 0 && v->o->rule)
+        e = v->o->rule(v->o->arg, &v->batch->judged[i].parsed.e, why);
+    if (e == -EBADMSG)
+        return verify_bad_line(v->report, l, why);
+    if (e < 0)
+        return e;
+    if (log_check_tree(v->check)->size <= v->report->checkpoint.size)
+        v->report->lines++;
+    else
+        v->report->unacknowledged++;
+    return verify_sizes(v);
+}
+
+/* What the reader stopped at, once all lines before it are good. */
+static int verify_end(struct verify *v)
+{
+    const struct log_line *l = &v->batch->end_line;
+    struct log_report *r = v->report;
+
+    switch (v->batch->end) {
+    case LOG_READ_END:
+        return 0;
+    case LOG_READ_TORN:
+        if (l->index >= r->checkpoint.size) {
+            r->torn_bytes = l->text.len;
+            return 0;
+        }
+        return verify_bad_line(r, l, "the line is cut off: no line feed behind it");
+    case LOG_READ_TOO_LONG:
+        return verify_bad_line(r, l, "the line is longer than 65535 bytes");
+    case LOG_READ_BAD_SEGMENT:
+        r->segment = l->segment;
+        return verify_verdict(r, LOG_BAD_SEGMENT, "line %" PRIu64 " is due, but the next segment begins with line %" PRIu64,
+                              l->index + 1, l->segment + 1);
+    default:
+        return v->batch->end;
+    }
+}
+
+static int verify_lines(struct verify *v)
+{
+    do {
+        int e;
+
+        verify_read_batch(v);
+        e = verify_judge_batch(v);
+        if (e < 0)
+            return e;
+        for (size_t i = 0; i < v->batch->n && v->report->verdict == LOG_GOOD; i++) {
+            e = verify_line(v, i);
+            if (e < 0)
+                return e;
+        }
+        if (v->o->progress)
+            v->o->progress(v->o->arg, log_check_tree(v->check)->size, v->report->checkpoint.size);
+    } while (v->batch->end == LOG_READ_LINE && v->report->verdict == LOG_GOOD);
+    return v->report->verdict == LOG_GOOD ? verify_end(v) : 0;
+}
+
+static int verify_tree(struct verify *v)
+{
+    struct log_report *r = v->report;
+
+    r->runs = log_check_runs(v->check);
+    r->open_runs = log_check_open_runs(v->check);
+    if (v->o->open_run)
+        log_check_each_open(v->check, v->o->open_run, v->o->arg);
+    if (r->lines < r->checkpoint.size)
+        return verify_verdict(r, LOG_BAD_SHORT,
+                              "the log is shorter than its checkpoint: %" PRIu64 " whole lines of %" PRIu64, r->lines,
+                              r->checkpoint.size);
+    if (memcmp(v->root, r->checkpoint.root, DIGEST_LEN) != 0)
+        return verify_verdict(r, LOG_BAD_ROOT, "every line is good, but the checkpoint signs another tree");
+    return 0;
+}
+
+static void verify_done(struct verify *v)
+{
+    log_check_free(v->check);
+    log_reader_free(v->reader);
+    free(v->batch);
+}
+
+static unsigned verify_threads(unsigned wanted)
+{
+    long n = wanted ? (long)wanted : sysconf(_SC_NPROCESSORS_ONLN);
+
+    return n < 1 ? 1 : n > LOG_VERIFY_THREADS_MAX ? LOG_VERIFY_THREADS_MAX : (unsigned)n;
+}
+
+static int verify_all(struct verify *v, int dirfd)
+{
+    int e = verify_outside(v);
+
+    if (e < 0 || v->report->verdict != LOG_GOOD)
+        return e;
+    v->check = log_check_new(NULL);
+    v->batch = malloc(sizeof(*v->batch));
+    if (!v->check || !v->batch)
+        return -ENOMEM;
+    v->threads = verify_threads(v->o->threads);
+    e = verify_sizes(v); /* the empty tree may be what was signed */
+    if (e < 0 || v->report->verdict != LOG_GOOD)
+        return e;
+    e = log_reader_open(dirfd, 0, &v->reader);
+    if (e < 0 && e != -ENOENT)
+        return e;
+    e = v->reader ? verify_lines(v) : 0;
+    if (e < 0 || v->report->verdict != LOG_GOOD)
+        return e;
+    return verify_tree(v);
+}
+
+int log_verify(int dirfd, const struct log_verify_options *o, struct log_report *ret)
+{
+    _cleanup_(verify_done) struct verify v = {.o = o, .report = ret};
+    int e;
+
+    *ret = (struct log_report){.verdict = LOG_GOOD};
+    e = digest_init();
+    if (e == 0)
+        e = ed25519_init();
+    if (e == 0)
+        e = verify_key(dirfd, o, ret);
+    if (e == 0 && ret->verdict == LOG_GOOD)
+        e = verify_checkpoint(dirfd, ret);
+    if (e == 0 && ret->verdict == LOG_GOOD)
+        e = verify_all(&v, dirfd);
+    return e;
+}

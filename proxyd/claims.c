@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT */
+#include "proxyd/claims.h"
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/uuid.h"
+
+#define GAP_MS 1000u
+
+static const char *const gap_causes[] = {
+    [GAP_DENIALS] = "denial_rate",
+    [GAP_CONNECTIONS] = "l7_quota",
+    [GAP_UNACKNOWLEDGED] = "unacknowledged",
+    [GAP_DNS] = "dns_rate_limited",
+};
+
+/* One claim under way. */
+struct claim {
+    struct claims *e;
+    struct claim *next, **at;
+    claims_ack ack; /* NULL: nobody waits (any more) */
+    void *data;
+    bool is_gap; /* the loss of a gap event is logged, not counted again */
+};
+
+struct gap {
+    uint64_t lost, since_ms;
+};
+
+struct claims {
+    struct claims_config cfg;
+    char run_id[UUID_TEXT_LEN + 1];
+    struct claim *list;
+    size_t open;
+    struct claims_ticket *first;
+    uint64_t window_ms; /* start of the second in which denials are counted */
+    unsigned denials;
+    struct gap gaps[_GAP_CAUSE_MAX];
+    struct ev_timer gap_timer;
+    bool draining;
+    void (*drained)(void *self);
+    void *drained_self;
+};
+
+static void gaps_emit(struct claims *e);
+
+static void claim_unlink(struct claim *c)
+{
+    *c->at = c->next;
+    if (c->next)
+        c->next->at = c->at;
+    c->e->open--;
+}
+
+static void drain_check(struct claims *e)
+{
+    if (!e->draining || !e->drained)
+        return;
+    gaps_emit(e);
+    if (e->open > 0)
+        return;
+    void (*done)(void *) = e->drained;
+    e->drained = NULL;
+    done(e->drained_self);
+}
+
+static void ticket_serve(struct claims *e)
+{
+    while (e->first && e->open < LIMIT_CLAIM_CREDITS) {
+        struct claims_ticket *t = e->first;
+        claims_unwait(t);
+        t->ready(t->self);
+    }
+}
+
+static void on_ack(void *data, int err, uint64_t sequence)
+{
+    struct claim *c = data;
+    struct claims *e = c->e;
+
+    (void)sequence;
+    claim_unlink(c);
+    if (err < 0 && c->is_gap)
+        log_errno(err, "a gap event of run %s is lost", e->run_id);
+    else if (err < 0 && err != -EPIPE) /* without signerd the suite ends, and the log says where it stopped */
+        claims_lost(e, GAP_UNACKNOWLEDGED, 1);
+    if (c->ack)
+        c->ack(c->data, err);
+    free(c);
+    ticket_serve(e);
+    drain_check(e);
+}
+
+static int claim_new(struct claims *e, enum event_type type, const void *rec, bool deadline, bool is_gap,
+                     claims_ack ack, void *data)
+{
+    struct claim *c = calloc(1, sizeof(*c));
+
+    if (!c)
+        return -ENOMEM;
+    *c = (struct claim){.e = e, .ack = ack, .data = data, .is_gap = is_gap};
+    int r = signer_claim(e->cfg.signer, e->run_id, type, rec, deadline, on_ack, c);
+    if (r < 0) {
+        free(c);
+        return r;
+    }
+    c->next = e->list;
+    c->at = &e->list;
+    if (c->next)
+        c->next->at = &c->next;
+    e->list = c;
+    e->open++;
+    return 0;
+}
+
+int claims_allow(struct claims *e, enum event_type type, const void *rec, claims_ack ack, void *data)
+{
+    if (e->open >= LIMIT_CLAIM_CREDITS)
+        return -EAGAIN;
+    int r = claim_new(e, type, rec, e->cfg.strict, false, e->cfg.strict ? ack : NULL, data);
+    if (r < 0)
+        return r;
+    return e->cfg.strict ? CLAIMS_WAITS : CLAIMS_GOES;
+}
+
+void claims_forget(struct claims *e, const void *data)
+{
+    for (struct claim *c = e->list; c; c = c->next)
+        if (c->data == data)
+            c->ack = NULL;
+}
+
+/* Is there room for one more denial in this second, and a credit that no allowed decision may need? */
+static bool denial_room(struct claims *e)
+{
+    uint64_t now = clock_boottime_us() / 1000;
+
+    if (now - e->window_ms >= 1000) {
+        e->window_ms = now;
+        e->denials = 0;
+    }
+    if (e->denials >= LIMIT_DENIES_PER_SEC || e->open >= LIMIT_CLAIM_CREDITS - LIMIT_CLAIM_RESERVED)
+        return false;
+    e->denials++;
+    return true;
+}
+
+void claims_deny(struct claims *e, enum event_type type, const void *rec)
+{
+    if (!denial_room(e)) {
+        claims_lost(e, GAP_DENIALS, 1);
+        return;
+    }
+    int r = claim_new(e, type, rec, false, false, NULL, NULL);
+    if (r < 0) {
+        log_errno(r, "an event of run %s cannot be claimed", e->run_id);
+        claims_lost(e, GAP_UNACKNOWLEDGED, 1);
+    }
+}
+
+/* ---- gaps ---- */
+
+void claims_lost(struct claims *e, enum gap_cause cause, uint64_t n)
+{
+    struct gap *g = &e->gaps[cause];
+
+    if (g->lost == 0)
+        g->since_ms = clock_realtime_ms();
+    g->lost += n;
+    if (!ev_is_active(&e->gap_timer) && !e->draining) {
+        ev_timer_set(&e->gap_timer, GAP_MS / 1000.0, 0);
+        ev_timer_start(e->cfg.loop, &e->gap_timer);
+    }
+}
+
+static int gap_emit(struct claims *e, enum gap_cause cause)
+{
+    char since[CLOCK_RFC3339_LEN + 1], until[CLOCK_RFC3339_LEN + 1];
+    struct gap *g = &e->gaps[cause];
+
+    int r = clock_format_rfc3339(g->since_ms / 1000, since);
+    if (r >= 0)
+        r = clock_format_rfc3339(clock_realtime_ms() / 1000, until);
+    if (r < 0)
+        return r;
+    struct ev_gap rec = {g->lost, str_of(since), str_of(until), str_of(gap_causes[cause])};
+    return claim_new(e, EVENT_GAP, &rec, false, true, NULL, NULL);
+}
+
+static void gaps_emit(struct claims *e)
+{
+    for (size_t i = 0; i < _GAP_CAUSE_MAX; i++) {
+        if (e->gaps[i].lost == 0)
+            continue;
+        if (e->open >= LIMIT_CLAIM_CREDITS)
+            return; /* when draining: tried again at the next answer; else at the next second */
+        int r = gap_emit(e, (enum gap_cause)i);
+        if (r < 0)
+            log_errno(r, "a gap of %llu (%s) of run %s cannot be claimed",
+                      (unsigned long long)e->gaps[i].lost, gap_causes[i], e->run_id);
+        e->gaps[i] = (struct gap){0};
+    }
+}
+
+static void on_gap_timer(struct ev_loop *loop, struct ev_timer *w, int events)
+{
+    struct claims *e = w->data;
+    bool more = false;
+
+    (void)events;
+    gaps_emit(e);
+    for (size_t i = 0; i < _GAP_CAUSE_MAX; i++)
+        more |= e->gaps[i].lost > 0;
+    if (more) {
+        ev_timer_set(w, GAP_MS / 1000.0, 0);
+        ev_timer_start(loop, w);
+    }
+}
+
+/* ---- waiting for a credit ---- */
+
+void claims_wait(struct claims *e, struct claims_ticket *t, void (*ready)(void *self), void *self)
+{
+    struct claims_ticket **at = &e->first;
+
+    while (*at)
+        at = &(*at)->next;
+    *t = (struct claims_ticket){.at = at, .ready = ready, .self = self};
+    *at = t;
+}
+
+void claims_unwait(struct claims_ticket *t)
+{
+    if (!t->at)
+        return;
+    *t->at = t->next;
+    if (t->next)
+        t->next->at = t->at;
+    t->at = NULL;
+}
+
+/* ---- life ---- */
+
+int claims_new(const struct claims_config *cfg, struct claims **ret)
+{
+    struct claims *e = calloc(1, sizeof(*e));
+
+    if (!e)
+        return -ENOMEM;
+    e->cfg = *cfg;
+    struct str id = str_of(cfg->run_id);
+    if (id.len > UUID_TEXT_LEN) {
+        free(e);
+        return -EINVAL;
+    }
+    memcpy(e->run_id, id.p, id.len);
+    ev_timer_init(&e->gap_timer, on_gap_timer, GAP_MS / 1000.0, 0);
+    e->gap_timer.data = e;
+    *ret = e;
+    return 0;
+}
+
+struct claims *claims_free(struct claims *e)
+{
+    if (!e)
+        return NULL;
+    ev_timer_stop(e->cfg.loop, &e->gap_timer);
+    while (e->list) {
+        struct claim *c = e->list;
+        claim_unlink(c);
+        signer_forget(e->cfg.signer, c);
+        if (c->ack)
+            c->ack(c->data, -ECANCELED);
+        free(c);
+    }
+    while (e->first)
+        claims_unwait(e->first);
+    free(e);
+    return NULL;
+}
+
+void claims_drain(struct claims *e, void (*done)(void *self), void *self)
+{
+    ev_timer_stop(e->cfg.loop, &e->gap_timer);
+    e->draining = true;
+    e->drained = done;
+    e->drained_self = self;
+    drain_check(e);
+}
+
+size_t claims_open(const struct claims *e)
+{
+    return e->open;
+}

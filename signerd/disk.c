@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT */
+#include "signerd/disk.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "common/base/io.h"
+#include "common/base/log.h"
+
+struct disk {
+    int dir;       /* an open file description of our own: the lock is bound to it */
+    int segment;   /* written with pwrite at end */
+    int spare;
+    uint64_t first; /* of the segment */
+    uint64_t end;   /* bytes of whole, durable lines in it */
+    uint64_t allocated; /* up to here the file system has given us blocks */
+    bool no_fallocate;  /* this file system cannot reserve */
+};
+
+int disk_open(int dirfd, struct disk **ret)
+{
+    _cleanup_(disk_freep) struct disk *d = malloc(sizeof(*d));
+
+    if (!d)
+        return -ENOMEM;
+    *d = (struct disk){.dir = -EBADF, .segment = -EBADF, .spare = -EBADF};
+    d->dir = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (d->dir < 0)
+        return -errno;
+    if (flock(d->dir, LOCK_EX | LOCK_NB) < 0)
+        return -errno;
+    *ret = TAKE_PTR(d);
+    return 0;
+}
+
+/* Cutting a file at its own size drops the blocks that were reserved behind it. */
+static void disk_trim(struct disk *d)
+{
+    if (d->segment >= 0 && d->allocated > d->end && ftruncate(d->segment, (off_t)d->end) < 0)
+        log_failed(LOG_WARNING, -errno, "cannot give back reserved disk space");
+}
+
+struct disk *disk_free(struct disk *d)
+{
+    if (d) {
+        disk_trim(d);
+        cleanup_closep(&d->segment);
+        cleanup_closep(&d->spare);
+        cleanup_closep(&d->dir);
+        free(d);
+    }
+    return NULL;
+}
+
+void disk_freep(struct disk **d)
+{
+    *d = disk_free(*d);
+}
+
+int disk_dirfd(const struct disk *d)
+{
+    return d->dir;
+}
+
+static int disk_set_segment(struct disk *d, uint64_t first, int flags)
+{
+    _cleanup_close_ int fd = -EBADF;
+    char name[LOG_SEGMENT_NAME_MAX];
+    struct stat st;
+
+    log_segment_name(first, name);
+    fd = openat(d->dir, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | flags, 0600);
+    if (fd < 0)
+        return -errno;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode))
+        return -EBADMSG;
+    disk_trim(d);
+    cleanup_closep(&d->segment);
+    d->segment = TAKE_FD(fd);
+    d->first = first;
+    d->end = (uint64_t)st.st_size;
+    d->allocated = d->end;
+    return 0;
+}
+
+int disk_use_segment(struct disk *d, uint64_t first)
+{
+    return disk_set_segment(d, first, 0);
+}
+
+int disk_new_segment(struct disk *d, uint64_t first)
+{
+    int r = disk_set_segment(d, first, O_CREAT | O_EXCL);
+
+    if (r < 0)
+        return r;
+    return fsync(d->dir) < 0 ? -errno : 0;
+}
+
+static int disk_space_error(int r)
+{
+    return r == -EDQUOT ? -ENOSPC : r;
+}
+
+/* ---- space ---- */
+
+static int disk_allocate(struct disk *d, uint64_t to)
+{
+    int r;
+
+    do
+        r = fallocate(d->segment, FALLOC_FL_KEEP_SIZE, (off_t)d->end, (off_t)(to - d->end));
+    while (r < 0 && errno == EINTR);
+    if (r < 0)
+        return -errno;
+    d->allocated = to;
+    return 0;
+}
+
+/* Blocks for n bytes of lines and the reserve behind them. */
+static int disk_make_room(struct disk *d, uint64_t n, uint64_t reserve)
+{
+    uint64_t need = d->end + n + reserve;
+    int r;
+
+    if (d->no_fallocate || need <= d->allocated || reserve == 0)
+        return 0;
+    r = disk_allocate(d, need + DISK_SLACK);
+    if (disk_space_error(r) == -ENOSPC)
+        r = disk_allocate(d, need);
+    if (r == -EOPNOTSUPP || r == -ENOSYS) {
+        log_warning("this file system cannot reserve space: a full disk may lose the last events of a cell");
+        d->no_fallocate = true;
+        return 0;
+    }
+    return disk_space_error(r);
+}
+
+/* ---- segments ---- */
+
+static int disk_append(struct disk *d, struct str lines)
+{
+    size_t done = 0;
+
+    while (done < lines.len) {
+        ssize_t n = pwrite(d->segment, lines.p + done, lines.len - done, (off_t)(d->end + done));
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        done += (size_t)n;
+    }
+    return fdatasync(d->segment) < 0 ? -errno : 0;
+}
+
+/* Back to the last durable line. The blocks behind it are lost with that, so the reserve is taken again, if still possible. */
+static int disk_undo(struct disk *d, uint64_t reserve)
+{
+    if (ftruncate(d->segment, (off_t)d->end) < 0 || fdatasync(d->segment) < 0)
+        return -errno;
+    d->allocated = d->end;
+    return disk_make_room(d, 0, reserve);
+}
+
+static int disk_roll(struct disk *d, const struct disk_batch *b)
+{
+    if (b->emergency || d->end == 0 || d->end + b->lines.len <= LIMIT_SEGMENT)
+        return 0;
+    /* A new file needs an inode and its reserve; while there is no room for these the old one grows on. */
+    int r = disk_space_error(disk_new_segment(d, b->first));
+
+    return r == -ENOSPC ? 0 : r;
+}
+
+/* ---- small files ---- */
+
+static int disk_write_new(const struct disk *d, const char *tmp, struct str bytes)
+{
+    _cleanup_close_ int fd = -EBADF;
+    int r;
+
+    if (unlinkat(d->dir, tmp, 0) < 0 && errno != ENOENT)
+        return -errno;
+    fd = openat(d->dir, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    r = io_write_full(fd, bytes.p, bytes.len);
+    if (r == 0 && fsync(fd) < 0)
+        r = -errno;
+    if (r < 0)
+        (void)unlinkat(d->dir, tmp, 0);
+    return r;
+}
+
+int disk_write_file(const struct disk *d, const char *name, struct str bytes)
+{
+    char tmp[64];
+    int r;
+
+    (void)snprintf(tmp, sizeof(tmp), "%s.tmp", name);
+    r = disk_write_new(d, tmp, bytes);
+    if (r < 0)
+        return r;
+    if (renameat(d->dir, tmp, d->dir, name) < 0)
+        return -errno;
+    return fsync(d->dir) < 0 ? -errno : 0;
+}
+
+int disk_make_spare(struct disk *d, struct str note)
+{
+    int r = disk_write_file(d, DISK_SPARE, note);
+
+    if (r < 0)
+        return r;
+    cleanup_closep(&d->spare);
+    d->spare = openat(d->dir, DISK_SPARE, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+    return d->spare < 0 ? -errno : 0;
+}
+
+/* Writes over the spare file, whose block is ours already, and lets the two files change names: no new block, no new inode. */
+static int disk_checkpoint_spare(struct disk *d, struct str note)
+{
+    _cleanup_close_ int old = openat(d->dir, DISK_CHECKPOINT, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (old < 0)
+        return -errno;
+    if (pwrite(d->spare, note.p, note.len, 0) != (ssize_t)note.len)
+        return -ENOSPC;
+    if (ftruncate(d->spare, (off_t)note.len) < 0 || fsync(d->spare) < 0)
+        return -errno;
+    if (renameat2(d->dir, DISK_SPARE, d->dir, DISK_CHECKPOINT, RENAME_EXCHANGE) < 0)
+        return errno == EINVAL || errno == ENOSYS ? -ENOSPC : -errno;
+    cleanup_closep(&d->spare);
+    d->spare = TAKE_FD(old);
+    return fsync(d->dir) < 0 ? -errno : 0;
+}
+
+static int disk_checkpoint(struct disk *d, struct str note)
+{
+    int r = disk_space_error(disk_write_file(d, DISK_CHECKPOINT, note));
+
+    return r == -ENOSPC && d->spare >= 0 ? disk_checkpoint_spare(d, note) : r;
+}
+
+/* ---- tiles ---- */
+
+int disk_write_tile(const struct disk *d, const struct disk_tile *t)
+{
+    char path[TILE_PATH_MAX], tmp[TILE_PATH_MAX + 8];
+    _cleanup_close_ int fd = -EBADF;
+    int r;
+
+    tile_path(t->level, t->index, t->width, path);
+    for (char *p = strchr(path, '/'); p; p = strchr(p + 1, '/')) {
+        *p = '\0';
+        r = mkdirat(d->dir, path, 0700) < 0 && errno != EEXIST ? -errno : 0;
+        *p = '/';
+        if (r < 0)
+            return r;
+    }
+    (void)snprintf(tmp, sizeof(tmp), "%s.tmp", path);
+    fd = openat(d->dir, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    r = io_write_full(fd, t->data, (size_t)t->width * DIGEST_LEN);
+    if (r == 0 && renameat(d->dir, tmp, d->dir, path) < 0)
+        r = -errno;
+    if (r < 0)
+        (void)unlinkat(d->dir, tmp, 0);
+    return r;
+}
+
+static void disk_write_tiles(const struct disk *d, const struct disk_batch *b)
+{
+    for (size_t i = 0; i < b->ntiles; i++) {
+        int r = disk_write_tile(d, &b->tiles[i]);
+
+        if (r < 0) {
+            log_failed(LOG_WARNING, r, "cannot write a tile of the tree (it can be made again)");
+            return;
+        }
+    }
+}
+
+/* ---- commit ---- */
+
+int disk_commit(struct disk *d, const struct disk_batch *b)
+{
+    int r = disk_roll(d, b), undone;
+
+    if (r == 0 && !b->emergency)
+        r = disk_make_room(d, b->lines.len, b->reserve);
+    if (r < 0)
+        return r;
+    r = disk_space_error(disk_append(d, b->lines));
+    if (r == 0)
+        r = disk_space_error(disk_checkpoint(d, b->note));
+    if (r == -ENOSPC) {
+        undone = disk_space_error(disk_undo(d, b->reserve));
+        return undone < 0 && undone != -ENOSPC ? undone : r;
+    }
+    if (r < 0)
+        return r;
+    d->end += b->lines.len;
+    disk_write_tiles(d, b);
+    return 0;
+}

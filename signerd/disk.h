@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* The log's directory: segments, checkpoint, tiles, and the space kept free for the end events. No knowledge of events: it
+ * makes bytes durable. After disk_open() only one thread at a time may use it (the commit thread, once it runs). */
+#pragma once
+
+#include "common/evidence/log_reader.h"
+#include "common/evidence/tile.h"
+#include "proto/limits.h"
+
+#define DISK_CHECKPOINT     "checkpoint"
+#define DISK_CHECKPOINT_TMP "checkpoint.tmp"
+#define DISK_SPARE          "checkpoint.spare" /* its block is there already: the checkpoint of a full disk */
+#define DISK_TORN           "torn"
+#define DISK_SLACK          (256u << 10) /* allocated ahead, so that not every batch extends the file */
+
+struct disk;
+
+struct disk_tile {
+    unsigned level;
+    uint64_t index;
+    unsigned width; /* hashes in data */
+    uint8_t data[TILE_BYTES];
+};
+
+/* One commit. */
+struct disk_batch {
+    struct str lines;      /* whole lines */
+    uint64_t first;        /* index of the first */
+    struct str note;       /* the checkpoint over them and everything before */
+    uint64_t reserve;      /* bytes that must still be allocated behind the lines */
+    bool emergency;        /* the lines may eat from the space reserved before; nothing new is allocated */
+    const struct disk_tile *tiles;
+    size_t ntiles;
+};
+
+/* A directory for one signer: takes its own lock on it. dirfd is borrowed. 0; -EWOULDBLOCK when another signer has it;
+ * -errno. */
+int disk_open(int dirfd, struct disk **ret) MUST_CHECK;
+struct disk *disk_free(struct disk *d); /* gives back the unused reserve; NULL-safe; returns NULL */
+void disk_freep(struct disk **d);
+
+int disk_dirfd(const struct disk *d);
+
+/* Appends go to this segment from now on, behind its present end. */
+int disk_use_segment(struct disk *d, uint64_t first) MUST_CHECK;
+/* The same for a new, empty one. */
+int disk_new_segment(struct disk *d, uint64_t first) MUST_CHECK;
+
+/* lines -> fdatasync -> checkpoint (tmp, fsync, rename, fsync of the directory). Tiles are written after that and their
+ * failure is only logged: they can be made again. 0: durable. -ENOSPC: nothing changed, the log is as before. Another
+ * negative errno: what is on the disk is not known any more; the process must end, recovery sorts it out. */
+int disk_commit(struct disk *d, const struct disk_batch *b) MUST_CHECK;
+
+/* Replaces a small file as a whole and makes it durable. 0 or -errno. */
+int disk_write_file(const struct disk *d, const char *name, struct str bytes) MUST_CHECK;
+
+/* Makes room for the checkpoint of a full disk. 0 or -errno. */
+int disk_make_spare(struct disk *d, struct str note) MUST_CHECK;
+
+int disk_write_tile(const struct disk *d, const struct disk_tile *t) MUST_CHECK;

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+#include "signerd/refused.h"
+
+#include <stdio.h>
+
+#define REFUSED_ROLES 3
+
+static const char refused_various[] = "various";
+
+static struct refused_kind *refused_find(struct refused *r, uint32_t role, uint64_t type, const char *reason,
+                                         const char *run_id)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        struct refused_kind *k = &r->kind[i];
+
+        if (k->role == role && k->type == type && strcmp(k->reason, reason) == 0 && strcmp(k->run_id, run_id) == 0)
+            return k;
+    }
+    return NULL;
+}
+
+struct refused_kind *refused_add(struct refused *r, uint32_t role, uint64_t type, const char *reason, const char *run_id,
+                                 uint64_t now_us)
+{
+    struct refused_kind *k = refused_find(r, role, type, reason, run_id ? run_id : "");
+
+    /* The last places are kept for everything that finds no place of its own, one for each role that claims. */
+    if (!k && r->n >= REFUSED_KINDS_MAX - REFUSED_ROLES) {
+        type = 0;
+        reason = refused_various;
+        run_id = NULL;
+        k = refused_find(r, role, type, reason, "");
+    }
+    if (k) {
+        k->count++;
+        return NULL;
+    }
+    k = &r->kind[r->n++];
+    *k = (struct refused_kind){.role = role, .type = type, .reason = reason, .count = 1, .until_us = now_us + REFUSED_WINDOW_US};
+    (void)snprintf(k->run_id, sizeof(k->run_id), "%s", run_id ? run_id : "");
+    return k;
+}
+
+struct refused_kind *refused_due(struct refused *r, uint64_t now_us, bool flush)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        struct refused_kind *k = &r->kind[i];
+
+        if (k->count > 0 && (flush || k->until_us <= now_us)) {
+            k->until_us = now_us + REFUSED_WINDOW_US;
+            return k;
+        }
+        if (k->count == 0 && k->until_us <= now_us) {
+            *k = r->kind[--r->n];
+            i--;
+        }
+    }
+    return NULL;
+}
+
+const char *refused_type_text(const struct refused_kind *k)
+{
+    const struct event_row *row = event_row(k->type);
+
+    return row ? row->suffix : k->reason == refused_various ? refused_various : "unknown";
+}

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+/* The steps from the end of the workload to the last event. Each runs whatever failed before; each undoes
+ * what was done and says so in the log. */
+#include <signal.h>
+#include <stdio.h>
+#include <sys/pidfd.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "supervisor/cell.h"
+
+/* PID 1 of the pid namespace takes every process of the cell with it; with a cgroup, cgroup.kill does the
+ * same even for a process that is just being forked. */
+static void kill_everything(struct cell *c)
+{
+    if (c->cgroup && cgroup_cell_kill(c->cgroup) < 0)
+        log_warning("cell %s: cgroup.kill failed, killing PID 1 instead", c->id);
+    if (c->pidfd >= 0 && pidfd_send_signal(c->pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
+        log_failed(LOG_ERR, -errno, "cell %s: killing cell init", c->id);
+    c->init = endpoint_free(c->init); /* end of file is a second order to end */
+}
+
+int cell_enter_kill(struct cell *c)
+{
+    ev_timer_stop(c->m->loop, &c->deadline);
+    if (c->ended_us == 0)
+        c->ended_us = clock_boottime_us();
+    if (c->pidfd < 0) {
+        c->init = endpoint_free(c->init);
+        return CELL_STEP_NEXT;
+    }
+    if (c->pid_gone)
+        return CELL_STEP_NEXT;
+    kill_everything(c);
+    return CELL_STEP_WAIT;
+}
+
+int cell_enter_completed(struct cell *c)
+{
+    if (c->cgroup)
+        cgroup_cell_usage(c->cgroup, &c->usage);
+    if (c->started && c->spec->run && cell_claim_completed(c) < 0)
+        c->failed = true;
+    return CELL_STEP_NEXT;
+}
+
+static void on_unproxied(void *data, const struct error *error, const void *rec, int *fds, size_t nfds)
+{
+    (void)fds;
+    (void)nfds;
+    struct cell *c = data;
+    if (error) {
+        cell_step_failed(c, CELL_UNPROXY, "proxyd could not close the cell: %.*s", (int)error->text.len,
+                         error->text.p);
+        return;
+    }
+    const struct proxy_cell_close_rep *r = rec;
+    c->connections = r->connections_allowed;
+    c->l7_denied = r->l7_denied;
+    c->dns_allowed = r->dns_allowed;
+    c->dns_denied = r->dns_denied;
+    for (size_t i = 0; i < r->rules.n; i++)
+        if (r->rules.v[i].rule < c->policy.egress.n)
+            c->rule_used[r->rules.v[i].rule] = true;
+    cell_step_done(c, CELL_UNPROXY);
+}
+
+int cell_enter_unproxy(struct cell *c)
+{
+    for (size_t i = 0; i < ARRAY_LEN(c->sockets); i++) {
+        cleanup_closep(&c->sockets[i]);
+        c->sockets[i] = -EBADF;
+    }
+    if (!c->proxied || !c->m->proxyd)
+        return CELL_STEP_NEXT;
+    struct proxy_cell_close_req req = {str_of(c->run_id)};
+    int r = endpoint_call(c->m->proxyd, MSG_PROXY_CELL_CLOSE_REQ, &req, NULL, 0, LIMIT_DETACH_MS,
+                          on_unproxied, c);
+    return r < 0 ? r : CELL_STEP_WAIT;
+}
+
+static void on_counted(void *data, const struct error *error, const void *rec, int *fds, size_t nfds)
+{
+    (void)rec;
+    (void)fds;
+    (void)nfds;
+    struct cell *c = data;
+    if (error)
+        cell_step_failed(c, CELL_COUNTERS, "netd could not read the counters: %.*s", (int)error->text.len,
+                         error->text.p);
+    else
+        cell_step_done(c, CELL_COUNTERS);
+}
+
+static int call_netd(struct cell *c, uint32_t id, endpoint_reply_fn cb)
+{
+    if (!c->attached || !c->m->netd)
+        return CELL_STEP_NEXT;
+    struct netd_cell_ref req = {str_of(c->run_id)};
+    int r = endpoint_call(c->m->netd, id, &req, NULL, 0, LIMIT_DETACH_MS, cb, c);
+    return r < 0 ? r : CELL_STEP_WAIT;
+}
+
+int cell_enter_counters(struct cell *c)
+{
+    return call_netd(c, MSG_NETD_CELL_COUNTERS_REQ, on_counted);
+}
+
+static void on_detached(void *data, const struct error *error, const void *rec, int *fds, size_t nfds)
+{
+    (void)rec;
+    (void)fds;
+    (void)nfds;
+    struct cell *c = data;
+    if (error && error->fail != FAIL_UNKNOWN) /* unknown: an attach that never came through left nothing */
+        cell_step_failed(c, CELL_DETACH, "netd could not release the cell: %.*s", (int)error->text.len,
+                         error->text.p);
+    else
+        cell_step_done(c, CELL_DETACH);
+}
+
+int cell_enter_detach(struct cell *c)
+{
+    return call_netd(c, MSG_NETD_CELL_DETACH_REQ, on_detached);
+}
+
+int cell_enter_summary(struct cell *c)
+{
+    if (c->cgroup) {
+        int r = cgroup_cell_remove(c->cgroup);
+        if (r < 0) {
+            snprintf(c->residue, sizeof(c->residue), "the cgroup of the cell could not be removed: %s",
+                     strerror(-r));
+            log_warning("cell %s: %s", c->id, c->residue);
+        }
+    }
+    if (c->pidfd >= 0 && !c->pid_gone)
+        snprintf(c->residue, sizeof(c->residue), "PID 1 of the cell did not end");
+    int r = 0;
+    if (c->spec->secrets.n > 0 && cell_claim_identity(c, EVENT_REVOKED) < 0)
+        r = -EIO;
+    if (c->started && cell_claim_homeostasis(c) < 0)
+        r = -EIO;
+    if (cell_claim_summary(c) < 0)
+        r = -EIO;
+    if (r < 0)
+        log_error("cell %s: a summary is not in the log", c->id);
+    return c->open_claims == 0 ? CELL_STEP_NEXT : CELL_STEP_WAIT;
+}
+
+int cell_enter_destroyed(struct cell *c)
+{
+    if (c->nrefs > 0 && cell_claim_bundle(c) < 0)
+        log_error("cell %s: the evidence bundle is not in the log", c->id);
+    int r = cell_claim_destroyed(c);
+    return r < 0 ? r : CELL_STEP_WAIT;
+}
+
+static void on_head(void *data, const struct error *error, const void *rec, int *fds, size_t nfds)
+{
+    (void)fds;
+    (void)nfds;
+    struct cell *c = data;
+    if (error) {
+        cell_step_failed(c, CELL_HEAD, "no checkpoint from signerd: %.*s", (int)error->text.len,
+                         error->text.p);
+        return;
+    }
+    const struct signer_head_rep *r = rec;
+    snprintf(c->checkpoint, sizeof(c->checkpoint), "%.*s", (int)r->checkpoint.len, r->checkpoint.p);
+    cell_step_done(c, CELL_HEAD);
+}
+
+int cell_enter_head(struct cell *c)
+{
+    if (!c->m->signer)
+        return -EPIPE;
+    struct empty none = {};
+    int r = endpoint_call(signer_client_endpoint(c->m->signer), MSG_SIGNER_HEAD_REQ, &none, NULL, 0,
+                          LIMIT_ACK_MS, on_head, c);
+    return r < 0 ? r : CELL_STEP_WAIT;
+}
+
+/* All violations in as many notes as it takes: one frame holds a few dozen long ones. */
+static void send_violations(struct cell *c)
+{
+    for (size_t i = 0; i < c->violations.n; i++) {
+        const struct violation *v = &c->violations.v[i];
+        struct ev_violation one = {str_of(v->path), str_of(v->rule), str_of(v->message)};
+        struct control_rejected note = {.violations = {&one, 1}};
+        if (endpoint_send(c->m->control, MSG_CONTROL_REJECTED, &note, NULL, 0) < 0)
+            return;
+    }
+}
+
+void cell_answer(struct cell *c)
+{
+    if (!c->m->control)
+        return;
+    if (c->result == RUN_REJECTED)
+        send_violations(c);
+    if (c->failed && c->result != RUN_REJECTED)
+        c->result = RUN_SUITE_FAILED; /* an outcome without its evidence is no outcome */
+    struct control_run_rep rep = {.result = c->result ? c->result : RUN_SUITE_FAILED,
+                                  .text = str_of(c->text),
+                                  .l7_denied = c->l7_denied,
+                                  .dns_denied = c->dns_denied};
+    if (c->result == RUN_EXITED)
+        rep.exit_code = OPT_UINT(c->exit_code);
+    if (c->result == RUN_SIGNALED)
+        rep.signal = OPT_UINT(c->signal);
+    if (c->checkpoint[0])
+        rep.checkpoint = str_of(c->checkpoint);
+    int r = endpoint_reply(c->m->control, MSG_CONTROL_RUN_REQ, c->seq, &rep, NULL, 0);
+    if (r < 0)
+        log_failed(LOG_WARNING, r, "cell %s: the operator did not get the outcome", c->id);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/* Limits, measures and the end of a cell by cgroup v2 (Documentation/admin-guide/cgroup-v2.rst). All by
+ * directory fds opened at start, so a supervisor that can open no path any more still works. On hybrid hosts
+ * the v2 tree has cgroup.kill but no controllers: such a tree is used, and limits are refused by name. */
+#pragma once
+
+#include "proto/events.h"
+#include "supervisor/launch/fault.h"
+
+#define CGROUP_CPU_PERIOD_MIN 1000u /* microseconds; the kernel's own bounds (cpu.max) */
+#define CGROUP_CPU_PERIOD_MAX 1000000u
+
+struct cgroup;      /* the directory of this suite */
+struct cgroup_cell; /* one cell's leaf in it */
+
+/* Absent = no such limit. */
+struct cgroup_limits {
+    struct opt_uint memory_max_bytes; /* also forbids swap */
+    struct opt_uint cpu_quota_us;     /* per period */
+    uint64_t cpu_period_us;
+    struct opt_uint pids_max;
+};
+
+/* Finds a v2 directory where this process may make others (its own one when delegated, else, as root, the
+ * tree's top) and makes the suite's directory there with every controller it gets. 0; -EOPNOTSUPP when there
+ * is none, with the reason in f; -errno. Needs the file system; call before confining. */
+int cgroup_open(struct cgroup **ret, struct fault *f) MUST_CHECK;
+
+/* Removes the suite's directory; cells must be gone. NULL-safe; returns NULL. */
+struct cgroup *cgroup_free(struct cgroup *c);
+
+/* The suite's directory and the one above it, borrowed: what a Landlock rule set must leave. */
+int cgroup_dirfd(const struct cgroup *c);
+int cgroup_parent_dirfd(const struct cgroup *c);
+
+/* For lifecycle.started: "none" for NULL, else "v2" with the controllers, e.g. "v2: cpu memory pids". */
+const char *cgroup_describe(const struct cgroup *c);
+
+/* The controller these limits need and c does not have ("memory", "cpu", "pids"), or NULL. c may be NULL. */
+const char *cgroup_missing(const struct cgroup *c, const struct cgroup_limits *l);
+
+/* A leaf with the limits written. name: letters, digits, '.', '_', '-' (a run id). -EOPNOTSUPP when
+ * cgroup_missing() names a controller; -EEXIST; -errno. */
+int cgroup_cell_new(struct cgroup *c, const char *name, const struct cgroup_limits *l,
+                    struct cgroup_cell **ret) MUST_CHECK;
+
+int cgroup_cell_dirfd(const struct cgroup_cell *c); /* borrowed; for CLONE_INTO_CGROUP */
+
+/* Kills every process in it (cgroup.kill). 0; -EOPNOTSUPP before Linux 5.14; -errno. */
+int cgroup_cell_kill(struct cgroup_cell *c) MUST_CHECK;
+
+/* 1 while processes are in it, else 0; -errno. */
+int cgroup_cell_populated(const struct cgroup_cell *c) MUST_CHECK;
+
+/* What was used so far. What the kernel does not measure here stays absent. */
+void cgroup_cell_usage(const struct cgroup_cell *c, struct ev_usage *ret);
+
+/* Removes the leaf: 0, -EBUSY while processes are in it, -errno. Harmless when it is gone already. */
+int cgroup_cell_remove(struct cgroup_cell *c) MUST_CHECK;
+
+/* Frees the object, having tried to remove the leaf. NULL-safe; returns NULL. */
+struct cgroup_cell *cgroup_cell_free(struct cgroup_cell *c);
