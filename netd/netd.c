@@ -76,12 +76,13 @@ static void on_supervisor_gone(void *self, struct endpoint *e, int err)
 static void on_signerd_gone(void *self, int err)
 {
     (void)self;
-    log_error("signerd is gone (%s): no cell can be attached any more", err < 0 ? strerror(-err) : "it closed the line");
+    log_error("signerd is gone (%s): no cell can be attached any more",
+              err < 0 ? strerror(-err) : "it closed the line");
 }
 
-int netd_new(struct ev_loop *loop, const struct netd_self *self, int supervisor, int signerd, struct netd **ret)
+int netd_new(struct ev_loop *loop, const struct netd_self *self, int supervisor, int signerd,
+             struct netd **ret)
 {
-    static struct endpoint_ops ops = {.gone = on_supervisor_gone};
     _cleanup_close_ int supervisor_fd = supervisor;
     struct netd *n = calloc(1, sizeof(*n));
     if (n == NULL) {
@@ -89,10 +90,11 @@ int netd_new(struct ev_loop *loop, const struct netd_self *self, int supervisor,
         return -ENOMEM;
     }
     *n = (struct netd){.loop = loop, .self = *self};
-    ops.handlers = dispatch_supervisor(&ops.n);
+    n->ops.gone = on_supervisor_gone;
+    n->ops.handlers = dispatch_supervisor(&n->ops.n);
     int r = signer_client_new(loop, signerd, ROLE_NETD, on_signerd_gone, n, &n->signer);
     if (r == 0) {
-        const struct endpoint_config cfg = {&iface_netd, FROM_SERVER, ROLE_NETD, ROLE_SUPERVISOR, &ops, n};
+        const struct endpoint_config cfg = {&iface_netd, FROM_SERVER, ROLE_NETD, ROLE_SUPERVISOR, &n->ops, n};
         r = endpoint_new(loop, TAKE_FD(supervisor_fd), &cfg, &n->supervisor);
     }
     if (r < 0) {

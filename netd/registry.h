@@ -27,8 +27,8 @@ struct registry_cell {
     char run_id[LIMIT_RUN_ID + 1];
     enum registry_state state;
     enum net_mode mode;
-    int userns;       /* U1; owned */
-    int counter_sock; /* made in the cell's network namespace; owned */
+    int userns;                /* U1; owned */
+    int counter_sock;          /* made in the cell's network namespace; owned */
     int sockets[_SOCKETS_MAX]; /* owned until the attach reply */
     struct worker *worker;
     struct registry_request request;
@@ -36,8 +36,9 @@ struct registry_cell {
     bool reported[RULESET_ROWS_MAX];               /* an event with the count below is durable or under way */
     struct ruleset_count counts[RULESET_ROWS_MAX]; /* as of the last reading */
     unsigned claims;                               /* events not yet acknowledged */
-    int err;                                       /* the first thing that went wrong in this request */
-    char err_text[128];
+    bool recount;                                  /* detach came while a reading was under way */
+    uint32_t fail;                                 /* enum fail: the first thing that went wrong, or 0 */
+    char fail_text[160];
 };
 
 struct registry {
@@ -47,8 +48,8 @@ struct registry {
 
 struct registry_cell *registry_find(const struct registry *r, struct str run_id);
 
-/* A new cell in state ATTACHING. 0; -EEXIST; -EDQUOT when LIMIT_CELLS are there; -EINVAL when run_id is not a UUIDv7;
- * -ENOMEM. */
+/* A new cell in state ATTACHING. 0; -EEXIST; -EDQUOT when LIMIT_CELLS are there; -EINVAL when run_id is not a
+ * UUIDv7; -ENOMEM. */
 int registry_add(struct registry *r, struct str run_id, struct registry_cell **ret) MUST_CHECK;
 
 /* Ends its child, closes its fds, forgets it. The pointer is dead afterwards. */

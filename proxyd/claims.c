@@ -1,11 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 #include "proxyd/claims.h"
 
+#include <assert.h>
+
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/uuid.h"
 
 #define GAP_MS 1000u
+
+/* Every class has its own part of LIMIT_CLAIM_CREDITS, so that a flood of one delays no other. */
+enum claim_class { CLASS_L7, CLASS_DNS, CLASS_DENIAL, CLASS_GAP, _CLASS_MAX };
+static const size_t class_credits[] = {
+    [CLASS_L7] = 88,
+    [CLASS_DNS] = LIMIT_DNS_IN_FLIGHT + 32, /* the cell's queries and proxyd's own (DNS_RESOLVE_ACTIVE_MAX) */
+    [CLASS_DENIAL] = LIMIT_CLAIM_RESERVED,
+    [CLASS_GAP] = 8,
+};
+
+static_assert(88 + LIMIT_DNS_IN_FLIGHT + 32 + LIMIT_CLAIM_RESERVED + 8 <= LIMIT_CLAIM_CREDITS, "credits");
 
 static const char *const gap_causes[] = {
     [GAP_DENIALS] = "denial_rate",
@@ -20,7 +33,7 @@ struct claim {
     struct claim *next, **at;
     claims_ack ack; /* NULL: nobody waits (any more) */
     void *data;
-    bool is_gap; /* the loss of a gap event is logged, not counted again */
+    enum claim_class class;
 };
 
 struct gap {
@@ -31,7 +44,7 @@ struct claims {
     struct claims_config cfg;
     char run_id[UUID_TEXT_LEN + 1];
     struct claim *list;
-    size_t open;
+    size_t open[_CLASS_MAX];
     struct claims_ticket *first;
     uint64_t window_ms; /* start of the second in which denials are counted */
     unsigned denials;
@@ -49,7 +62,7 @@ static void claim_unlink(struct claim *c)
     *c->at = c->next;
     if (c->next)
         c->next->at = c->at;
-    c->e->open--;
+    c->e->open[c->class]--;
 }
 
 static void drain_check(struct claims *e)
@@ -57,7 +70,7 @@ static void drain_check(struct claims *e)
     if (!e->draining || !e->drained)
         return;
     gaps_emit(e);
-    if (e->open > 0)
+    if (claims_open(e) > 0)
         return;
     void (*done)(void *) = e->drained;
     e->drained = NULL;
@@ -66,7 +79,7 @@ static void drain_check(struct claims *e)
 
 static void ticket_serve(struct claims *e)
 {
-    while (e->first && e->open < LIMIT_CLAIM_CREDITS) {
+    while (e->first && e->open[CLASS_L7] < class_credits[CLASS_L7]) {
         struct claims_ticket *t = e->first;
         claims_unwait(t);
         t->ready(t->self);
@@ -80,7 +93,7 @@ static void on_ack(void *data, int err, uint64_t sequence)
 
     (void)sequence;
     claim_unlink(c);
-    if (err < 0 && c->is_gap)
+    if (err < 0 && c->class == CLASS_GAP) /* logged, not counted again */
         log_errno(err, "a gap event of run %s is lost", e->run_id);
     else if (err < 0 && err != -EPIPE) /* without signerd the suite ends, and the log says where it stopped */
         claims_lost(e, GAP_UNACKNOWLEDGED, 1);
@@ -91,14 +104,17 @@ static void on_ack(void *data, int err, uint64_t sequence)
     drain_check(e);
 }
 
-static int claim_new(struct claims *e, enum event_type type, const void *rec, bool deadline, bool is_gap,
-                     claims_ack ack, void *data)
+/* -EAGAIN when the class has no credit left. */
+static int claim_new(struct claims *e, enum claim_class class, enum event_type type, const void *rec,
+                     bool deadline, claims_ack ack, void *data)
 {
+    if (e->open[class] >= class_credits[class])
+        return -EAGAIN;
     struct claim *c = calloc(1, sizeof(*c));
 
     if (!c)
         return -ENOMEM;
-    *c = (struct claim){.e = e, .ack = ack, .data = data, .is_gap = is_gap};
+    *c = (struct claim){.e = e, .ack = ack, .data = data, .class = class};
     int r = signer_claim(e->cfg.signer, e->run_id, type, rec, deadline, on_ack, c);
     if (r < 0) {
         free(c);
@@ -109,15 +125,14 @@ static int claim_new(struct claims *e, enum event_type type, const void *rec, bo
     if (c->next)
         c->next->at = &c->next;
     e->list = c;
-    e->open++;
+    e->open[class]++;
     return 0;
 }
 
 int claims_allow(struct claims *e, enum event_type type, const void *rec, claims_ack ack, void *data)
 {
-    if (e->open >= LIMIT_CLAIM_CREDITS)
-        return -EAGAIN;
-    int r = claim_new(e, type, rec, e->cfg.strict, false, e->cfg.strict ? ack : NULL, data);
+    enum claim_class class = type == EVENT_L7 ? CLASS_L7 : CLASS_DNS;
+    int r = claim_new(e, class, type, rec, e->cfg.strict, e->cfg.strict ? ack : NULL, data);
     if (r < 0)
         return r;
     return e->cfg.strict ? CLAIMS_WAITS : CLAIMS_GOES;
@@ -130,7 +145,7 @@ void claims_forget(struct claims *e, const void *data)
             c->ack = NULL;
 }
 
-/* Is there room for one more denial in this second, and a credit that no allowed decision may need? */
+/* Is there room for one more denial in this second, and a credit? */
 static bool denial_room(struct claims *e)
 {
     uint64_t now = clock_boottime_us() / 1000;
@@ -139,7 +154,7 @@ static bool denial_room(struct claims *e)
         e->window_ms = now;
         e->denials = 0;
     }
-    if (e->denials >= LIMIT_DENIES_PER_SEC || e->open >= LIMIT_CLAIM_CREDITS - LIMIT_CLAIM_RESERVED)
+    if (e->denials >= LIMIT_DENIES_PER_SEC || e->open[CLASS_DENIAL] >= class_credits[CLASS_DENIAL])
         return false;
     e->denials++;
     return true;
@@ -151,7 +166,7 @@ void claims_deny(struct claims *e, enum event_type type, const void *rec)
         claims_lost(e, GAP_DENIALS, 1);
         return;
     }
-    int r = claim_new(e, type, rec, false, false, NULL, NULL);
+    int r = claim_new(e, CLASS_DENIAL, type, rec, false, NULL, NULL);
     if (r < 0) {
         log_errno(r, "an event of run %s cannot be claimed", e->run_id);
         claims_lost(e, GAP_UNACKNOWLEDGED, 1);
@@ -184,7 +199,7 @@ static int gap_emit(struct claims *e, enum gap_cause cause)
     if (r < 0)
         return r;
     struct ev_gap rec = {g->lost, str_of(since), str_of(until), str_of(gap_causes[cause])};
-    return claim_new(e, EVENT_GAP, &rec, false, true, NULL, NULL);
+    return claim_new(e, CLASS_GAP, EVENT_GAP, &rec, false, NULL, NULL);
 }
 
 static void gaps_emit(struct claims *e)
@@ -192,7 +207,7 @@ static void gaps_emit(struct claims *e)
     for (size_t i = 0; i < _GAP_CAUSE_MAX; i++) {
         if (e->gaps[i].lost == 0)
             continue;
-        if (e->open >= LIMIT_CLAIM_CREDITS)
+        if (e->open[CLASS_GAP] >= class_credits[CLASS_GAP])
             return; /* when draining: tried again at the next answer; else at the next second */
         int r = gap_emit(e, (enum gap_cause)i);
         if (r < 0)
@@ -290,5 +305,9 @@ void claims_drain(struct claims *e, void (*done)(void *self), void *self)
 
 size_t claims_open(const struct claims *e)
 {
-    return e->open;
+    size_t n = 0;
+
+    for (size_t i = 0; i < _CLASS_MAX; i++)
+        n += e->open[i];
+    return n;
 }

@@ -64,12 +64,12 @@ static int compile_resolvers(const struct policy *doc, struct proxy_policy *p)
     for (size_t i = 0; i < doc->resolvers.n; i++) {
         const struct policy_resolver *r = &doc->resolvers.v[i];
         struct dns_resolver *to = &p->resolvers[i];
-        if (r->resolver_id.len > DNS_RESOLVER_ID_MAX || addr_endpoint_parse(r->endpoint, 53, &to->addr) < 0)
-            return -EINVAL;
         if (r->protocol != RESOLVER_DO53_UDP && r->protocol != RESOLVER_DO53_TCP)
             return -EINVAL;
+        if (r->resolver_id.len > LIMIT_LABEL || addr_endpoint_parse(r->endpoint, 53, &to->addr) < 0)
+            return -EINVAL;
         memcpy(to->id, r->resolver_id.p, r->resolver_id.len);
-        to->transport = r->protocol == RESOLVER_DO53_TCP ? DNS_DO53_TCP : DNS_DO53_UDP;
+        to->protocol = (enum resolver_protocol)r->protocol;
     }
     return 0;
 }

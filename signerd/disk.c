@@ -197,6 +197,12 @@ static int disk_write_new(const struct disk *d, const char *tmp, struct str byte
     return r;
 }
 
+/* The new names are visible already: a failure here is never "nothing changed", whatever the kernel calls it. */
+static int disk_sync_names(const struct disk *d)
+{
+    return fsync(d->dir) < 0 ? -EIO : 0;
+}
+
 int disk_write_file(const struct disk *d, const char *name, struct str bytes)
 {
     char tmp[64];
@@ -208,7 +214,7 @@ int disk_write_file(const struct disk *d, const char *name, struct str bytes)
         return r;
     if (renameat(d->dir, tmp, d->dir, name) < 0)
         return -errno;
-    return fsync(d->dir) < 0 ? -errno : 0;
+    return disk_sync_names(d);
 }
 
 int disk_make_spare(struct disk *d, struct str note)
@@ -237,7 +243,7 @@ static int disk_checkpoint_spare(struct disk *d, struct str note)
         return errno == EINVAL || errno == ENOSYS ? -ENOSPC : -errno;
     cleanup_closep(&d->spare);
     d->spare = TAKE_FD(old);
-    return fsync(d->dir) < 0 ? -errno : 0;
+    return disk_sync_names(d);
 }
 
 static int disk_checkpoint(struct disk *d, struct str note)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A growable byte buffer with a hard upper limit. Writes after an error are no-ops: a writer checks buf->err once,
- * at the end. */
+/* A growable byte buffer with a hard upper limit. Writes after an error are no-ops: a writer checks buf->err
+ * once, at the end. */
 #pragma once
 
 #include "common/base/cleanup.h"
@@ -15,8 +15,8 @@ struct buf {
 };
 
 void buf_init(struct buf *b, size_t max);
-void buf_done(struct buf *b);   /* frees; NULL-safe; the struct may be initialised again */
-void buf_clear(struct buf *b);  /* len = 0, err = 0; keeps the memory */
+void buf_done(struct buf *b);  /* frees; NULL-safe; the struct may be initialised again */
+void buf_clear(struct buf *b); /* len = 0, err = 0; keeps the memory */
 void buf_put(struct buf *b, const void *p, size_t n);
 void buf_putc(struct buf *b, uint8_t c);
 void buf_puts(struct buf *b, const char *s);

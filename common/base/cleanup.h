@@ -23,9 +23,9 @@ static inline void cleanup_closep(const int *fd)
 
 void cleanup_sodium_freep(void *p); /* sodium_free(): wipes; NULL is fine */
 
-#define _cleanup_(fn)   __attribute__((cleanup(fn)))
-#define _cleanup_free_  _cleanup_(cleanup_freep)
-#define _cleanup_close_ _cleanup_(cleanup_closep) /* the fd starts at -EBADF */
+#define _cleanup_(fn)    __attribute__((cleanup(fn)))
+#define _cleanup_free_   _cleanup_(cleanup_freep)
+#define _cleanup_close_  _cleanup_(cleanup_closep) /* the fd starts at -EBADF */
 #define _cleanup_sodium_ _cleanup_(cleanup_sodium_freep)
 
 #define TAKE_PTR(p)                                                                                          \

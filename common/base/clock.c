@@ -104,6 +104,7 @@ int clock_parse_rfc3339(struct str s, uint64_t *ret_epoch_s)
     if (c.year < 1970 || c.month < 1 || c.month > 12 || c.day < 1 || c.day > month_days(c) || h > 23 ||
         m > 59 || sec > 59)
         return -EBADMSG;
-    *ret_epoch_s = days_of_civil(c) * DAY_S + h * 3600u + m * 60u + sec;
+    uint32_t in_day = (h * 60u + m) * 60u + sec;
+    *ret_epoch_s = days_of_civil(c) * DAY_S + in_day;
     return 0;
 }

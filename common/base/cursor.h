@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The one checked reader over untrusted bytes. It cannot advance past its end; every getter answers 0, or -EBADMSG
- * with the cursor and the out-parameter untouched. Network byte order. */
+/* The one checked reader over untrusted bytes. It cannot advance past its end; every getter answers 0, or
+ * -EBADMSG with the cursor and the out-parameter untouched. Network byte order. */
 #pragma once
 
 #include "common/base/cleanup.h"

@@ -58,9 +58,12 @@ void encoding_hex_put(struct buf *b, const void *p, size_t n)
     sodium_memzero(text, sizeof(text));
 }
 
-static int hex_digit(char c)
+/* 16 for what is no digit. */
+static unsigned hex_digit(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    if (c >= '0' && c <= '9')
+        return (unsigned)(c - '0');
+    return c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 16;
 }
 
 int encoding_hex_get(struct str s, uint8_t *ret, size_t n)
@@ -68,7 +71,7 @@ int encoding_hex_get(struct str s, uint8_t *ret, size_t n)
     if (s.len % 2 != 0 || s.len / 2 != n)
         return -EBADMSG;
     for (size_t i = 0; i < s.len; i++)
-        if (hex_digit(s.p[i]) < 0)
+        if (hex_digit(s.p[i]) > 15)
             return -EBADMSG;
     for (size_t i = 0; i < n; i++)
         ret[i] = (uint8_t)(hex_digit(s.p[2 * i]) << 4 | hex_digit(s.p[2 * i + 1]));

@@ -7,14 +7,16 @@
 /* Writes all n bytes, retrying on EINTR and short writes. 0 or -errno. */
 int io_write_full(int fd, const void *p, size_t n) MUST_CHECK;
 
-/* Appends everything up to end of file to b (whose max bounds it). 0 or -errno; -EFBIG when b's limit is reached. */
+/* Appends everything up to end of file to b (whose max bounds it). 0 or -errno; -EFBIG when b's limit is
+ * reached. */
 int io_read_to_end(int fd, struct buf *b) MUST_CHECK;
 
-/* A memfd with these bytes and all four seals (SEAL, SHRINK, GROW, WRITE): the fd (>= 0) or -errno. The caller owns it. */
+/* A memfd with these bytes and all four seals (SEAL, SHRINK, GROW, WRITE): the fd (>= 0) or -errno. The
+ * caller owns it. */
 int io_memfd_sealed(const char *name, const void *p, size_t n) MUST_CHECK;
 
-/* Reads a memfd that somebody else made: all four seals must be set, size from fstat and at most max. Appends to b.
- * 0; -EBADMSG when it is not such a memfd; -EFBIG over max; -errno. */
+/* Reads a memfd that somebody else made: all four seals must be set, size from fstat and at most max. Appends
+ * to b. 0; -EBADMSG when it is not such a memfd; -EFBIG over max; -errno. */
 int io_memfd_read(int fd, size_t max, struct buf *b) MUST_CHECK;
 
 /* Closes every fd >= from except the n listed in keep (any order). 0 or -errno. */

@@ -174,7 +174,7 @@ int log_failed(int level, int err, const char *fmt, ...)
     format_text(text, sizeof(tail), fmt, ap);
     va_end(ap);
     if (n > 0)
-        strcat(text, tail);
+        memcpy(text + strlen(text), tail, strlen(tail) + 1); /* format_text left room for all of tail */
     emit(level, text);
     errno = saved;
     return err;

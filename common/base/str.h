@@ -31,11 +31,12 @@ static inline bool str_is(struct str a, const char *s)
     return str_eq(a, str_of(s));
 }
 
-/* True when the bytes are well-formed UTF-8 (RFC 3629: shortest form, no surrogates, <= U+10FFFF) without U+0000. */
+/* True when the bytes are well-formed UTF-8 (RFC 3629: shortest form, no surrogates, <= U+10FFFF) without
+ * U+0000. */
 bool str_utf8_valid(const char *p, size_t len);
 
-/* Copies text for a log line or a terminal: printable UTF-8 stays, everything else (control characters, broken
- * UTF-8, the backslash) becomes \xNN. Always NUL-terminates; a text that does not fit ends in "...".
+/* Copies text for a log line or a terminal: printable UTF-8 stays, everything else (control characters,
+ * broken UTF-8, the backslash) becomes \xNN. Always NUL-terminates; a text that does not fit ends in "...".
  * cap must be at least 4. Returns dst. */
 char *str_escape(char *dst, size_t cap, const char *src, size_t len);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* UUID version 7 (RFC 9562 section 5.7): 48 bits of milliseconds, the rest from the kernel's random generator. */
+/* UUID version 7 (RFC 9562 section 5.7): 48 bits of milliseconds, the rest from the kernel's random
+ * generator. */
 #pragma once
 
 #include "common/base/cleanup.h"

@@ -98,15 +98,17 @@ int activation_take(const struct role *role, int *ret_fds)
     return r;
 }
 
-int activation_notify_open(void)
+int activation_notify_open(int *ret)
 {
     const char *path = getenv("NOTIFY_SOCKET");
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     _cleanup_close_ int fd = -EBADF;
     size_t n;
 
-    if (!path)
-        return -ENOENT;
+    if (!path) { /* systemd without Type=notify */
+        *ret = -EBADF;
+        return 0;
+    }
     n = strlen(path);
     if ((path[0] != '/' && path[0] != '@') || n < 2 || n >= sizeof a.sun_path)
         return -EAFNOSUPPORT;
@@ -120,5 +122,6 @@ int activation_notify_open(void)
         return -errno;
     if (connect(fd, (struct sockaddr *)&a, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n)) < 0)
         return -errno;
-    return TAKE_FD(fd);
+    *ret = TAKE_FD(fd);
+    return 0;
 }

@@ -16,6 +16,6 @@ int activation_count(void);
  * negative errno (logged). */
 int activation_take(const struct role *role, int *ret_fds) MUST_CHECK;
 
-/* A datagram socket connected to NOTIFY_SOCKET (absolute path or "@" for abstract). The fd (>= 0), -ENOENT
- * when the variable is not set, -errno. */
-int activation_notify_open(void) MUST_CHECK;
+/* A datagram socket connected to NOTIFY_SOCKET (absolute path or "@" for abstract), *ret = -EBADF when the
+ * variable is not set. 0 or -errno. */
+int activation_notify_open(int *ret) MUST_CHECK;

@@ -86,18 +86,6 @@ static int daemon_parse_args(const struct role *role, int *argc, char **argv, st
     return have_mode ? 0 : daemon_parse_mode(NULL, &d->mode);
 }
 
-static int daemon_open_notify(struct daemon *d)
-{
-    int r = activation_notify_open();
-
-    if (r == -ENOENT) /* systemd without Type=notify, or a test */
-        return 0;
-    if (r < 0)
-        return log_errno(r, "cannot connect to NOTIFY_SOCKET");
-    d->notify = r;
-    return 0;
-}
-
 int daemon_begin(const struct role *role, int *argc, char **argv, struct daemon *ret)
 {
     struct daemon d = {.role = role, .notify = -EBADF};
@@ -122,9 +110,9 @@ int daemon_begin(const struct role *role, int *argc, char **argv, struct daemon 
         return r;
     if (d.mode == ROLE_EMBEDDED)
         d.parent = getppid();
-    r = d.mode == ROLE_SYSTEM ? daemon_open_notify(&d) : 0;
+    r = d.mode == ROLE_SYSTEM ? activation_notify_open(&d.notify) : 0;
     if (r < 0)
-        return r;
+        return log_errno(r, "cannot connect to NOTIFY_SOCKET");
     *ret = d;
     return 0;
 }

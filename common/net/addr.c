@@ -73,7 +73,7 @@ static bool bits_equal(const uint8_t *a, const uint8_t *b, unsigned bits)
 int addr_prefix_parse(struct str s, struct addr_prefix *ret)
 {
     const char *slash = s.len > 0 ? memchr(s.p, '/', s.len) : NULL;
-    struct addr_prefix p;
+    struct addr_prefix p = {0};
     struct str host = {s.p, slash ? (size_t)(slash - s.p) : s.len};
     if (addr_parse(host, &p.addr) < 0)
         return -EINVAL;
@@ -139,7 +139,7 @@ static void format_v6(const uint8_t b[16], char dst[ADDR_TEXT_MAX])
 {
     uint16_t g[8];
     for (int i = 0; i < 8; i++)
-        g[i] = (uint16_t)(b[2 * i] << 8 | b[2 * i + 1]);
+        g[i] = (uint16_t)(b[2 * (size_t)i] << 8 | b[2 * (size_t)i + 1]);
     int start, len;
     longest_zero_run(g, &start, &len);
     char *p = dst;

@@ -32,7 +32,8 @@ int addr_parse(struct str s, struct addr *ret) MUST_CHECK;
 /* "addr" or "addr/bits"; host bits must be zero. 0 or -EINVAL. */
 int addr_prefix_parse(struct str s, struct addr_prefix *ret) MUST_CHECK;
 
-/* "1.2.3.4:53", "[2001:db8::1]:53"; without a port default_port is taken (0 = a port is required). 0 or -EINVAL. */
+/* "1.2.3.4:53", "[2001:db8::1]:53"; without a port default_port is taken (0 = a port is required). 0 or
+ * -EINVAL. */
 int addr_endpoint_parse(struct str s, uint16_t default_port, struct endpoint_addr *ret) MUST_CHECK;
 
 const char *addr_format(const struct addr *a, char dst[ADDR_TEXT_MAX]);
@@ -51,12 +52,13 @@ enum addr_class {
     ADDR_LOOPBACK,
     ADDR_PRIVATE,    /* RFC 1918, RFC 6598 (100.64/10), RFC 4193 */
     ADDR_LINK_LOCAL, /* 169.254/16, fe80::/10, fec0::/10 */
-    ADDR_METADATA,   /* 169.254.169.254, fd00:ec2::254, 168.63.129.16, 100.100.100.200: no spec can allow it */
+    ADDR_METADATA, /* 169.254.169.254, fd00:ec2::254, 168.63.129.16, 100.100.100.200: no spec can allow it */
     ADDR_MULTICAST,
-    ADDR_RESERVED, /* the rest of the IANA special-purpose registries (RFC 6890), 240/4, broadcast, documentation */
+    ADDR_RESERVED, /* the rest of the IANA special-purpose registries (RFC 6890), 240/4, broadcast,
+                      documentation */
 };
 
-/* Class of the address that would really be reached: ::ffff/96, 64:ff9b::/96, 2002::/16 and 2001::/32 are unwrapped first
- * (decisions 26). */
+/* Class of the address that would really be reached: ::ffff/96, 64:ff9b::/96, 2002::/16 and 2001::/32 are
+ * unwrapped first (decisions 26). */
 enum addr_class addr_classify(const struct addr *a);
 const char *addr_class_name(enum addr_class c);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Host names in one canonical form: lower case, no trailing dot, labels of 1-63 bytes, at most 253 bytes in all
- * (RFC 1035 section 2.3.4; RFC 1123 section 2.1). Verdict and log always use these canonical bytes. */
+/* Host names in one canonical form: lower case, no trailing dot, labels of 1-63 bytes, at most 253 bytes in
+ * all (RFC 1035 section 2.3.4; RFC 1123 section 2.1). Verdict and log always use these canonical bytes. */
 #pragma once
 
 #include "common/base/str.h"
@@ -13,9 +13,11 @@ struct name {
 };
 
 enum name_kind {
-    NAME_HOST,    /* letters, digits, hyphen (LDH); not all labels numeric-looking: an IPv4 literal is refused */
+    NAME_HOST,    /* letters, digits, hyphen (LDH); the last label not numeric (1.2.3.4, 127.1, 0x7f.1 are
+                     refused) */
     NAME_DNS,     /* a query name: LDH and underscore */
-    NAME_PATTERN, /* NAME_HOST, or "*." and a NAME_HOST of at least two labels (public suffixes: the spec checks them) */
+    NAME_PATTERN, /* NAME_HOST, or "*." and a NAME_HOST of at least two labels (public suffixes: the spec
+                     checks them) */
 };
 
 enum name_error {
@@ -36,7 +38,8 @@ int name_parse(struct str s, enum name_kind kind, struct name *ret);
 /* One sentence for a name_error, e.g. "must not be empty". */
 const char *name_error_text(int error);
 
-/* The one matcher: exact, or for "*.rest" one or more extra labels on the left of rest (never rest itself). Both canonical. */
+/* The one matcher: exact, or for "*.rest" one or more extra labels on the left of rest (never rest itself).
+ * Both canonical. */
 bool name_matches(const struct name *pattern, const struct name *name);
 
 static inline struct str name_str(const struct name *n)

@@ -43,8 +43,10 @@ static int audit_ids(enum role_mode mode, const struct drop_report *report)
     ok &= audit_same("saved uid", suid, ruid);
     ok &= audit_same("effective gid", egid, rgid);
     ok &= audit_same("saved gid", sgid, rgid);
-    if (mode == ROLE_SYSTEM)
-        ok &= audit_same("uid is root", ruid == 0, false) & audit_same("gid is root", rgid == 0, false);
+    if (mode == ROLE_SYSTEM) {
+        ok &= audit_same("uid is root", ruid == 0, false);
+        ok &= audit_same("gid is root", rgid == 0, false);
+    }
     if (report->groups_cleared)
         ok &= audit_same("number of supplementary groups", (uint64_t)ngroups, 0);
     return ok ? 0 : -EPERM;

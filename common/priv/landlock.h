@@ -21,7 +21,9 @@ enum landlock_keep {
     LANDLOCK_KEEP_TCP_BIND = 1 << 0,    /* bind TCP sockets (denied from ABI 4 on) */
     LANDLOCK_KEEP_TCP_CONNECT = 1 << 1, /* connect TCP sockets (from ABI 4 on) */
     LANDLOCK_KEEP_ABSTRACT = 1 << 2,    /* connect to abstract Unix sockets made outside (from ABI 6 on) */
-    LANDLOCK_KEEP_SIGNAL = 1 << 3,      /* signal processes outside (from ABI 6 on) */
+    /* Signal processes outside (from ABI 6 on). Without it not even the parent-death signal of children
+     * started before reaches them (tests/unit/test_common_landlock.c). */
+    LANDLOCK_KEEP_SIGNAL = 1 << 3,
 };
 
 /* The kernel's ABI, 1 or more; 0 when it has none or it is switched off. */

@@ -35,9 +35,8 @@
 /* ---- what a cell may ask ---- */
 
 struct dns_resolver {
-    char id[LIMIT_LABEL + 1]; /* resolverId, for the events */
-    enum resolver_protocol
-        protocol; /* RESOLVER_DO53_UDP (TCP when the answer is truncated) or RESOLVER_DO53_TCP */
+    char id[LIMIT_LABEL + 1];        /* resolverId, for the events */
+    enum resolver_protocol protocol; /* RESOLVER_DO53_UDP (TCP on truncation) or _DO53_TCP; no other */
     struct endpoint_addr addr;
 };
 
@@ -84,15 +83,12 @@ struct dns_answer_text {
     const char *type; /* "A", "TYPE65280" */
     const char *data; /* address (RFC 5952), CNAME target, or for other types "<n> bytes" */
     uint32_t ttl;
-    enum dns_reason_code
-        reason;      /* of a removed record: DNS_REBIND_REJECTED or DNS_UPSTREAM_FAILURE; else absent */
-    const char *why; /* of a removed record: class of the address ("loopback", "private", ...), "not asked
-                        for", ... */
+    enum dns_reason_code reason; /* removed: DNS_REBIND_REJECTED or DNS_UPSTREAM_FAILURE; else absent */
+    const char *why;             /* removed: class of the address ("loopback", ...), "not asked for", ... */
 };
 
 struct dns_query_info {
-    const char
-        *name; /* canonical; what is no host name: with escapes (RFC 1035 section 5.1); NULL: unreadable */
+    const char *name; /* canonical, or with escapes (RFC 1035 section 5.1); NULL: unreadable */
     const char *type; /* NULL: unreadable */
     bool allow;
     bool cached; /* answered from the cache: rcode and answers say with what */

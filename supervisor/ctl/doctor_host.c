@@ -3,6 +3,7 @@
 #include <grp.h>
 #include <sched.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -10,8 +11,9 @@
 #include "supervisor/ctl/doctor.h"
 
 #define FILE_TEXT_MAX 65536
-#define SUBID_DEFAULT 1879048192u /* where cells of a root caller get their host ids without a subuid entry  \
-                                   */
+#define SUBID_DEFAULT                                                                                        \
+    1879048192u /* where cells of a root caller get their host ids without a subuid entry                    \
+                 */
 
 static int read_text(const char *path, struct buf *b)
 {
@@ -118,31 +120,32 @@ void doctor_cgroup(struct doctor_result *ret)
 
 /* ---- ids ---- */
 
-static int wait_for_map(void *arg)
+/* In the child: a new user namespace, a word to the parent, then wait until the parent has tried to map it.
+ */
+static int wait_for_map(int line)
 {
     char c;
-    const int *p = arg;
-    return unshare(CLONE_NEWUSER) < 0 || write(p[1], "u", 1) != 1 || read(p[2], &c, 1) < 0 ? 1 : 0;
+    return unshare(CLONE_NEWUSER) == 0 && write(line, "u", 1) == 1 && read(line, &c, 1) == 0 ? 0 : 1;
 }
 
 /* Root may map any host id, unless it is root of a namespace that does not own the range: write the map of a
  * child. */
 static int try_range(void *arg)
 {
-    int up[2], down[2];
+    int line[2], r;
     char path[64], c, map[64];
     (void)arg;
-    if (pipe2(up, O_CLOEXEC) < 0 || pipe2(down, O_CLOEXEC) < 0)
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) < 0)
         return -errno;
-    int ends[3] = {up[0], up[1], down[0]};
     pid_t pid = fork();
     if (pid < 0)
         return -errno;
-    if (pid == 0)
-        _exit(wait_for_map(ends));
-    close(up[1]);
-    int r = 0;
-    if (read(up[0], &c, 1) != 1) {
+    if (pid == 0) {
+        close(line[0]);
+        _exit(wait_for_map(line[1]));
+    }
+    close(line[1]);
+    if (read(line[0], &c, 1) != 1) {
         r = -EPERM;
     } else {
         (void)snprintf(path, sizeof(path), "/proc/%d/uid_map", (int)pid);
@@ -150,7 +153,7 @@ static int try_range(void *arg)
         _cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
         r = fd < 0 ? -errno : io_write_full(fd, map, strlen(map));
     }
-    close(down[1]);
+    close(line[0]);
     (void)waitpid(pid, NULL, 0);
     return r;
 }
@@ -158,6 +161,7 @@ static int try_range(void *arg)
 void doctor_subids(struct doctor_result *ret)
 {
     _cleanup_(buf_done) struct buf subuid;
+    buf_init(&subuid, 0);
     if (geteuid() != 0) {
         (void)snprintf(ret->detail, sizeof(ret->detail), "not needed: the workload keeps uid %u",
                        (unsigned)geteuid());

@@ -34,7 +34,7 @@ static void put(struct batch *b, const void *p, size_t n)
 
 static void attr(struct batch *b, uint16_t type, const void *p, size_t n)
 {
-    struct nlattr a = {.nla_len = (uint16_t)(NLA_HDRLEN + n), .nla_type = type};
+    struct nlattr a = {.nla_len = (uint16_t)(sizeof(struct nlattr) + n), .nla_type = type};
     put(b, &a, sizeof(a));
     put(b, p, n);
 }

@@ -211,6 +211,40 @@ static void test_beyond_files(void **state)
     }
 }
 
+static void dies_confined(void)
+{
+    int ready[2];
+    char c;
+
+    child_become_ordinary();
+    CHILD_CHECK(pipe2(ready, O_CLOEXEC) == 0);
+    if (fork() == 0) {
+        close(ready[0]);
+        CHILD_CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0);
+        CHILD_CHECK(write(ready[1], "r", 1) == 1);
+        alarm(5);
+        pause();
+    }
+    CHILD_CHECK(read(ready[0], &c, 1) == 1);
+    confine();
+}
+
+/* LANDLOCK_KEEP_SIGNAL also covers what the kernel sends when a parent dies. */
+static void test_parent_death_signal(void **state)
+{
+    int status = -1;
+
+    (void)state;
+    if (landlock_abi() < 6)
+        skip();
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
+    keep = LANDLOCK_KEEP_SIGNAL;
+    assert_int_equal(child_run(dies_confined), CHILD_OK);
+    assert_true(wait(&status) > 0);
+    assert_int_equal(status, SIGKILL); /* SIGALRM if the signal had not come */
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0), 0);
+}
+
 static void without_no_new_privs(void)
 {
     child_become_ordinary();
@@ -246,6 +280,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_beyond_files),
+        cmocka_unit_test(test_parent_death_signal),
         cmocka_unit_test(test_failures),
         cmocka_unit_test(test_abi),
     };

@@ -10,8 +10,8 @@
 #include <seccomp.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -241,6 +241,7 @@ static void say_confined(int out)
     log_errno(-EPERM, "refused");
     for (unsigned i = 0; i < 300; i++)
         log_info("flood");
+    syscall(SYS_exit_group, 0); /* not _exit(): a sanitizer does more there than the filter allows */
 }
 
 static void works_confined(void **st)

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* The event l7_egress_decision, and what a refused client is told. */
+#pragma once
+
+#include "proxyd/claims.h"
+#include "proxyd/judge.h"
+
+/* Claims that the connection is about to be dialed at this address; as claims_allow. */
+int l7_event_allow(struct claims *c, const struct proxy_policy *p, const struct judgement *j,
+                   const struct endpoint_addr *original, const struct endpoint_addr *dialed, claims_ack ack,
+                   void *data) MUST_CHECK;
+
+/* Claims the denial; dialed: the address whose dial failed, or NULL. */
+void l7_event_deny(struct claims *c, const struct judgement *j, const struct endpoint_addr *original,
+                   const struct endpoint_addr *dialed);
+
+/* The last words to a client that is denied: a TLS alert, an HTTP response whose one-line body names the rule, or nothing
+ * (0) when it speaks neither. */
+#define L7_REFUSAL_MAX 768
+size_t l7_refusal(const struct judgement *j, const struct endpoint_addr *original, uint8_t dst[L7_REFUSAL_MAX]);

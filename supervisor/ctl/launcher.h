@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* The embedded suite of one run: cellctl starts signerd, supervisor, netd and proxyd over socketpairs, handed
+ * on by LISTEN_FDS names, the same way systemd does it. No daemon gets a path or an environment but what it
+ * needs. */
+#pragma once
+
+#include <limits.h>
+#include <sys/types.h>
+
+#include "common/base/cleanup.h"
+#include "common/base/uuid.h"
+
+enum launcher_daemon { LAUNCHER_SIGNERD, LAUNCHER_SUPERVISOR, LAUNCHER_NETD, LAUNCHER_PROXYD, _LAUNCHER_MAX };
+
+#define LAUNCHER_END_MS 10000 /* for the daemons to end by themselves, then SIGKILL */
+
+struct launcher {
+    char run_id[UUID_TEXT_LEN + 1];
+    char log_path[PATH_MAX]; /* of this run */
+    int log_dir;
+    pid_t pids[_LAUNCHER_MAX];
+    int pidfds[_LAUNCHER_MAX];
+    int control; /* our end of the control line; the caller takes it */
+};
+
+struct launcher_options {
+    const char *evidence; /* "strict" or "async" */
+    bool verbose;
+};
+
+/* Makes the state directories and starts the four. On failure everything started is ended again and one
+ * sentence is in error (cap bytes). 0 or a negative errno. */
+int launcher_start(const struct launcher_options *o, struct launcher *ret, char *error,
+                   size_t cap) MUST_CHECK;
+
+/* Waits until all have ended (the control line must be closed), kills what is late. True when all ended well.
+ */
+bool launcher_end(struct launcher *l);
+
+const char *launcher_name(enum launcher_daemon d);
