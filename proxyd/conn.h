@@ -36,6 +36,7 @@ struct conn {
     struct addr addrs[LIMIT_DIAL_ADDRS]; /* permitted ones, in the order they are tried */
     size_t naddrs, tried;
     bool counted; /* as an allowed connection */
+    bool refused; /* a second request on this connection was reported */
     struct claims_ticket ticket;
     ev_tstamp dial_until;
     struct dial dial;
@@ -43,8 +44,25 @@ struct conn {
     struct farewell farewell;
 };
 
-/* Takes fd, judges its destination and goes on from there. On failure (no memory, no addresses) fd is closed. */
+/* Takes fd, judges its destination and goes on from there. On failure (no memory, no addresses) fd is closed.
+ */
 void conn_start(struct gate *g, int fd);
 
 /* Ends it at once; the client gets a reset. */
 void conn_abort(struct conn *c);
+
+/* ---- between conn.c (what the client says) and conn_out.c (where it leads) ---- */
+
+/* The judgement allows it: resolve, claim, dial, relay. */
+void conn_go(struct conn *c);
+
+/* Denies it, with its event and the last words, whatever was under way. dialed: as l7_event_deny. */
+void conn_deny(struct conn *c, uint32_t reason, const struct endpoint_addr *dialed);
+
+/* The end of stream in both directions; what the client still sends is drained. */
+void conn_finish(struct conn *c, const void *last, size_t n);
+
+void conn_free(struct conn *c);
+
+/* Stops whatever conn_go has under way. */
+void conn_out_stop(struct conn *c);

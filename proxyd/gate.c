@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "proxyd/gate.h"
 
+#include <fcntl.h>
+
 #include "common/base/log.h"
 #include "proxyd/conn.h"
 
-#define GATE_BURST     64   /* accepts in one turn of the loop */
-#define GATE_RETRY_SEC 0.1  /* pause when the process has no fd or no memory left */
+#define GATE_BURST     64  /* accepts in one turn of the loop */
+#define GATE_RETRY_SEC 0.1 /* pause when the process has no fd or no memory left */
 
 /* Beyond the limit a connection is closed unheard; the count is sealed. */
 static void gate_refuse(struct gate *g, int fd)
@@ -49,8 +51,10 @@ static void on_retry(struct ev_loop *loop, struct ev_timer *w, int events)
 
 int gate_new(const struct gate_config *cfg, int listener, struct gate **ret)
 {
+    int flags = fcntl(listener, F_GETFL);
+    if (flags < 0 || fcntl(listener, F_SETFL, flags | O_NONBLOCK) < 0)
+        return -errno;
     struct gate *g = calloc(1, sizeof(*g));
-
     if (!g)
         return -ENOMEM;
     g->cfg = *cfg;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The TCP side of one cell: accepts what the cell's namespace hands to the transparent listener, judges it, and dials,
- * by name, what is allowed (decisions 25-30). One l7_egress_decision event a decision: an allowed one is durable before
- * the dial (a second address that has to be tried is a decision of its own); a denial acts at once. */
+/* The TCP side of one cell: accepts what the cell's namespace hands to the transparent listener, judges it,
+ * and dials, by name, what is allowed (decisions 25-30). One l7_egress_decision event a decision: an allowed
+ * one is durable before the dial (a second address that has to be tried is a decision of its own); a denial
+ * acts at once. */
 #pragma once
 
 #include "proxyd/claims.h"
@@ -24,8 +25,8 @@ struct gate_counters {
     const uint64_t *rule_uses; /* one for each egress rule; the gate's */
 };
 
-/* listener: a listening TCP socket; taken on success. The local address of what it accepts is the original destination.
- * 0 or -errno. */
+/* listener: a listening TCP socket; taken on success. The local address of what it accepts is the original
+ * destination. 0 or -errno. */
 int gate_new(const struct gate_config *cfg, int listener, struct gate **ret) MUST_CHECK;
 
 /* Resets every connection. NULL-safe; returns NULL. */

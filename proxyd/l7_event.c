@@ -7,7 +7,8 @@
 
 /* The texts that a record borrows. */
 struct texts {
-    char original[ADDR_ENDPOINT_MAX], dialed[ADDR_ENDPOINT_MAX], host[ADDR_TEXT_MAX], rule[POLICY_RULE_TEXT_MAX];
+    char original[ADDR_ENDPOINT_MAX], dialed[ADDR_ENDPOINT_MAX], host[ADDR_TEXT_MAX],
+        rule[POLICY_RULE_TEXT_MAX];
 };
 
 static struct ev_l7 record(const struct judgement *j, const struct endpoint_addr *original,
@@ -64,7 +65,8 @@ static const char *reason_sentence(uint32_t reason)
     case L7_NAME_CONFLICT:
         return "the request can be read in two ways";
     case L7_DESTINATION_DENIED:
-        return "the name is allowed, but its addresses are not; responseIpAllowlist (--allow-answer HOST:IP) lists "
+        return "the name is allowed, but its addresses are not; responseIpAllowlist (--allow-answer HOST:IP) "
+               "lists "
                "exceptions";
     case L7_UPSTREAM_UNREACHABLE:
         return "the server cannot be reached";
@@ -84,21 +86,24 @@ static size_t http_refusal(const struct judgement *j, const struct endpoint_addr
                                                               : "403 Forbidden";
     const char *host = j->name.len > 0 ? j->name.text : addr_format(&original->addr, addr);
 
-    int n = snprintf(body, sizeof(body), "%s: http to %s port %u: %s\n", enum_text(&enum_l7_reason, j->reason), host,
-                     original->port, reason_sentence(j->reason));
-    int m = snprintf((char *)dst, L7_REFUSAL_MAX,
-                     "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
-                     status, n, body);
+    int n = snprintf(body, sizeof(body), "%s: http to %s port %u: %s\n",
+                     enum_text(&enum_l7_reason, j->reason), host, original->port, reason_sentence(j->reason));
+    int m = snprintf(
+        (char *)dst, L7_REFUSAL_MAX,
+        "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+        status, n, body);
     return m > 0 && m < L7_REFUSAL_MAX ? (size_t)m : 0;
 }
 
-size_t l7_refusal(const struct judgement *j, const struct endpoint_addr *original, uint8_t dst[L7_REFUSAL_MAX])
+size_t l7_refusal(const struct judgement *j, const struct endpoint_addr *original,
+                  uint8_t dst[L7_REFUSAL_MAX])
 {
     if (j->protocol == L7_HTTP)
         return http_refusal(j, original, dst);
     if (j->protocol != L7_TLS)
         return 0;
-    bool name = j->reason == L7_SNI_ALLOWLIST_MISS || j->reason == L7_SNI_MISSING || j->reason == L7_NAME_CONFLICT;
+    bool name =
+        j->reason == L7_SNI_ALLOWLIST_MISS || j->reason == L7_SNI_MISSING || j->reason == L7_NAME_CONFLICT;
     bool fault = j->reason == L7_UPSTREAM_UNREACHABLE || j->reason == L7_QUOTA;
     alert_record(name ? ALERT_UNRECOGNIZED_NAME : fault ? ALERT_INTERNAL_ERROR : ALERT_ACCESS_DENIED, dst);
     return ALERT_LEN;

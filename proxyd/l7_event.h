@@ -14,7 +14,8 @@ int l7_event_allow(struct claims *c, const struct proxy_policy *p, const struct 
 void l7_event_deny(struct claims *c, const struct judgement *j, const struct endpoint_addr *original,
                    const struct endpoint_addr *dialed);
 
-/* The last words to a client that is denied: a TLS alert, an HTTP response whose one-line body names the rule, or nothing
- * (0) when it speaks neither. */
+/* The last words to a client that is denied: a TLS alert, an HTTP response whose one-line body names the
+ * rule, or nothing (0) when it speaks neither. */
 #define L7_REFUSAL_MAX 768
-size_t l7_refusal(const struct judgement *j, const struct endpoint_addr *original, uint8_t dst[L7_REFUSAL_MAX]);
+size_t l7_refusal(const struct judgement *j, const struct endpoint_addr *original,
+                  uint8_t dst[L7_REFUSAL_MAX]);

@@ -162,29 +162,57 @@ static void recover_store_tile(void *arg, unsigned level, uint64_t index, const 
         log_failed(LOG_WARNING, r, "cannot write a tile of the tree (it can be made again)");
 }
 
+static int recover_next_leaf(struct recover *v, uint8_t *ret)
+{
+    struct log_line l;
+    int r = log_reader_next(v->reader, &l);
+
+    if (r != LOG_READ_LINE)
+        return r < 0 ? r : -EBADMSG;
+    merkle_leaf(l.text.p, l.text.len, ret);
+    v->segment = l.segment;
+    v->end = l.offset + l.text.len + 1;
+    return 0;
+}
+
+/* The tiles already hold every leaf: the last line must be there all the same, and be the one they end with. */
+static int recover_last_line(struct recover *v)
+{
+    _cleanup_(buf_done) struct buf tile;
+    char path[TILE_PATH_MAX];
+    uint8_t leaf[DIGEST_LEN];
+    int r = recover_next_leaf(v, leaf);
+
+    if (r < 0)
+        return r;
+    tile_path(0, v->checkpoint.size / TILE_WIDTH - 1, 0, path);
+    buf_init(&tile, TILE_BYTES);
+    r = log_verify_read_file(disk_dirfd(v->disk), path, &tile);
+    if (r < 0)
+        return -EBADMSG;
+    return tile.len == TILE_BYTES && memcmp(tile.data + TILE_BYTES - DIGEST_LEN, leaf, DIGEST_LEN) == 0 ? 0 : -EBADMSG;
+}
+
 /* Reads on to the checkpoint's size. 0; -EBADMSG: fewer lines, or another root; -errno. */
 static int recover_leaves(struct recover *v)
 {
     struct tiles *t = &v->ret->tiles;
+    bool complete = t->size > 0 && t->size == v->checkpoint.size;
     uint8_t leaf[DIGEST_LEN], root[DIGEST_LEN];
-    struct log_line l;
     int r;
 
     v->reader = log_reader_free(v->reader);
-    r = log_reader_open(disk_dirfd(v->disk), t->size, &v->reader);
+    r = log_reader_open(disk_dirfd(v->disk), t->size - complete, &v->reader);
     if (r < 0)
         return r == -ENOENT && v->checkpoint.size == 0 ? 0 : r == -ENOENT ? -EBADMSG : r;
-    while (t->size < v->checkpoint.size) {
-        r = log_reader_next(v->reader, &l);
-        if (r < 0)
-            return r;
-        if (r != LOG_READ_LINE)
-            return -EBADMSG;
-        merkle_leaf(l.text.p, l.text.len, leaf);
-        tiles_append(t, leaf, recover_store_tile, v);
-        v->segment = l.segment;
-        v->end = l.offset + l.text.len + 1;
+    r = complete ? recover_last_line(v) : 0;
+    while (r == 0 && t->size < v->checkpoint.size) {
+        r = recover_next_leaf(v, leaf);
+        if (r == 0)
+            tiles_append(t, leaf, recover_store_tile, v);
     }
+    if (r < 0)
+        return r;
     tiles_merkle(t, &v->ret->tree);
     merkle_root(&v->ret->tree, root);
     return memcmp(root, v->checkpoint.root, DIGEST_LEN) == 0 ? 0 : -EBADMSG;
@@ -199,8 +227,6 @@ static int recover_tree(struct recover *v)
         r = recover_leaves(v);
     if (r == 0)
         return 0;
-    if (r != -EBADMSG && r != -ENOENT)
-        return log_errno(r, "cannot read the log");
     log_info("the tiles of the log's tree are missing or wrong: reading all lines");
     tiles_init(&v->ret->tiles);
     r = recover_leaves(v);

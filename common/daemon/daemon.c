@@ -148,15 +148,27 @@ static unsigned daemon_landlock_keep(const struct role *role)
     return keep;
 }
 
+static int daemon_check_table(const struct role *role)
+{
+    const struct role_syscall *bad = NULL;
+    _cleanup_free_ char *name = NULL;
+    int r = seccomp_check(role, &bad);
+
+    if (r == 0)
+        return 0;
+    name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, bad->nr);
+    return log_errno(r, "the filter's row for %s (%s) repeats or widens another one, or is not for this role",
+                     name ? name : "a call that does not exist", bad->why ? bad->why : "no reason given");
+}
+
 int daemon_confine(const struct daemon *d, const int *keep, size_t nkeep, const struct role_path *paths,
                    size_t npaths)
 {
     struct drop_report report;
-    const struct role_syscall *bad = NULL;
-    int r = seccomp_check(d->role, &bad);
+    int r = daemon_check_table(d->role);
 
     if (r < 0)
-        return log_errno(r, "the filter's row for call %d is wrong (%s)", bad->nr, bad->why ? bad->why : "");
+        return r;
     r = drop_privileges(d->role, d->mode, d->parent, &report);
     if (r < 0)
         return log_errno(r, "cannot drop privileges");

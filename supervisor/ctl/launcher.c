@@ -256,7 +256,7 @@ int launcher_start(const struct launcher_options *o, struct launcher *ret, char 
     struct launcher l = {.log_dir = -EBADF, .control = -EBADF};
     for (size_t i = 0; i < _LAUNCHER_MAX; i++)
         l.pidfds[i] = -EBADF;
-    uuid_v7(l.run_id);
+    snprintf(l.run_id, sizeof(l.run_id), "%s", o->run_id);
     int r = find_binaries(&w, error, cap);
     if (r >= 0)
         r = open_dirs(&w, &l, error, cap);

@@ -24,6 +24,7 @@ struct launcher {
 };
 
 struct launcher_options {
+    const char *run_id;   /* UUID_TEXT_LEN characters */
     const char *evidence; /* "strict" or "async" */
     bool verbose;
 };

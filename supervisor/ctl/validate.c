@@ -4,6 +4,7 @@
 #include "proto/limits.h"
 #include "supervisor/ctl/ctl.h"
 #include "supervisor/ctl/document.h"
+#include "supervisor/ctl/paths.h"
 #include "supervisor/spec/parse.h"
 
 #define REPORT_MAX (256u << 10)
@@ -29,7 +30,10 @@ static int check(struct str document)
 {
     _cleanup_(violations_done) struct violations found = {0};
     _cleanup_(spec_freep) struct spec *s = NULL;
-    int r = spec_parse(document, NULL, &s, &found);
+    char state[PATH_MAX];
+    const char *paths[] = {state};
+    struct spec_forbidden forbidden = {paths, paths_state(state) == 0 ? 1 : 0};
+    int r = spec_parse(document, &forbidden, &s, &found);
     if (r < 0)
         return ctl_fail(CTL_FAILED, "validate", "cannot check the document: %s", strerrordesc_np(-r));
     if (r == SPEC_OK) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* "Did you mean": the nearest known word by edit distance (Levenshtein), on short words only. */
+/* "Did you mean": the nearest known word by edit distance, on short words only. */
 #include "supervisor/spec/doc.h"
 
 #define NEAREST_MAX 40 /* longer words are never compared: the cost stays bounded */
@@ -15,22 +15,27 @@ static size_t min3(size_t a, size_t b, size_t c)
     return m < c ? m : c;
 }
 
+/* Optimal string alignment: insert, delete, change, or swap two neighbours, one each. */
 static size_t distance(const char *a, size_t an, const char *b, size_t bn)
 {
-    size_t row[NEAREST_MAX + 1];
+    size_t rows[3][NEAREST_MAX + 1];
+    size_t *two_up = rows[0], *up = rows[1], *row = rows[2];
     for (size_t j = 0; j <= bn; j++)
-        row[j] = j;
+        up[j] = two_up[j] = j;
     for (size_t i = 1; i <= an; i++) {
-        size_t diagonal = row[0];
         row[0] = i;
         for (size_t j = 1; j <= bn; j++) {
-            size_t above = row[j];
-            size_t change = diagonal + (lower(a[i - 1]) != lower(b[j - 1]));
-            row[j] = min3(above + 1, row[j - 1] + 1, change);
-            diagonal = above;
+            char x = lower(a[i - 1]), y = lower(b[j - 1]);
+            row[j] = min3(up[j] + 1, row[j - 1] + 1, up[j - 1] + (x != y));
+            if (i > 1 && j > 1 && x == lower(b[j - 2]) && y == lower(a[i - 2]) && two_up[j - 2] + 1 < row[j])
+                row[j] = two_up[j - 2] + 1;
         }
+        size_t *free_row = two_up;
+        two_up = up;
+        up = row;
+        row = free_row;
     }
-    return row[bn];
+    return up[bn];
 }
 
 const char *doc_nearest(const char *s, const char *const *words, size_t n)

@@ -22,7 +22,9 @@ int policy_of_spec(const struct spec *s, uint32_t evidence, const struct endpoin
     "there is no nameserver: /etc/resolv.conf names none, so declare one (--dns IP, or "                     \
     "dnsAuthority.resolvers)"
 
-/* What the cell's child is told; no secret is in it. run_id is copied. -ENOMEM or 0. */
+/* What the cell's child is told; no secret is in it. run_id is copied. A private tmpfs is laid over the
+ * working directory unless a readWrite or readOnly path holds it: what a spec brings in is never hidden.
+ * -ENOMEM or 0. */
 int policy_launch(const struct spec *s, struct str run_id, uint64_t nofile_max, struct arena *a,
                   struct launch *ret) MUST_CHECK;
 

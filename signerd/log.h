@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* The evidence log: accepted events in, acknowledgements out once they are durable. Group commit: while the disk is busy
+ * with one batch the next one collects. Order is the order of arrival. */
+#pragma once
+
+#include <ev.h>
+
+#include "signerd/cells.h"
+#include "signerd/keys.h"
+
+#define ELOG_PENDING_MAX       65536        /* events waiting for the disk */
+#define ELOG_PENDING_BYTES_MAX (128u << 20) /* and their data */
+#define ELOG_BATCH_BYTES_MAX   (8u << 20)   /* lines of one commit */
+#define ELOG_PROBE_US          1000000      /* how often a full disk is tried again for ordinary events */
+#define ELOG_LAST_RESERVE      (2u * LIMIT_LINE) /* of a cell's reserve, only for completed and destroyed */
+
+struct elog;
+
+struct elog_config {
+    struct ev_loop *loop;
+    int dirfd; /* of the log; borrowed */
+    struct keys *keys;
+    struct cells *cells;
+    const char *host;
+    const char *boot_id;
+    const char *origin;
+    /* The log takes nothing more: -ENOSPC (only the end events of started cells; it may get better), or another negative
+     * errno: nothing at all, the process must end. */
+    void (*failed)(void *self, int err);
+    /* Nothing is pending and nothing under way any more. May be NULL. */
+    void (*idle)(void *self);
+    void *self;
+};
+
+/* Opens or lays out the log, recovers it, starts the disk thread, seals log.v1.recovered when the log was not new. cfg is
+ * copied, its strings are borrowed. 0; -EBADMSG: not a log that may be continued; -EWOULDBLOCK: another signer has it;
+ * -errno. Logged. */
+int elog_open(const struct elog_config *cfg, struct elog **ret) MUST_CHECK;
+
+/* Makes what was accepted durable as far as possible without calling back, stores the unfinished tiles. NULL-safe. */
+struct elog *elog_free(struct elog *l);
+
+/* err 0: durable as `sequence`. Else it is not in the log: -ENOSPC, -EIO; -EPROTO: it was in order when it was accepted, but
+ * the event before it was lost to a full disk. */
+typedef void (*elog_done_fn)(void *data, int err, uint64_t sequence);
+
+struct elog_event {
+    uint32_t role; /* who says it */
+    const struct event_row *row;
+    struct cell *cell; /* NULL: an event of the log */
+    struct str data;   /* rendered JSON; copied */
+};
+
+/* Accepts an event that authority_judge() allowed in the cell's present state, and moves that state. done (may be NULL) comes
+ * later, never from inside. 0; -EDQUOT: too much is pending; -ENOSPC: the disk is full; -EIO; -ENOMEM; -ERANGE. */
+int elog_submit(struct elog *l, const struct elog_event *e, elog_done_fn done, void *data) MUST_CHECK;
+
+bool elog_is_idle(const struct elog *l);
+
+/* The last durable head: number of lines, and the note (valid until the loop runs on). */
+struct str elog_head(const struct elog *l, uint64_t *ret_size);
+
+/* What the log says of a run: its last cellsequence, and whether it was destroyed. Reads from the disk, newest segment
+ * first. 0; -ENOENT; -errno. */
+int elog_find_run(const struct elog *l, struct str run_id, uint64_t *ret_cellsequence, bool *ret_destroyed) MUST_CHECK;

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/* cellctl run: one command in one cell of an embedded suite. Exit status: vocabulary 3. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "common/base/io.h"
+#include "supervisor/ctl/ctl.h"
+#include "supervisor/ctl/document.h"
+#include "supervisor/ctl/run_flags.h"
+#include "supervisor/ctl/session.h"
+#include "supervisor/ctl/term.h"
+
+/* The document to run. One that came over standard input leaves the workload /dev/null there (decisions 33).
+ */
+static int read_spec(const struct run_flags *f, struct buf *doc)
+{
+    if (!f->document) {
+        buf_puts(doc, f->json);
+        return doc->err;
+    }
+    int r = document_read(f->document, doc);
+    if (r < 0 || strcmp(f->document, "-") != 0)
+        return r;
+    _cleanup_close_ int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return null < 0 || dup2(null, STDIN_FILENO) < 0 ? -errno : 0;
+}
+
+/* The three standard fds must exist: the workload gets exactly these. */
+static int fill_stdio(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+            return -EBADF;
+    return 0;
+}
+
+static int save_checkpoint(const char *path, const char *note)
+{
+    _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    return fd < 0 ? -errno : io_write_full(fd, note, strlen(note));
+}
+
+/* What the run came to, as an exit status; says why when the workload itself could not. */
+static int report(const struct session_outcome *o)
+{
+    switch (o->result) {
+    case RUN_EXITED:
+        return (int)o->exit_code;
+    case RUN_NOTHING:
+        return CTL_OK;
+    case RUN_SIGNALED:
+        return 128 + (int)o->signal;
+    case RUN_TIMED_OUT:
+        return ctl_fail(CTL_RUN_TIMEOUT, "run", "the time of the cell is up: every process in it was ended");
+    case RUN_NOT_FOUND:
+        return ctl_fail(CTL_RUN_NOT_FOUND, "run", "%s", o->text);
+    case RUN_NOT_EXECUTABLE:
+        return ctl_fail(CTL_RUN_NOT_EXECUTABLE, "run", "%s", o->text);
+    case RUN_REJECTED:
+        return ctl_fail(CTL_RUN_REFUSED, "run", "the spec was refused: nothing was started");
+    default:
+        return ctl_fail(CTL_RUN_SUITE, "run", "%s", o->text[0] ? o->text : "the suite failed");
+    }
+}
+
+static void say_afterwards(const struct run_flags *f, const struct launcher *l,
+                           const struct session_outcome *o)
+{
+    uint64_t denied = o->l7_denied + o->dns_denied;
+    if (denied > 0)
+        fprintf(stderr, "cellctl: %llu request%s denied: cellctl events %s\n", (unsigned long long)denied,
+                denied == 1 ? " was" : "s were", l->log_path);
+    if (f->verbose)
+        fprintf(stderr, "cellctl: log %s\ncellctl: last checkpoint:\n%s", l->log_path, o->checkpoint);
+}
+
+static int run_in_suite(const struct run_flags *f, const char *run_id, struct str document,
+                        struct follow *follow)
+{
+    char error[RUN_FLAGS_ERROR_MAX + 64];
+    struct launcher l;
+    struct launcher_options lo = {run_id, enum_text(&enum_evidence, f->evidence), f->verbose};
+    if (launcher_start(&lo, &l, error, sizeof(error)) < 0)
+        return ctl_fail(CTL_RUN_SUITE, "run", "%s", error);
+    struct session_outcome o;
+    struct session_request req = {document, f->name, f->verbose};
+    if (follow_start(follow, l.log_dir) < 0)
+        (void)ctl_fail(0, "run", "--events: the log cannot be watched, its lines come at the end");
+    session_run(&l, &req, follow, &o);
+    follow_step(follow);
+    if (follow->failed)
+        (void)ctl_fail(0, "run", "--events: writing failed, the events are in %s", l.log_path);
+    int status = report(&o);
+    if (f->checkpoint && o.checkpoint[0] && save_checkpoint(f->checkpoint, o.checkpoint) < 0)
+        status = ctl_fail(CTL_RUN_SUITE, "run", "the checkpoint cannot be written to %s", f->checkpoint);
+    say_afterwards(f, &l, &o);
+    if (!launcher_end(&l) && o.result != RUN_SUITE_FAILED)
+        status = ctl_fail(CTL_RUN_SUITE, "run", "a daemon did not end well: run with -v, or look at %s",
+                          l.log_path);
+    return status;
+}
+
+static int run(int argc, char **argv)
+{
+    char run_id[UUID_TEXT_LEN + 1], error[RUN_FLAGS_ERROR_MAX];
+    _cleanup_(run_flags_done) struct run_flags f = {};
+    _cleanup_(buf_done) struct buf doc;
+    _cleanup_(follow_done) struct follow follow = {.out = -EBADF, .inotify = -EBADF};
+    buf_init(&doc, LIMIT_SPEC + 2);
+    uuid_v7(run_id);
+    int r = run_flags_parse(argc, argv, run_id, &f, error);
+    if (r != RUN_FLAGS_OK)
+        return ctl_fail(CTL_RUN_SUITE, "run", "%s", r < 0 ? "out of memory" : error);
+    if (f.print_spec)
+        return fputs(f.json, stdout) < 0 || fflush(stdout) != 0 ? CTL_RUN_SUITE : CTL_OK;
+    if (fill_stdio() < 0)
+        return CTL_RUN_SUITE;
+    r = read_spec(&f, &doc);
+    if (r < 0)
+        return ctl_fail(CTL_RUN_SUITE, "run", "cannot read the document %s: %s", f.document, strerror(-r));
+    r = follow_open(f.events, &follow);
+    if (r < 0)
+        return ctl_fail(CTL_RUN_SUITE, "run", "--events: cannot write to %s: %s", f.events, strerror(-r));
+    return run_in_suite(&f, run_id, buf_str(&doc), &follow);
+}
+
+const struct ctl_verb ctl_verb_run = {"run", "run a command in a cell", run_flags_help, run};

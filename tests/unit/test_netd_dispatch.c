@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: MIT */
+/* The daemon as its two peers see it. */
+#include "netd/dispatch.h"
+
+#include <arpa/inet.h>
+
+#include "tests/unit/netd_suite.h"
+
+#define ATTACH   MSG_NETD_CELL_ATTACH_REQ
+#define COUNTERS MSG_NETD_CELL_COUNTERS_REQ
+#define DETACH   MSG_NETD_CELL_DETACH_REQ
+#define ROWS     10 /* of mode intercept */
+
+static char run_id[UUID_TEXT_LEN + 1];
+
+static struct netd_suite *start(bool confined)
+{
+    static struct netd_suite s;
+    uuid_v7(run_id);
+    netd_suite_start(&s, confined);
+    return &s;
+}
+
+static int cell_traffic(void)
+{
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = inet_addr("224.0.0.1")};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    IN_CELL(sendto(fd, "x", 1, 0, (struct sockaddr *)&a, sizeof(a)) < 0 && errno == EPERM);
+    a.sin_addr.s_addr = inet_addr("8.8.8.8");
+    IN_CELL(sendto(fd, "xyz", 3, 0, (struct sockaddr *)&a, sizeof(a)) == 3);
+    return 0;
+}
+
+static const struct netd_suite_claim *flow(const struct netd_suite *s, size_t from, const char *rule)
+{
+    for (size_t i = from; i < s->nclaims; i++)
+        if (s->claims[i].type == EVENT_FLOW && strcmp(s->claims[i].text, rule) == 0)
+            return &s->claims[i];
+    fail_msg("no event for %s", rule);
+    return NULL;
+}
+
+static void assert_enforced(const struct netd_suite_claim *c, bool applied)
+{
+    assert_int_equal(c->type, EVENT_ENFORCEMENT);
+    assert_int_equal(c->enforcement.mode, NET_MODE_INTERCEPT);
+    assert_int_equal(c->enforcement.applied, applied);
+    assert_int_equal(c->enforcement.rules, ruleset_of(NET_MODE_INTERCEPT)->nrules);
+    assert_int_equal(c->enforcement.families.n, 2);
+    assert_int_equal(c->text[0] != '\0', !applied);
+}
+
+static void whole_life(bool confined)
+{
+    struct netd_suite *s = start(confined);
+    struct netd_cell c = netd_cell_new();
+    struct netd_suite_reply r = netd_suite_attach(s, run_id, &c);
+    assert_string_equal(r.text, "");
+    assert_int_equal(r.nfds, NETD_CELL_SOCKETS);
+    assert_int_equal(strlen(r.digest), LIMIT_DIGEST);
+    assert_int_equal(r.claims_before, 1); /* evidence before effect */
+    assert_enforced(&s->claims[0], true);
+    uint64_t cookie = 0;
+    assert_int_equal(sockets_netns_cookie(r.fds[0], &cookie), 0);
+    for (enum sockets_index i = 0; i < _SOCKETS_MAX; i++)
+        assert_true(sockets_is(r.fds[i], i, cookie));
+
+    netd_cell_run(&c, cell_traffic);
+    netd_suite_close(&r);
+    netd_cell_done(&c); /* the cell is gone: its counters are not */
+
+    r = netd_suite_call(s, COUNTERS, run_id, NULL);
+    assert_string_equal(r.text, "");
+    assert_int_equal(r.claims_before, 1 + ROWS);
+    assert_int_equal(r.counters.packets_accepted, 1);
+    assert_int_equal(r.counters.packets_dropped, 1);
+    const struct netd_suite_claim *f = flow(s, 1, "multicast");
+    assert_int_equal(f->flow.action, ACTION_DENY);
+    assert_int_equal(f->flow.reason_code, FLOW_DEFAULT_DROP);
+    assert_int_equal(f->flow.packets, 1);
+    assert_int_equal(f->flow.bytes, 29);
+    f = flow(s, 1, "intercept");
+    assert_int_equal(f->flow.action, ACTION_ALLOW);
+    assert_int_equal(f->flow.reason_code, FLOW_PROXY_ACCEPT);
+    assert_int_equal(f->flow.packets, 1);
+    assert_int_equal(flow(s, 1, "dns")->flow.packets, 0); /* zero counts too */
+
+    r = netd_suite_call(s, DETACH, run_id, NULL);
+    assert_string_equal(r.text, "");
+    assert_int_equal(s->nclaims, 1 + ROWS); /* nothing has changed since */
+    r = netd_suite_call(s, DETACH, run_id, NULL);
+    assert_int_equal(r.fail, FAIL_UNKNOWN);
+    netd_suite_stop(s);
+}
+
+static void test_whole_life(void **state)
+{
+    (void)state;
+    whole_life(false);
+}
+
+static void test_whole_life_confined(void **state)
+{
+    (void)state;
+    whole_life(true);
+}
+
+static void test_detach_reports_too(void **state)
+{
+    (void)state;
+    struct netd_suite *s = start(false);
+    struct netd_cell c = netd_cell_new();
+    struct netd_suite_reply r = netd_suite_attach(s, run_id, &c);
+    netd_suite_close(&r);
+    r = netd_suite_call(s, COUNTERS, run_id, NULL);
+    assert_int_equal(r.fail, 0);
+    netd_cell_run(&c, cell_traffic); /* after the last counters */
+    r = netd_suite_call(s, DETACH, run_id, NULL);
+    assert_int_equal(r.fail, 0);
+    assert_true(s->nclaims > 1 + ROWS);
+    assert_true(s->nclaims < 1 + 2 * ROWS); /* only what changed */
+    assert_int_equal(flow(s, 1 + ROWS, "multicast")->flow.packets, 1);
+    assert_int_equal(r.claims_before, s->nclaims);
+    netd_cell_done(&c);
+    netd_suite_stop(s);
+}
+
+static void assert_refused(struct netd_suite *s, int userns, int netns, const char *why)
+{
+    size_t before = s->nclaims;
+    struct netd_suite_reply r = netd_suite_call(s, ATTACH, run_id, (const int[]){userns, netns});
+    assert_int_equal(r.fail, FAIL_BAD_FD);
+    assert_non_null(strstr(r.text, why));
+    assert_int_equal(s->nclaims, before + 1);
+    assert_enforced(&s->claims[before], false);
+    assert_non_null(strstr(s->claims[before].text, why));
+    assert_int_equal(netd_suite_call(s, DETACH, run_id, NULL).fail, FAIL_UNKNOWN);
+}
+
+static void test_hostile_fds(void **state)
+{
+    (void)state;
+    struct netd_suite *s = start(true);
+    struct netd_cell c = netd_cell_new(), d = netd_cell_new();
+    _cleanup_close_ int net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    _cleanup_close_ int file = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    assert_refused(s, c.userns, net, "own namespace");
+    assert_refused(s, c.netns, c.userns, "in this order");
+    assert_refused(s, d.userns, c.netns, "not owned");
+    assert_refused(s, c.userns, file, "not a namespace");
+    assert_refused(s, file, c.netns, "not a namespace");
+    struct netd_suite_reply r = netd_suite_attach(s, run_id, &c); /* the good pair still works */
+    assert_int_equal(r.fail, 0);
+    netd_suite_close(&r);
+    uuid_v7(run_id);
+    assert_refused(s, c.userns, c.netns, "commit the rules"); /* a second cell in the same namespace */
+    netd_cell_done(&c);
+    netd_cell_done(&d);
+    netd_suite_stop(s);
+}
+
+static void test_ids(void **state)
+{
+    (void)state;
+    struct netd_suite *s = start(false);
+    struct netd_cell c = netd_cell_new();
+    struct netd_suite_reply r = netd_suite_attach(s, run_id, &c);
+    netd_suite_close(&r);
+    assert_int_equal(netd_suite_attach(s, run_id, &c).fail, FAIL_EXISTS);
+    assert_int_equal(netd_suite_attach(s, "no-uuid", &c).fail, FAIL_INVALID);
+    assert_int_equal(netd_suite_call(s, COUNTERS, "no-uuid", NULL).fail, FAIL_UNKNOWN);
+    assert_int_equal(netd_suite_call(s, DETACH, "", NULL).fail, FAIL_UNKNOWN);
+    assert_int_equal(s->nclaims, 1);
+    netd_cell_done(&c);
+    netd_suite_stop(s);
+}
+
+static void test_no_sockets_without_evidence(void **state)
+{
+    (void)state;
+    struct netd_suite *s = start(false);
+    struct netd_cell c = netd_cell_new();
+    struct netd_suite_reply r;
+    s->hold = true;
+    netd_suite_send(s, ATTACH, run_id, (const int[]){c.userns, c.netns}, &r);
+    netd_suite_run(s, NULL);
+    assert_int_equal(s->nclaims, 1);
+    assert_false(r.here);
+    s->refuse = FAIL_AUTHORITY;
+    netd_suite_release(s);
+    netd_suite_run(s, &r.here);
+    assert_int_equal(r.fail, FAIL_AUTHORITY);
+    assert_int_equal(r.nfds, 0);
+    assert_int_equal(netd_suite_call(s, COUNTERS, run_id, NULL).fail, FAIL_UNKNOWN);
+    netd_cell_done(&c);
+    netd_suite_stop(s);
+}
+
+static void test_signerd_away(void **state)
+{
+    (void)state;
+    struct netd_suite *s = start(false);
+    struct netd_cell c = netd_cell_new(), d = netd_cell_new();
+    struct netd_suite_reply r = netd_suite_attach(s, run_id, &c);
+    netd_suite_close(&r);
+    s->signerd = endpoint_free(s->signerd);
+    netd_suite_run(s, NULL);
+    r = netd_suite_call(s, COUNTERS, run_id, NULL);
+    assert_int_equal(r.fail, FAIL_UNAVAILABLE);
+    r = netd_suite_call(s, DETACH, run_id, NULL); /* says so, and lets go all the same */
+    assert_int_equal(r.fail, FAIL_UNAVAILABLE);
+    assert_int_equal(netd_suite_call(s, DETACH, run_id, NULL).fail, FAIL_UNKNOWN);
+    assert_int_equal(netd_suite_attach(s, run_id, &d).fail, FAIL_UNAVAILABLE);
+    netd_cell_done(&c);
+    netd_cell_done(&d);
+    netd_suite_stop(s);
+}
+
+static void test_requests_out_of_state(void **state)
+{
+    (void)state;
+    struct netd_suite *s = start(false);
+    struct netd_cell c = netd_cell_new();
+    struct netd_suite_reply a, n, d, d2;
+    s->hold = true;
+    netd_suite_send(s, ATTACH, run_id, (const int[]){c.userns, c.netns}, &a);
+    netd_suite_send(s, COUNTERS, run_id, NULL, &n);
+    netd_suite_run(s, &n.here);
+    assert_int_equal(n.fail, FAIL_STATE);
+    netd_suite_release(s);
+    netd_suite_run(s, &a.here);
+    assert_int_equal(a.fail, 0);
+    netd_suite_close(&a);
+
+    s->hold = true;
+    netd_suite_send(s, COUNTERS, run_id, NULL, &n); /* its events hang */
+    netd_suite_run(s, NULL);
+    assert_false(n.here);
+    assert_int_equal(s->nclaims, 1 + ROWS);
+    netd_suite_send(s, DETACH, run_id, NULL, &d);
+    netd_suite_send(s, DETACH, run_id, NULL, &d2);
+    netd_suite_run(s, &d2.here);
+    assert_int_equal(n.fail, FAIL_STATE);
+    assert_int_equal(d2.fail, FAIL_STATE);
+    assert_false(d.here);
+    netd_suite_release(s);
+    netd_suite_run(s, &d.here);
+    assert_int_equal(d.fail, 0);
+    assert_int_equal(d.claims_before, s->nclaims);
+    netd_cell_done(&c);
+    netd_suite_stop(s);
+}
+
+static void test_detach_overtakes_attach(void **state)
+{
+    (void)state;
+    struct netd_suite *s = start(false);
+    struct netd_cell c = netd_cell_new();
+    struct netd_suite_reply a, d;
+    netd_suite_send(s, ATTACH, run_id, (const int[]){c.userns, c.netns}, &a); /* the child is at work */
+    netd_suite_send(s, DETACH, run_id, NULL, &d);
+    netd_suite_run(s, &d.here);
+    assert_true(a.here);
+    assert_int_equal(a.fail, FAIL_STATE);
+    assert_int_equal(d.fail, 0);
+    assert_int_equal(s->claims[0].type, EVENT_ENFORCEMENT);
+    assert_int_equal(d.claims_before, s->nclaims);
+    netd_cell_done(&c);
+
+    c = netd_cell_new();
+    s->hold = true;
+    size_t before = s->nclaims;
+    netd_suite_send(s, ATTACH, run_id, (const int[]){c.userns, c.netns}, &a); /* the claim is under way */
+    netd_suite_run(s, NULL);
+    assert_int_equal(s->nclaims, before + 1);
+    netd_suite_send(s, DETACH, run_id, NULL, &d);
+    netd_suite_run(s, NULL);
+    assert_false(d.here);
+    netd_suite_release(s);
+    netd_suite_run(s, &d.here);
+    assert_int_equal(a.fail, FAIL_STATE);
+    assert_int_equal(d.fail, 0);
+    assert_int_equal(s->nclaims, before + 1 + ROWS);
+    netd_cell_done(&c);
+    netd_suite_stop(s);
+}
+
+static void test_many_cells(void **state)
+{
+    (void)state;
+    enum { N = 20 };
+    struct netd_suite *s = start(true);
+    struct netd_cell c[N];
+    struct netd_suite_reply r[N];
+    char ids[N][UUID_TEXT_LEN + 1];
+    for (int i = 0; i < N; i++) {
+        c[i] = netd_cell_new();
+        uuid_v7(ids[i]);
+        netd_suite_send(s, ATTACH, ids[i], (const int[]){c[i].userns, c[i].netns}, &r[i]);
+    }
+    for (int i = 0; i < N; i++) {
+        netd_suite_run(s, &r[i].here);
+        assert_string_equal(r[i].text, "");
+        netd_suite_close(&r[i]);
+        netd_cell_done(&c[i]);
+        netd_suite_send(s, DETACH, ids[i], NULL, &r[i]);
+    }
+    for (int i = 0; i < N; i++) {
+        netd_suite_run(s, &r[i].here);
+        assert_string_equal(r[i].text, "");
+    }
+    assert_int_equal(s->nclaims, N * (1 + ROWS));
+    netd_suite_stop(s);
+}
+
+/* A frame that no honest supervisor sends ends the line, and netd with it. */
+static void test_a_broken_frame_ends_the_line(void **state)
+{
+    (void)state;
+    struct netd_suite *s = start(false);
+    netd_suite_run(s, NULL);
+    assert_true(endpoint_is_ready(s->supervisor));
+    assert_int_equal(
+        endpoint_call(s->supervisor, DETACH, &(struct netd_cell_ref){str_of(run_id)}, NULL, 0, 0, NULL, NULL),
+        0);
+    netd_suite_run(s, NULL);
+    assert_false(s->cut);
+    /* a reply that nobody asked for */
+    assert_true(endpoint_reply(s->supervisor, MSG_NETD_CELL_DETACH_REQ, 99, &(struct empty){}, NULL, 0) < 0);
+    netd_suite_stop(s);
+}
+
+static int group(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_whole_life),
+        cmocka_unit_test(test_whole_life_confined),
+        cmocka_unit_test(test_detach_reports_too),
+        cmocka_unit_test(test_hostile_fds),
+        cmocka_unit_test(test_ids),
+        cmocka_unit_test(test_no_sockets_without_evidence),
+        cmocka_unit_test(test_signerd_away),
+        cmocka_unit_test(test_requests_out_of_state),
+        cmocka_unit_test(test_detach_overtakes_attach),
+        cmocka_unit_test(test_many_cells),
+        cmocka_unit_test(test_a_broken_frame_ends_the_line),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return netd_cell_main(group);
+}
