@@ -13,7 +13,9 @@
 
 static char run_id[UUID_TEXT_LEN + 1];
 
-static struct netd_suite *start(bool confined)
+static bool confined; /* netd runs as the daemon does, in a process of its own */
+
+static struct netd_suite *start(void)
 {
     static struct netd_suite s;
     uuid_v7(run_id);
@@ -51,9 +53,10 @@ static void assert_enforced(const struct netd_suite_claim *c, bool applied)
     assert_int_equal(c->text[0] != '\0', !applied);
 }
 
-static void whole_life(bool confined)
+static void test_whole_life(void **state)
 {
-    struct netd_suite *s = start(confined);
+    (void)state;
+    struct netd_suite *s = start();
     struct netd_cell c = netd_cell_new();
     struct netd_suite_reply r = netd_suite_attach(s, run_id, &c);
     assert_string_equal(r.text, "");
@@ -94,22 +97,10 @@ static void whole_life(bool confined)
     netd_suite_stop(s);
 }
 
-static void test_whole_life(void **state)
-{
-    (void)state;
-    whole_life(false);
-}
-
-static void test_whole_life_confined(void **state)
-{
-    (void)state;
-    whole_life(true);
-}
-
 static void test_detach_reports_too(void **state)
 {
     (void)state;
-    struct netd_suite *s = start(false);
+    struct netd_suite *s = start();
     struct netd_cell c = netd_cell_new();
     struct netd_suite_reply r = netd_suite_attach(s, run_id, &c);
     netd_suite_close(&r);
@@ -141,7 +132,7 @@ static void assert_refused(struct netd_suite *s, int userns, int netns, const ch
 static void test_hostile_fds(void **state)
 {
     (void)state;
-    struct netd_suite *s = start(true);
+    struct netd_suite *s = start();
     struct netd_cell c = netd_cell_new(), d = netd_cell_new();
     _cleanup_close_ int net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
     _cleanup_close_ int file = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
@@ -163,7 +154,7 @@ static void test_hostile_fds(void **state)
 static void test_ids(void **state)
 {
     (void)state;
-    struct netd_suite *s = start(false);
+    struct netd_suite *s = start();
     struct netd_cell c = netd_cell_new();
     struct netd_suite_reply r = netd_suite_attach(s, run_id, &c);
     netd_suite_close(&r);
@@ -179,7 +170,7 @@ static void test_ids(void **state)
 static void test_no_sockets_without_evidence(void **state)
 {
     (void)state;
-    struct netd_suite *s = start(false);
+    struct netd_suite *s = start();
     struct netd_cell c = netd_cell_new();
     struct netd_suite_reply r;
     s->hold = true;
@@ -200,7 +191,7 @@ static void test_no_sockets_without_evidence(void **state)
 static void test_signerd_away(void **state)
 {
     (void)state;
-    struct netd_suite *s = start(false);
+    struct netd_suite *s = start();
     struct netd_cell c = netd_cell_new(), d = netd_cell_new();
     struct netd_suite_reply r = netd_suite_attach(s, run_id, &c);
     netd_suite_close(&r);
@@ -220,7 +211,7 @@ static void test_signerd_away(void **state)
 static void test_requests_out_of_state(void **state)
 {
     (void)state;
-    struct netd_suite *s = start(false);
+    struct netd_suite *s = start();
     struct netd_cell c = netd_cell_new();
     struct netd_suite_reply a, n, d, d2;
     s->hold = true;
@@ -255,7 +246,7 @@ static void test_requests_out_of_state(void **state)
 static void test_detach_overtakes_attach(void **state)
 {
     (void)state;
-    struct netd_suite *s = start(false);
+    struct netd_suite *s = start();
     struct netd_cell c = netd_cell_new();
     struct netd_suite_reply a, d;
     netd_suite_send(s, ATTACH, run_id, (const int[]){c.userns, c.netns}, &a); /* the child is at work */
@@ -290,7 +281,7 @@ static void test_many_cells(void **state)
 {
     (void)state;
     enum { N = 20 };
-    struct netd_suite *s = start(true);
+    struct netd_suite *s = start();
     struct netd_cell c[N];
     struct netd_suite_reply r[N];
     char ids[N][UUID_TEXT_LEN + 1];
@@ -314,28 +305,72 @@ static void test_many_cells(void **state)
     netd_suite_stop(s);
 }
 
-/* A frame that no honest supervisor sends ends the line, and netd with it. */
-static void test_a_broken_frame_ends_the_line(void **state)
+/* What no honest supervisor sends ends the line, and netd with it. */
+static void assert_cut(const void *p, size_t n, const int *fds, size_t nfds)
+{
+    static const uint8_t hello[] = "\x95\x00\x00\xa4netd\x01\x01"; /* [0, 0, "netd", 1, supervisor] */
+    struct frame *f = calloc(1, sizeof(*f));
+    int sup[2], sig[2], status = 0, r;
+    assert_non_null(f);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sup), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sig), 0);
+    fflush(NULL);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        netd_suite_daemon(sup[1], sig[1]);
+    close(sup[1]);
+    close(sig[1]);
+    assert_int_equal(frame_send(sup[0], hello, sizeof(hello) - 1, NULL, 0), 0);
+    assert_int_equal(frame_send(sup[0], p, n, fds, nfds), 0);
+    while ((r = frame_recv(sup[0], f)) == FRAME_GOT || r == -EAGAIN)
+        usleep(1000);
+    assert_true(r == FRAME_EOF || r == -ECONNRESET);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 3);
+    close(sup[0]);
+    close(sig[0]);
+    free(f);
+}
+
+static size_t encode(uint32_t id, const void *rec, uint8_t dst[512])
+{
+    struct buf b;
+    buf_init(&b, 512);
+    assert_int_equal(iface_encode(iface_row(&iface_netd, id), 1, rec, &b), 0);
+    size_t n = b.len;
+    memcpy(dst, b.data, n);
+    buf_done(&b);
+    return n;
+}
+
+static void test_broken_frames_end_the_line(void **state)
 {
     (void)state;
-    struct netd_suite *s = start(false);
-    netd_suite_run(s, NULL);
-    assert_true(endpoint_is_ready(s->supervisor));
-    assert_int_equal(
-        endpoint_call(s->supervisor, DETACH, &(struct netd_cell_ref){str_of(run_id)}, NULL, 0, 0, NULL, NULL),
-        0);
-    netd_suite_run(s, NULL);
-    assert_false(s->cut);
-    /* a reply that nobody asked for */
-    assert_true(endpoint_reply(s->supervisor, MSG_NETD_CELL_DETACH_REQ, 99, &(struct empty){}, NULL, 0) < 0);
-    netd_suite_stop(s);
+    uint8_t attach[513], detach[513];
+    const struct netd_cell_attach_req q = {str_of("018f0000-0000-7000-8000-000000000000"), STR_LIT("cell")};
+    const struct netd_cell_ref ref = {q.run_id};
+    struct netd_cell c = netd_cell_new();
+    const int fds[] = {c.userns, c.netns, c.netns};
+    size_t na = encode(ATTACH, &q, attach), nd = encode(DETACH, &ref, detach);
+    assert_cut("garbage", 7, NULL, 0);
+    assert_cut(attach, na, NULL, 0);
+    assert_cut(attach, na, fds, 1);
+    assert_cut(attach, na, fds, 3);
+    assert_cut(attach, na - 1, fds, 2);
+    assert_cut(attach, na + 1, fds, 2);
+    assert_cut(detach, nd, fds, 1);
+    assert_cut("\x95\x00\x00\xa4netd\x01\x01", 11, NULL, 0); /* a second hello */
+    assert_cut("\x92\x07\x01", 3, NULL, 0);                  /* netd's own reply */
+    assert_cut("\x92\x08\x01", 3, NULL, 0);                  /* no such message */
+    netd_cell_done(&c);
 }
 
 static int group(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whole_life),
-        cmocka_unit_test(test_whole_life_confined),
         cmocka_unit_test(test_detach_reports_too),
         cmocka_unit_test(test_hostile_fds),
         cmocka_unit_test(test_ids),
@@ -344,9 +379,12 @@ static int group(void)
         cmocka_unit_test(test_requests_out_of_state),
         cmocka_unit_test(test_detach_overtakes_attach),
         cmocka_unit_test(test_many_cells),
-        cmocka_unit_test(test_a_broken_frame_ends_the_line),
+        cmocka_unit_test(test_broken_frames_end_the_line),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    confined = false;
+    int failed = cmocka_run_group_tests_name("in this process", tests, NULL, NULL);
+    confined = true;
+    return failed + cmocka_run_group_tests_name("confined", tests, NULL, NULL);
 }
 
 int main(void)
