@@ -67,6 +67,8 @@ static int attach(const struct worker_task *t, struct worker_report *rep, int *f
 static int count(const struct worker_task *t, struct worker_report *rep)
 {
     int r = nft_read_counts(t->counter_sock, t->rules, t->seq, rep->counts);
+    if (r == -EBADMSG)
+        return failed(rep, r, "recognise the rules that are in force");
     return r < 0 ? failed(rep, r, "read the counters") : 0;
 }
 

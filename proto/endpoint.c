@@ -6,14 +6,15 @@
 
 #include "common/base/log.h"
 
-/* An open request of ours. */
+/* An open request of ours. One whose deadline has passed stays until its answer comes, so that every answer
+ * has a request: a peer that never answers uses up LIMIT_PENDING_CALLS. */
 struct call {
     struct call *next;
     struct endpoint *e;
     uint64_t seq;
     uint32_t reply_id;
     ev_timer deadline;
-    endpoint_reply_fn cb;
+    endpoint_reply_fn cb; /* NULL: forgotten, or answered by the deadline */
     void *data;
 };
 
@@ -24,11 +25,12 @@ struct endpoint {
     uint32_t state;
     uint64_t next_seq;
     uint64_t once; /* rows with MSG_ONCE already seen: bit of the row's index */
-    struct call *calls;
+    struct call *calls, **calls_end; /* oldest first: peers mostly answer in order */
     size_t ncalls;
     ev_timer hello_deadline;
     unsigned busy; /* inside a callback: endpoint_free is put off */
     bool freed;
+    bool gone; /* gone() was called, or is about to be */
 };
 
 static void endpoint_destroy(struct endpoint *e);
@@ -60,17 +62,21 @@ static struct call *call_unlink(struct endpoint *e, struct call **at)
 {
     struct call *c = *at;
     *at = c->next;
+    if (!c->next)
+        e->calls_end = at;
     e->ncalls--;
     ev_timer_stop(e->loop, &c->deadline);
     return c;
 }
 
+/* Answers from this side. c may be gone afterwards. */
 static void call_fail(struct call *c, uint32_t fail, const char *text)
 {
     struct error err = {.fail = fail, .text = str_of(text)};
-    if (c->cb)
-        c->cb(c->data, &err, NULL, NULL, 0);
-    free(c);
+    endpoint_reply_fn cb = c->cb;
+    c->cb = NULL;
+    if (cb)
+        cb(c->data, &err, NULL, NULL, 0);
 }
 
 static void on_call_deadline(struct ev_loop *loop, ev_timer *w, int revents)
@@ -79,20 +85,18 @@ static void on_call_deadline(struct ev_loop *loop, ev_timer *w, int revents)
     (void)revents;
     struct call *c = w->data;
     struct endpoint *e = c->e;
-    for (struct call **at = &e->calls; *at; at = &(*at)->next) {
-        if (*at == c) {
-            enter(e);
-            call_fail(call_unlink(e, at), FAIL_TIMEOUT, "no answer in time");
-            (void)leave(e);
-            return;
-        }
-    }
+    enter(e);
+    call_fail(c, FAIL_TIMEOUT, "no answer in time");
+    (void)leave(e);
 }
 
 static void fail_all_calls(struct endpoint *e)
 {
-    while (e->calls && !e->freed)
-        call_fail(call_unlink(e, &e->calls), FAIL_UNAVAILABLE, "the peer is gone");
+    while (e->calls && !e->freed) {
+        struct call *c = call_unlink(e, &e->calls);
+        call_fail(c, FAIL_UNAVAILABLE, "the peer is gone");
+        free(c);
+    }
 }
 
 /* ---- receive ---- */
@@ -121,7 +125,7 @@ static int on_reply(struct endpoint *e, const struct msg *m, struct frame *f)
         if (m->row->id != MSG_ERROR && m->row->id != (*at)->reply_id)
             return -EPROTO;
         struct call *c = call_unlink(e, at);
-        if (!c->cb) { /* forgotten */
+        if (!c->cb) { /* nobody waits any more */
         } else if (m->row->id == MSG_ERROR) {
             c->cb(c->data, m->rec, NULL, NULL, 0);
         } else {
@@ -130,20 +134,14 @@ static int on_reply(struct endpoint *e, const struct msg *m, struct frame *f)
         free(c);
         return 0;
     }
-    /* A late answer to a call that ran into its deadline: drop it. One that was never asked breaks the
-     * protocol. */
-    return m->seq < e->next_seq ? 0 : -EPROTO;
+    return -EPROTO; /* never asked, or answered before */
 }
 
 static int on_request(struct endpoint *e, const struct msg *m, struct frame *f)
 {
-    const struct iface *i = e->cfg.iface;
-    if (m->row->flags & MSG_ONCE) {
-        uint64_t bit = 1ull << (unsigned)(m->row - i->rows);
-        if (e->once & bit)
-            return -EPROTO;
-        e->once |= bit;
-    }
+    int r = iface_once(e->cfg.iface, m->row, &e->once);
+    if (r < 0)
+        return r;
     for (size_t k = 0; k < e->cfg.ops->n; k++) {
         const struct endpoint_handler *h = &e->cfg.ops->handlers[k];
         if (h->id == m->row->id) {
@@ -183,6 +181,8 @@ static int on_frame(void *self, struct frame *f)
 static void on_gone(void *self, int err)
 {
     struct endpoint *e = self;
+    e->gone = true;
+    ev_timer_stop(e->loop, &e->hello_deadline);
     enter(e);
     fail_all_calls(e);
     if (!e->freed)
@@ -194,7 +194,9 @@ static void on_hello_deadline(struct ev_loop *loop, ev_timer *w, int revents)
 {
     (void)loop;
     (void)revents;
-    on_gone(w->data, -ETIMEDOUT);
+    struct endpoint *e = w->data;
+    e->ch = channel_free(e->ch); /* it would call on_gone again */
+    on_gone(e, -ETIMEDOUT);
 }
 
 /* ---- send ---- */
@@ -204,6 +206,8 @@ static int send_row(struct endpoint *e, const struct msg_row *row, uint64_t seq,
 {
     if (!row || row->nfds != nfds || !(row->from & e->cfg.side))
         return -EINVAL;
+    if (e->gone || e->freed)
+        return -EPIPE;
     _cleanup_(buf_done) struct buf b;
     buf_init(&b, LIMIT_FRAME);
     int r = iface_encode(row, seq, rec, &b);
@@ -212,20 +216,25 @@ static int send_row(struct endpoint *e, const struct msg_row *row, uint64_t seq,
 
 int endpoint_send(struct endpoint *e, uint32_t id, const void *rec, const int *fds, size_t nfds)
 {
-    return send_row(e, iface_row(e->cfg.iface, id), e->next_seq++, rec, fds, nfds);
+    const struct msg_row *row = iface_row(e->cfg.iface, id);
+    if (!row || !(row->flags & MSG_NOTE))
+        return -EINVAL;
+    return send_row(e, row, e->next_seq++, rec, fds, nfds);
 }
 
 int endpoint_call(struct endpoint *e, uint32_t id, const void *rec, const int *fds, size_t nfds,
                   unsigned timeout_ms, endpoint_reply_fn cb, void *data)
 {
+    const struct msg_row *row = iface_row(e->cfg.iface, id);
+    if (!row || !(row->flags & MSG_CALL))
+        return -EINVAL;
     if (e->ncalls >= LIMIT_PENDING_CALLS)
         return -EDQUOT;
     struct call *c = calloc(1, sizeof(*c));
     if (!c)
         return -ENOMEM;
-    *c = (struct call){
-        .next = e->calls, .e = e, .seq = e->next_seq++, .reply_id = id + 1, .cb = cb, .data = data};
-    int r = send_row(e, iface_row(e->cfg.iface, id), c->seq, rec, fds, nfds);
+    *c = (struct call){.e = e, .seq = e->next_seq++, .reply_id = id + 1, .cb = cb, .data = data};
+    int r = send_row(e, row, c->seq, rec, fds, nfds);
     if (r < 0) {
         free(c);
         return r;
@@ -236,7 +245,8 @@ int endpoint_call(struct endpoint *e, uint32_t id, const void *rec, const int *f
         ev_now_update(e->loop);
         ev_timer_start(e->loop, &c->deadline);
     }
-    e->calls = c;
+    *e->calls_end = c;
+    e->calls_end = &c->next;
     e->ncalls++;
     return 0;
 }
@@ -256,14 +266,12 @@ int endpoint_reply(struct endpoint *e, uint32_t request_id, uint64_t seq, const 
 
 int endpoint_fail(struct endpoint *e, uint64_t seq, uint32_t fail, const char *fmt, ...)
 {
-    char text[LIMIT_ERROR_TEXT];
+    char text[LIMIT_ERROR_TEXT], room[LIMIT_ERROR_TEXT];
     va_list ap;
     va_start(ap, fmt);
     int n = vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    if (n < 0 || !str_utf8_valid(text, strlen(text)))
-        snprintf(text, sizeof(text), "failed");
-    struct error err = {.fail = fail, .text = str_of(text)};
+    struct error err = {.fail = fail, .text = iface_error_text(room, str_of(n < 0 ? "failed" : text))};
     return send_row(e, iface_row(e->cfg.iface, MSG_ERROR), seq, &err, NULL, 0);
 }
 
@@ -282,6 +290,7 @@ int endpoint_new(struct ev_loop *loop, int sock, const struct endpoint_config *c
     e->cfg = *cfg;
     e->state = LINE_HELLO;
     e->next_seq = 1;
+    e->calls_end = &e->calls;
     ev_timer_init(&e->hello_deadline, on_hello_deadline, LIMIT_HELLO_MS / 1000.0, 0);
     e->hello_deadline.data = e;
     int r = channel_new(loop, sock, LIMIT_SEND_QUEUE, &channel_callbacks, e, &e->ch);

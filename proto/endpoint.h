@@ -60,7 +60,8 @@ uint32_t endpoint_state(const struct endpoint *e);
 void endpoint_set_state(struct endpoint *e,
                         uint32_t state); /* LINE_*: handlers of lines with several states move it */
 
-/* A note. 0 or -errno (-EDQUOT: the queue is full; -EPIPE: dead). The fds stay the caller's. */
+/* A note. 0 or -errno (-EINVAL: no note of this side; -EDQUOT: the queue is full; -EPIPE: dead). The fds stay
+ * the caller's. */
 int endpoint_send(struct endpoint *e, uint32_t id, const void *rec, const int *fds, size_t nfds) MUST_CHECK;
 
 /* The answer of a call. error is NULL on success; rec/fds are the reply's (fds: take them). On failure rec is
@@ -69,7 +70,9 @@ int endpoint_send(struct endpoint *e, uint32_t id, const void *rec, const int *f
 typedef void (*endpoint_reply_fn)(void *data, const struct error *error, const void *rec, int *fds,
                                   size_t nfds);
 
-/* A request with a deadline (0 = none). 0, or -errno and no callback. */
+/* A request with a deadline (0 = none). 0, or -errno and no callback: -EINVAL, no request of this side;
+ * -EDQUOT, LIMIT_PENDING_CALLS are unanswered (those past their deadline too, for the peer still owes the
+ * answer) or the queue is full; -EPIPE, the line is dead. */
 int endpoint_call(struct endpoint *e, uint32_t id, const void *rec, const int *fds, size_t nfds,
                   unsigned timeout_ms, endpoint_reply_fn cb, void *data) MUST_CHECK;
 

@@ -50,6 +50,7 @@ ENUM_DEFINE(run_result, RUN_RESULT_ENUM)
      .max_len = max},
 #define IFACE_(id, ver, TABLE, text)                                                                         \
     static const struct msg_row rows_##id[] = {TABLE(ROW_)};                                                 \
+    _Static_assert(ARRAY_LEN(rows_##id) <= 64, "iface_once has a bit a row");                                \
     const struct iface iface_##id = {#id, text, ver, rows_##id, ARRAY_LEN(rows_##id)};
 INTERFACES(IFACE_)
 
@@ -87,6 +88,13 @@ const struct msg_row *iface_row(const struct iface *i, uint64_t id)
         if (i->rows[k].id == id)
             return &i->rows[k];
     return NULL;
+}
+
+struct str iface_error_text(char *buf, struct str text)
+{
+    if (text.len <= LIMIT_ERROR_TEXT && str_utf8_valid(text.p ? text.p : "", text.len))
+        return text;
+    return str_of(str_escape(buf, LIMIT_ERROR_TEXT, text.p, text.len));
 }
 
 int iface_encode(const struct msg_row *row, uint64_t seq, const void *rec, struct buf *b)
@@ -133,5 +141,16 @@ int iface_decode(const struct iface *i, uint32_t from, uint32_t role, uint32_t s
     if (cursor_left(&c) > 0)
         return -EBADMSG;
     *ret = (struct msg){row, seq, rec};
+    return 0;
+}
+
+int iface_once(const struct iface *i, const struct msg_row *row, uint64_t *seen)
+{
+    if (!(row->flags & MSG_ONCE) || row == &row_hello) /* a second HELLO meets another state */
+        return 0;
+    uint64_t bit = 1ull << (unsigned)(row - i->rows);
+    if (*seen & bit)
+        return -EPROTO;
+    *seen |= bit;
     return 0;
 }

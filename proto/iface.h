@@ -41,6 +41,10 @@ struct msg {
     const void *rec;
 };
 
+/* Words for an ERROR that its bounds take: text as it is when it is UTF-8 and short enough, else escaped and
+ * cut. buf holds LIMIT_ERROR_TEXT bytes and backs the result. */
+struct str iface_error_text(char *buf, struct str text);
+
 /* Appends the frame [id, seq, fields...]. 0 or a negative errno; -EMSGSIZE over the row's max_len. */
 int iface_encode(const struct msg_row *row, uint64_t seq, const void *rec, struct buf *b) MUST_CHECK;
 
@@ -49,3 +53,7 @@ int iface_encode(const struct msg_row *row, uint64_t seq, const void *rec, struc
  * the frame is broken, -EPROTO when it is not allowed here and now, -ENOMEM. */
 int iface_decode(const struct iface *i, uint32_t from, uint32_t role, uint32_t state, const void *p, size_t n,
                  size_t nfds, struct arena *a, struct msg *ret) MUST_CHECK;
+
+/* Notes in *seen (one bit a row, 0 at first) that this row came: 0, or -EPROTO when it is MSG_ONCE and came
+ * before. */
+int iface_once(const struct iface *i, const struct msg_row *row, uint64_t *seen) MUST_CHECK;

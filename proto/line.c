@@ -45,8 +45,9 @@ int line_recv(struct line *l, struct line_msg *m, int timeout_ms)
         return r;
     if (r == FRAME_EOF)
         return 1;
-    return iface_decode(l->iface, l->side == FROM_CLIENT ? FROM_SERVER : FROM_CLIENT, l->peer_role, l->state,
-                        m->frame.data, m->frame.len, m->frame.nfds, &m->arena, &m->msg);
+    r = iface_decode(l->iface, l->side == FROM_CLIENT ? FROM_SERVER : FROM_CLIENT, l->peer_role, l->state,
+                     m->frame.data, m->frame.len, m->frame.nfds, &m->arena, &m->msg);
+    return r < 0 ? r : iface_once(l->iface, m->msg.row, &l->once);
 }
 
 int line_send(struct line *l, uint32_t id, uint64_t seq, const void *rec, const int *fds, size_t nfds)
@@ -69,10 +70,8 @@ int line_send(struct line *l, uint32_t id, uint64_t seq, const void *rec, const 
 
 int line_fail(struct line *l, uint64_t seq, uint32_t fail, const char *text)
 {
-    struct str t = str_of(text);
-    if (t.len > LIMIT_ERROR_TEXT)
-        t.len = LIMIT_ERROR_TEXT;
-    struct error err = {.fail = fail, .text = t};
+    char room[LIMIT_ERROR_TEXT];
+    struct error err = {.fail = fail, .text = iface_error_text(room, str_of(text))};
     return line_send(l, MSG_ERROR, seq, &err, NULL, 0);
 }
 
@@ -81,6 +80,7 @@ int line_hello(struct line *l, struct line_msg *m)
     struct hello mine = {str_of(l->iface->name), l->iface->version, l->role};
     l->state = LINE_HELLO;
     l->next_seq = 1;
+    l->once = 0;
     int r = line_send(l, MSG_HELLO, 0, &mine, NULL, 0);
     if (r < 0)
         return r;

@@ -13,6 +13,7 @@ struct line {
     uint32_t peer_role; /* theirs */
     uint32_t state;     /* LINE_* */
     uint64_t next_seq;
+    uint64_t once; /* rows with MSG_ONCE already received: bit of the row's index */
 };
 
 /* A received message with everything it points into. Reusable; line_msg_done closes fds that were not taken.
@@ -26,7 +27,8 @@ struct line_msg {
 void line_msg_init(struct line_msg *m);
 void line_msg_done(struct line_msg *m);
 
-/* Both hellos, at most LIMIT_HELLO_MS. 0 or a negative errno. Sets state LINE_READY. */
+/* Both hellos, at most LIMIT_HELLO_MS each way. 0 or a negative errno (-EPROTO: another interface, version or
+ * role). Sets state LINE_READY. */
 int line_hello(struct line *l, struct line_msg *m) MUST_CHECK;
 
 /* Waits for the next message. 0; 1 when the peer closed; negative errno (the peer broke the protocol, I/O).

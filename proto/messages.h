@@ -282,6 +282,18 @@ SCHEMA_DECLARE(control_signal, CONTROL_SIGNAL_FIELDS)
     I(init, 1, INIT_MESSAGES, "supervisor to PID 1 of a cell: barrier, secrets, signals, the end")           \
     I(control, 1, CONTROL_MESSAGES, "cellctl to supervisor: runs")
 
+/* What the fds of a row are, in order: F(constant, "what") for every row with fds. */
+#define MESSAGE_FDS(F)                                                                                       \
+    F(NETD_CELL_ATTACH_REQ, "user namespace U1, network namespace")                                          \
+    F(NETD_CELL_ATTACH_REP, "DNS UDP, DNS TCP, transparent TCP listener, transparent UDP, raw IPv4, raw "    \
+                            "IPv6")                                                                          \
+    F(PROXY_CELL_OPEN_REQ, "policy document (memfd), then the six sockets of NETD_CELL_ATTACH_REP")          \
+    F(ZYGOTE_SPAWN_REQ, "launch document (memfd), stdin, stdout, stderr, the cell's end of the init line")   \
+    F(ZYGOTE_SPAWN_REP, "pidfd of cell init, its network namespace, user namespace U1")                      \
+    F(ZYGOTE_SPAWN_IN_CGROUP_REQ, "as ZYGOTE_SPAWN_REQ, then the cgroup's directory")                        \
+    F(ZYGOTE_SPAWN_IN_CGROUP_REP, "as ZYGOTE_SPAWN_REP")                                                     \
+    F(CONTROL_RUN_REQ, "spec document (memfd), stdin, stdout, stderr of the workload")
+
 #define MSG_CONSTANT_(c, rec, id, from, roles, states, flags, nfds, max) MSG_##c = id,
 enum { SIGNER_MESSAGES(MSG_CONSTANT_) };
 enum { NETD_MESSAGES(MSG_CONSTANT_) };

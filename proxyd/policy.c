@@ -106,6 +106,7 @@ int policy_compile(const struct policy *doc, struct proxy_policy **ret)
     p->dns = (struct dns_policy){
         .names = p->names,
         .nnames = doc->dns_names.n,
+        .egress = &p->allow,
         .qtypes = p->qtypes,
         .nqtypes = doc->query_types.n,
         .resolvers = p->resolvers,

@@ -16,6 +16,7 @@ struct cell {
     uint32_t state;                       /* of accepted claims, durable or not: CELL_STATE_*, AUTHORITY_CLOSED */
     uint64_t cellsequence;                /* of the last line given out */
     uint64_t reserve;                     /* bytes of disk still reserved for it */
+    bool rewound;                         /* used while the log takes back what the disk refused */
     uint32_t claims;                      /* not yet durable; a cell is freed only at 0 */
     uint32_t credits[ROLE_INIT + 1];      /* the same, by role */
 };

@@ -37,6 +37,7 @@ struct elog {
     struct elog_config cfg;
     struct disk *disk;
     struct commit *commit;
+    ev_timer kick; /* never armed: fed by hand */
     struct seal seal;
     struct merkle tree; /* with the batch under way */
     struct tiles tiles;
@@ -94,8 +95,9 @@ static void claim_end(struct elog *l, struct claim *c, int err)
 {
     if (c->cell) {
         c->cell->claims--;
-        if (err == 0 && c->row->type == EVENT_DESTROYED) {
+        if (err == 0 && c->row->type == EVENT_DESTROYED && c->cell->claims == 0) {
             l->reserve -= c->cell->reserve;
+            c->cell->state = AUTHORITY_CLOSED;
             cells_remove(l->cfg.cells, c->cell);
         }
     }
@@ -198,7 +200,7 @@ static void elog_fill_batch(struct elog *l)
 
 static void elog_die(struct elog *l, int err);
 
-static void elog_kick(struct elog *l)
+static void elog_start_batch(struct elog *l)
 {
     struct disk_batch b;
 
@@ -207,8 +209,11 @@ static void elog_kick(struct elog *l)
     l->emergency = l->full && !l->probe;
     l->probe = false;
     elog_fill_batch(l);
-    if (!l->batch.head)
+    if (!l->batch.head) { /* nothing of it could be sealed */
+        if (!l->pending.head && l->cfg.idle)
+            l->cfg.idle(l->cfg.self);
         return;
+    }
     buf_clear(&l->batch_note);
     int r = recover_note(l->cfg.keys, l->cfg.origin, &l->tree, &l->batch_note);
     if (r < 0) {
@@ -227,13 +232,26 @@ static void elog_kick(struct elog *l)
     commit_start(l->commit, &b);
 }
 
+static void elog_on_kick(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    (void)loop;
+    (void)revents;
+    elog_start_batch(w->data);
+}
+
+/* The next batch begins once the loop has dealt with everything else that is there now: that makes batches, and no caller
+ * of elog_submit() hears its own answer before it has returned. */
+static void elog_kick(struct elog *l)
+{
+    ev_feed_event(l->cfg.loop, &l->kick, EV_CUSTOM);
+}
+
 /* ---- losing events ---- */
 
-/* Gives up one claim that is in no batch. If it moved its cell's state, later claims of that cell were accepted on a promise
- * that does not hold any more: they are judged again when their turn comes (elog_rejudge). */
+/* Gives up one claim that is in no batch. The cell goes back to its state before, unless later claims build on it. */
 static void elog_lose(struct elog *l, struct claim *c, int err)
 {
-    if (c->cell && authority_next(c->row->type, c->state_before) != c->state_before)
+    if (c->cell && c->cell->claims == 1)
         c->cell->state = c->state_before;
     claim_end(l, c, err);
 }
@@ -250,7 +268,7 @@ static void elog_die(struct elog *l, int err)
     l->cfg.failed(l->cfg.self, err);
 }
 
-/* Every claim not yet durable, oldest first, in one queue; the state of each cell is what it was before the first. */
+/* Every claim not yet durable, oldest first, in one queue; the state of each cell is what it was before the first of its. */
 static void elog_unwind(struct elog *l, struct claim_queue *ret)
 {
     struct claim *c;
@@ -264,64 +282,48 @@ static void elog_unwind(struct elog *l, struct claim_queue *ret)
     }
     while ((c = queue_pop(&l->pending)))
         queue_push(ret, c);
-    /* The first claim of a cell in this order knows the oldest state; marking from the back leaves that one standing. */
-    struct claim *reversed = NULL;
-    for (c = ret->head; c;) {
-        struct claim *next = c->next;
-
-        c->next = reversed;
-        reversed = c;
-        c = next;
-    }
-    queue_init(ret);
-    struct claim *forward = NULL;
-    while (reversed) {
-        c = reversed;
-        reversed = c->next;
-        if (c->cell)
+    for (c = ret->head; c; c = c->next)
+        if (c->cell && !c->cell->rewound) {
             c->cell->state = c->state_before;
-        c->next = forward;
-        forward = c;
-    }
-    while (forward) {
-        c = forward;
-        forward = c->next;
-        queue_push(ret, c);
-    }
+            c->cell->rewound = true;
+        }
+    for (c = ret->head; c; c = c->next)
+        if (c->cell)
+            c->cell->rewound = false;
 }
 
 /* Accepts a claim again in the state its cell has now. */
-static void elog_rejudge(struct elog *l, struct claim *c)
+static bool elog_rejudge(struct elog *l, struct claim *c)
 {
     uint32_t state = c->cell ? c->cell->state : CELL_STATE_LOG;
 
-    if (authority_judge(c->role, c->row, state) != AUTHORITY_OK) {
-        claim_end(l, c, -EPROTO);
-        return;
-    }
+    if (authority_judge(c->role, c->row, state) != AUTHORITY_OK)
+        return false;
     c->state_before = state;
     if (c->cell)
         c->cell->state = authority_next(c->row->type, state);
     queue_push(&l->pending, c);
+    return true;
 }
 
 /* The disk took nothing of the batch. Ordinary events are refused; end events try once more, out of the reserve. */
 static void elog_on_full(struct elog *l)
 {
-    struct claim_queue all;
+    size_t spent = l->emergency ? l->batch.n : 0; /* so many have had their second try */
+    struct claim_queue all, lost;
+    bool was_full = l->full;
     struct claim *c;
-    bool was_full = l->full, was_emergency = l->emergency;
 
     l->full = true;
     l->probe_us = clock_boottime_us() + ELOG_PROBE_US;
-    size_t in_batch = l->batch.n;
+    queue_init(&lost);
     elog_unwind(l, &all);
-    for (size_t i = 0; (c = queue_pop(&all)); i++) {
-        if ((was_emergency && i < in_batch) || !authority_is_end(c->row->type))
-            claim_end(l, c, -ENOSPC);
-        else
-            elog_rejudge(l, c);
-    }
+    for (size_t i = 0; (c = queue_pop(&all)); i++)
+        if (i < spent || !authority_is_end(c->row->type) || !elog_rejudge(l, c))
+            queue_push(&lost, c);
+    /* Only now: what hears of its loss may submit more. */
+    while ((c = queue_pop(&lost)))
+        claim_end(l, c, -ENOSPC);
     if (!was_full)
         l->cfg.failed(l->cfg.self, -ENOSPC);
 }
@@ -363,8 +365,9 @@ static void elog_on_commit(void *self, int err)
         elog_die(l, err);
         return;
     }
-    elog_kick(l);
-    if (elog_is_idle(l) && l->cfg.idle)
+    if (l->pending.head)
+        elog_kick(l);
+    else if (l->cfg.idle)
         l->cfg.idle(l->cfg.self);
 }
 
@@ -420,6 +423,72 @@ int elog_submit(struct elog *l, const struct elog_event *e, elog_done_fn done, v
     queue_push(&l->pending, c);
     elog_kick(l);
     return 0;
+}
+
+/* ---- runs from before this process ---- */
+
+/* What the lines of one segment say of a run. */
+static int elog_scan_segment(const struct elog *l, uint64_t first, uint64_t end, struct str run_id, struct elog_run *run,
+                             bool *ret_older)
+{
+    _cleanup_(log_reader_freep) struct log_reader *reader = NULL;
+    char oldest[CLOCK_RFC3339_LEN + 1];
+    struct log_line line;
+    int r = log_reader_open(disk_dirfd(l->disk), first, &reader);
+
+    if (r < 0)
+        return r;
+    r = clock_format_rfc3339(run->since_s, oldest);
+    if (r < 0)
+        return r;
+    while ((r = log_reader_next(reader, &line)) == LOG_READ_LINE && line.index < end) {
+        struct envelope_line e;
+
+        if (line.index != first && !memmem(line.text.p, line.text.len, run_id.p, run_id.len))
+            continue;
+        if (envelope_parse(line.text, &e) != ENVELOPE_OK)
+            return -EBADMSG;
+        if (line.index == first)
+            *ret_older = e.e.time.len == CLOCK_RFC3339_LEN && memcmp(e.e.time.p, oldest, CLOCK_RFC3339_LEN) < 0;
+        if (!e.e.runid.p || !str_eq(e.e.runid, run_id))
+            continue;
+        if (e.e.cellsequence > run->cellsequence)
+            run->cellsequence = e.e.cellsequence;
+        run->started |= str_is(e.e.type, EVENT_TYPE_PREFIX "lifecycle.v1.started");
+        run->ended |= str_is(e.e.type, EVENT_TYPE_PREFIX "command.v1.completed");
+        run->destroyed |= str_is(e.e.type, EVENT_TYPE_PREFIX "lifecycle.v1.destroyed");
+    }
+    return r < 0 ? r : 0;
+}
+
+int elog_find_run(const struct elog *l, struct str run_id, uint64_t since_s, struct elog_run *ret)
+{
+    _cleanup_free_ uint64_t *segments = NULL;
+    int n = log_reader_segments(disk_dirfd(l->disk), &segments);
+    uint64_t end = l->durable;
+    bool older = false;
+
+    if (n < 0)
+        return n;
+    *ret = (struct elog_run){.since_s = since_s};
+    for (int i = n - 1; i >= 0 && !older; i--) {
+        int r = segments[i] < end ? elog_scan_segment(l, segments[i], end, run_id, ret, &older) : 0;
+
+        if (r < 0)
+            return r;
+        end = segments[i] < end ? segments[i] : end;
+    }
+    return ret->cellsequence > 0;
+}
+
+void elog_adopt(struct elog *l, struct cell *cell, const struct elog_run *run)
+{
+    cell->cellsequence = run->cellsequence;
+    if (!run->started)
+        return;
+    cell->state = run->ended ? CELL_STATE_ENDED : CELL_STATE_STARTED;
+    cell->reserve += LIMIT_END_RESERVE;
+    l->reserve += LIMIT_END_RESERVE;
 }
 
 /* ---- start and end ---- */
@@ -488,6 +557,9 @@ int elog_open(const struct elog_config *cfg, struct elog **ret)
     if (!l)
         return -ENOMEM;
     l->cfg = *cfg;
+    ev_init(&l->kick, elog_on_kick);
+    ev_set_priority(&l->kick, EV_MINPRI);
+    l->kick.data = l;
     seal_init(&l->seal, cfg->keys, cfg->host);
     queue_init(&l->pending);
     queue_init(&l->batch);
@@ -529,6 +601,7 @@ struct elog *elog_free(struct elog *l)
     if (!l)
         return NULL;
     bool idle = elog_is_idle(l) && !l->dead && l->commit;
+    ev_clear_pending(l->cfg.loop, &l->kick);
     commit_free(l->commit);
     if (idle)
         elog_store_partial_tiles(l);

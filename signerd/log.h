@@ -40,8 +40,8 @@ int elog_open(const struct elog_config *cfg, struct elog **ret) MUST_CHECK;
 /* Makes what was accepted durable as far as possible without calling back, stores the unfinished tiles. NULL-safe. */
 struct elog *elog_free(struct elog *l);
 
-/* err 0: durable as `sequence`. Else it is not in the log: -ENOSPC, -EIO; -EPROTO: it was in order when it was accepted, but
- * the event before it was lost to a full disk. */
+/* err 0: durable as `sequence`. Else it is not in the log: -ENOSPC (the disk is full, for this event or one it followed from),
+ * -EIO, -ENOMEM. */
 typedef void (*elog_done_fn)(void *data, int err, uint64_t sequence);
 
 struct elog_event {
@@ -60,6 +60,15 @@ bool elog_is_idle(const struct elog *l);
 /* The last durable head: number of lines, and the note (valid until the loop runs on). */
 struct str elog_head(const struct elog *l, uint64_t *ret_size);
 
-/* What the log says of a run: its last cellsequence, and whether it was destroyed. Reads from the disk, newest segment
- * first. 0; -ENOENT; -errno. */
-int elog_find_run(const struct elog *l, struct str run_id, uint64_t *ret_cellsequence, bool *ret_destroyed) MUST_CHECK;
+/* What the log says of a run that began before this process. */
+struct elog_run {
+    uint64_t since_s; /* nothing of it can be older (epoch seconds) */
+    uint64_t cellsequence;
+    bool started, ended, destroyed;
+};
+
+/* Reads the log from its end back to lines older than since_s. 1: found; 0: the log does not know it; -errno. */
+int elog_find_run(const struct elog *l, struct str run_id, uint64_t since_s, struct elog_run *ret) MUST_CHECK;
+
+/* A cell just opened goes on where the log left it. */
+void elog_adopt(struct elog *l, struct cell *cell, const struct elog_run *run);

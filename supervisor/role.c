@@ -16,8 +16,6 @@ static const struct role_fd fds[_SUPERVISOR_FD_MAX] = {
  * therefore not here (decisions 12); only the zygote, forked before this filter, has what it needs. */
 static const struct role_syscall syscalls[] = {
     SECCOMP_ROW(socketpair, "the init line of a new cell"),
-    SECCOMP_ROW(memfd_create, "launch and policy documents"),
-    SECCOMP_ROW(pread64, "documents and file secrets"),
     SECCOMP_ROW(openat, "id locks and cgroup files, below directories Landlock leaves open"),
     SECCOMP_ROW(openat2, "cgroup files"),
     SECCOMP_ROW(unlinkat, "id locks, cgroup directories"),

@@ -8,7 +8,9 @@
 
 #define ACCEPT_BATCH 8    /* connections of one cell per turn of the loop */
 #define READ_BATCH   4096 /* bytes of one connection per turn; also the longest query it takes */
-#define PAUSE_S      0.1  /* no fds: accepting again after this time */
+#define SEND_BUFFER                                                                                          \
+    32768           /* what the kernel may hold of one connection's replies, before DNS_TCP_OUT_MAX counts */
+#define PAUSE_S 0.1 /* no fds: accepting again after this time */
 
 struct dns_tcp_conn {
     LIST_ENTRY(dns_tcp_conn) link;
@@ -251,8 +253,12 @@ int dns_tcp_init(struct dns_cell *cell, int fd)
     if (fd < 0)
         return 0;
     /* a connection that is gone before accept4 must not make it wait */
+    const int buffer = SEND_BUFFER;
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+        return -errno;
+    /* connections inherit it */
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer)) < 0)
         return -errno;
     cell->tcp_fd = fd;
     ev_io_set(&cell->tcp_io, fd, EV_READ);

@@ -118,7 +118,7 @@ void dns_name_from_host(const struct name *n, struct dns_wire_name *ret)
     ret->len = (uint8_t)(label + 1);
 }
 
-static size_t escape_byte(uint8_t c, char dst[4])
+static size_t escape_byte(uint8_t c, char *dst)
 {
     if (c == '.' || c == '\\') {
         dst[0] = '\\';
@@ -138,26 +138,25 @@ static size_t escape_byte(uint8_t c, char dst[4])
 
 const char *dns_name_text(const struct dns_wire_name *w, char dst[DNS_NAME_TEXT_MAX])
 {
+    char all[4 * DNS_WIRE_NAME_MAX];
     size_t n = 0;
-    char e[4];
 
     for (size_t i = 0; i + 1 < w->len;) {
         size_t end = i + 1 + w->b[i];
         if (i > 0)
-            dst[n++] = '.';
-        for (i++; i < end; i++) {
-            size_t k = escape_byte(w->b[i], e);
-            if (n + k + sizeof("....") > DNS_NAME_TEXT_MAX) {
-                memcpy(dst + n, "...", sizeof("..."));
-                return dst;
-            }
-            memcpy(dst + n, e, k);
-            n += k;
-        }
+            all[n++] = '.';
+        for (i++; i < end; i++)
+            n += escape_byte(w->b[i], all + n);
     }
     if (n == 0)
-        dst[n++] = '.';
-    dst[n] = '\0';
+        all[n++] = '.';
+    if (n < DNS_NAME_TEXT_MAX) {
+        memcpy(dst, all, n);
+        dst[n] = '\0';
+    } else {
+        memcpy(dst, all, DNS_NAME_TEXT_MAX - sizeof("..."));
+        memcpy(dst + DNS_NAME_TEXT_MAX - sizeof("..."), "...", sizeof("..."));
+    }
     return dst;
 }
 

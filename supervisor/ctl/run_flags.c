@@ -216,14 +216,21 @@ static const struct flag *find(const char *arg, size_t n)
     return NULL;
 }
 
+/* The dashes are no help in finding what was meant. */
+static const char *bare(const char *flag)
+{
+    return flag + strspn(flag, "-");
+}
+
 static int unknown(struct parser *p, const char *arg)
 {
     const char *words[ARRAY_LEN(table)];
     for (size_t i = 0; i < ARRAY_LEN(table); i++)
-        words[i] = table[i].name;
-    const char *near = doc_nearest(arg, words, ARRAY_LEN(words));
-    if (near)
-        return usage(p, "unknown flag \"%s\", did you mean \"%s\"?", arg, near);
+        words[i] = bare(table[i].name);
+    const char *near = doc_nearest(bare(arg), words, ARRAY_LEN(words));
+    for (size_t i = 0; near && i < ARRAY_LEN(table); i++)
+        if (near == words[i])
+            return usage(p, "unknown flag \"%s\", did you mean \"%s\"?", arg, table[i].name);
     return usage(p, "unknown flag \"%s\": `cellctl run --help` lists them; a command goes behind \"--\"",
                  arg);
 }

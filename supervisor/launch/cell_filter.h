@@ -50,6 +50,9 @@ extern const struct filter_table core_filter;
  * denies, or core could not report it. */
 extern const struct filter_table baseline_filter;
 
+/* An allow list for cell init itself once the workload runs; anything else ends it, and with it the cell. */
+extern const struct filter_table init_filter;
+
 /* What core_filter's listener answers to this call: a positive errno. */
 int core_filter_errno(int call, const uint64_t args[6]);
 

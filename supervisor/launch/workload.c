@@ -135,12 +135,12 @@ static const struct workload_step {
     const char *stage, *what;
 } workload_steps[] = {
     {"userns", "making the user namespace of the workload"}, {"uid", "changing to the cell's user"},
-    {"limits", "limiting the workload"},                     {"cwd", "entering the working directory"},
-    {"fds", "passing the standard fds"},                     {"caps", "dropping capabilities"},
-    {"landlock", "confining the workload with Landlock"},    {"seccomp", "loading the seccomp filters"},
+    {"cwd", "entering the working directory"},               {"fds", "passing the standard fds"},
+    {"caps", "dropping capabilities"},                       {"landlock", "confining the workload with Landlock"},
+    {"limits", "limiting the workload"},                     {"seccomp", "loading the seccomp filters"},
 };
 
-static int workload_user(const struct workload *w, int pair)
+static int workload_user(int pair)
 {
     char byte;
 
@@ -148,7 +148,6 @@ static int workload_user(const struct workload *w, int pair)
         return -errno;
     if (write(pair, "u", 1) != 1 || read(pair, &byte, 1) != 1)
         return -EPIPE;
-    (void)w;
     return 0;
 }
 
@@ -158,22 +157,24 @@ static int workload_step(const struct workload *w, size_t step, int pair)
 
     switch (step) {
     case 0:
-        return workload_user(w, pair);
+        return workload_user(pair);
     case 1:
         return workload_ids(w);
     case 2:
-        r = workload_limit(RLIMIT_CORE, 0); /* the host's core handler would get the workload's memory */
-        return r < 0 ? r : workload_limit(RLIMIT_NOFILE, w->launch->nofile_max);
-    case 3:
         return chdir(w->launch->working_directory.p) < 0 ? -errno : 0;
-    case 4:
+    case 3:
         return workload_fds(w);
-    case 5:
+    case 4:
         r = workload_signals();
         return r < 0 ? r : workload_capabilities();
-    case 6:
+    case 5:
         r = workload_landlock(w->launch);
         return r < 0 ? r : 0;
+    case 6:
+        r = workload_limit(RLIMIT_CORE, 0); /* the host's core handler would get the workload's memory */
+        if (r == 0)
+            r = workload_limit(RLIMIT_NPROC, WORKLOAD_PROCESSES_MAX);
+        return r < 0 ? r : workload_limit(RLIMIT_NOFILE, w->launch->nofile_max);
     default:
         return workload_filters(w, pair);
     }
@@ -207,10 +208,17 @@ static void workload_child(const struct workload *w, int pair, struct workload_f
 
 static int workload_map(const struct workload *w, pid_t pid, int proc_fd, int pair, struct fault *f)
 {
-    char byte;
+    struct workload_failure early;
+    ssize_t n = read(pair, &early, sizeof(early));
     int r;
 
-    if (read(pair, &byte, 1) != 1 || byte != 'u')
+    if (n == (ssize_t)sizeof(early)) {
+        early.text[sizeof(early.text) - 1] = '\0';
+        if (f)
+            memcpy(f->text, early.text, sizeof(f->text));
+        return early.error > 0 ? -early.error : -EIO;
+    }
+    if (n != 1)
         return fault_set(f, -EPIPE, "the workload's process ended before it had a user namespace");
     r = userns_map_workload(proc_fd, pid, &w->ids, w->ordinary, f);
     if (r < 0)

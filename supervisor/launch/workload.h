@@ -9,6 +9,7 @@
 #include "supervisor/launch/cell_filter.h"
 #include "supervisor/launch/userns.h"
 
+#define WORKLOAD_PROCESSES_MAX 4096u /* processes and threads of one cell, counted in its user namespace (Linux 5.14) */
 #define WORKLOAD_PATH "/usr/bin:/bin:/usr/local/bin"
 
 struct workload {

@@ -68,7 +68,7 @@ static int take(struct secrets *s, const char *var)
     memcpy(e->key, key, n);
     if (!file)
         return take_value(e, eq + 1);
-    int r = open_file(eq + 1);
+    int r = secrets_fds(s, NULL, 0) < SECRETS_FILES_MAX ? open_file(eq + 1) : -EMFILE;
     if (r < 0)
         e->err = r;
     else

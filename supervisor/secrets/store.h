@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The secrets this suite may hand to cells, from two brokers: env (CELLOS_SECRET_<KEY>) and file
  * (CELLOS_SECRET_FILE_<KEY>), vocabulary 6. They are taken once, at start-up, before the sandbox and before
- * any input is read; later nothing here allocates or opens. Values live in sodium_malloc() memory only and
- * are never logged. */
+ * any input is read, and before the first fork: a child would inherit the variables. Later nothing here
+ * allocates or opens. Values live in sodium_malloc() memory only and are never logged. */
 #pragma once
 
 #include "common/base/cleanup.h"
@@ -10,6 +10,8 @@
 #include "proto/limits.h"
 
 #define SECRETS_STORE_MAX 256u /* variables of one suite */
+#define SECRETS_FILES_MAX                                                                                    \
+    32u /* of these, files: each holds an fd; a further one is unusable (too many open files) */
 
 struct secrets;
 

@@ -158,6 +158,13 @@ static bool inside(struct str path, const struct strs *dirs)
     return false;
 }
 
+/* A directory of the host would show through, and /tmp is private already. */
+static bool wants_tmpfs(const struct spec *s, struct str cwd)
+{
+    return cwd.len > 1 && !str_is(cwd, "/tmp") && !inside(cwd, &s->fs.read_write) &&
+           !inside(cwd, &s->fs.read_only);
+}
+
 int policy_launch(const struct spec *s, struct str run_id, uint64_t nofile_max, struct arena *a,
                   struct launch *ret)
 {
@@ -170,8 +177,7 @@ int policy_launch(const struct spec *s, struct str run_id, uint64_t nofile_max, 
         .run_id = id,
         .argv = s->run ? s->run->argv : (struct strs){NULL, 0},
         .working_directory = cwd,
-        .working_directory_tmpfs =
-            cwd.len > 1 && !inside(cwd, &s->fs.read_write) && !inside(cwd, &s->fs.read_only),
+        .working_directory_tmpfs = wants_tmpfs(s, cwd),
         .read_only = s->fs.read_only,
         .read_write = s->fs.read_write,
         .tmpfs_max_bytes = s->fs.tmpfs_max_bytes,

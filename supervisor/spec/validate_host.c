@@ -83,7 +83,7 @@ static bool possible(struct validate *v, const struct doc_at *at, const struct a
     enum addr_class c = addr_classify(&p->addr);
     if (c != ADDR_METADATA && c != ADDR_MULTICAST && c != ADDR_UNSPECIFIED)
         return true;
-    doc_complain(&v->doc, at, "address-class", "is a %s address, which no spec can allow",
+    doc_complain(&v->doc, at, "address-class", "is of the class \"%s\", which no spec can allow",
                  addr_class_name(c));
     return false;
 }

@@ -208,6 +208,35 @@ static void test_signerd_away(void **state)
     netd_suite_stop(s);
 }
 
+static int cell_deletes_the_table(void)
+{
+    execlp("nft", "nft", "delete", "table", "inet", RULESET_TABLE, (char *)NULL);
+    return 1;
+}
+
+/* Root over the namespace (the owner of U1) took the rules away: the counts are lost, and that is said. */
+static void test_lost_counters_are_claimed(void **state)
+{
+    (void)state;
+    if (access("/usr/sbin/nft", X_OK) != 0)
+        skip();
+    setenv("PATH", "/usr/sbin:/usr/bin", 1);
+    struct netd_suite *s = start();
+    struct netd_cell c = netd_cell_new();
+    struct netd_suite_reply r = netd_suite_attach(s, run_id, &c);
+    netd_suite_close(&r);
+    netd_cell_run(&c, cell_deletes_the_table);
+    r = netd_suite_call(s, DETACH, run_id, NULL);
+    assert_int_equal(r.fail, FAIL_INTERNAL);
+    assert_non_null(strstr(r.text, "rules that are in force"));
+    assert_int_equal(s->nclaims, 2);
+    assert_int_equal(s->claims[1].type, EVENT_GAP);
+    assert_string_equal(s->claims[1].text, "flow counters unreadable");
+    assert_int_equal(netd_suite_call(s, DETACH, run_id, NULL).fail, FAIL_UNKNOWN);
+    netd_cell_done(&c);
+    netd_suite_stop(s);
+}
+
 static void test_requests_out_of_state(void **state)
 {
     (void)state;
@@ -376,6 +405,7 @@ static int group(void)
         cmocka_unit_test(test_ids),
         cmocka_unit_test(test_no_sockets_without_evidence),
         cmocka_unit_test(test_signerd_away),
+        cmocka_unit_test(test_lost_counters_are_claimed),
         cmocka_unit_test(test_requests_out_of_state),
         cmocka_unit_test(test_detach_overtakes_attach),
         cmocka_unit_test(test_many_cells),

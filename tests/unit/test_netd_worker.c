@@ -77,6 +77,42 @@ static void test_freed_while_it_runs(void **state)
     netd_cell_done(&a.cell);
 }
 
+/* Stops the child of this process, if it still runs. */
+static void stop_child(void)
+{
+    char path[64], text[32] = "";
+    snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && atoi(text) > 0)
+        kill((pid_t)atoi(text), SIGSTOP);
+}
+
+static void test_a_child_that_hangs_is_killed(void **state)
+{
+    (void)state;
+    for (int try = 0; try < 20; try++) { /* it may be done before it is stopped */
+        struct attached a = {.cell = netd_cell_new(), .rs = ruleset_of(NET_MODE_NONE)};
+        struct worker *w = NULL;
+        const struct worker_task t = {
+            .job = WORKER_ATTACH, .rules = a.rs, .userns = a.cell.userns, .netns = a.cell.netns};
+        assert_int_equal(worker_start(loop, &t, own_cookie, on_done, &a, &w), 0);
+        stop_child();
+        ev_tstamp before = ev_time();
+        ev_run(loop, 0);
+        assert_true(a.done);
+        worker_free(w);
+        bool late = a.r.err == -ETIMEDOUT;
+        if (late)
+            assert_in_range((ev_time() - before) * 1000, LIMIT_ATTACH_MS - 100, LIMIT_ATTACH_MS + 1000);
+        else
+            assert_int_equal(a.r.err, 0);
+        detach(&a);
+        if (late)
+            return;
+    }
+    fail_msg("no child could be stopped in time");
+}
+
 static void test_sockets_of_the_wrong_kind_are_noticed(void **state)
 {
     (void)state;
@@ -221,6 +257,7 @@ static int group(void)
         cmocka_unit_test(test_own_namespaces_cannot_be_joined),
         cmocka_unit_test(test_a_wrong_table_is_noticed),
         cmocka_unit_test(test_freed_while_it_runs),
+        cmocka_unit_test(test_a_child_that_hangs_is_killed),
         cmocka_unit_test(test_sockets_of_the_wrong_kind_are_noticed),
         cmocka_unit_test(test_nft_lists_the_canonical_text),
         cmocka_unit_test(test_system_mode_needs_one_capability),

@@ -206,6 +206,8 @@ static void escaped_text_is_bounded(void **state)
     /* every full host name fits as it is */
     long_name(name.b, 255);
     assert_int_equal(strlen(dns_name_text(&name, text)), 253);
+    assert_null(strstr(text, ".."));
+    assert_int_equal(text[252], 'a');
 }
 
 static struct dns_ask ask_of(const char *bytes, size_t n)

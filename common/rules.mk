@@ -1,0 +1,1 @@
+PKGS_common := libsodium libseccomp libcrypto libsystemd

@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: MIT */
+/* The whole attack surface of signerd: what the three other daemons may ask of it. Each has its own line, and the line a
+ * claim came on is its role; no field of a message can say otherwise. What they send is never trusted to be in order: the
+ * frame is checked by the codec, the event's body by its own schema, the right to say it by authority.c. Nothing of a
+ * message is signed as it came: only typed fields get from here to the sealing. signerd asks nobody anything. */
+#include "signerd/dispatch.h"
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "signerd/authority.h"
+#include "signerd/event.h"
+
+#define DISPATCH_TOO_LARGE "the event is too large"
+#define DISPATCH_MALFORMED "the body does not fit its type"
+#define DISPATCH_CREDITS   "too many unacknowledged claims of this cell"
+#define DISPATCH_RESUME_S  86400 /* how far the clock may have gone back between a run's id and its first line */
+
+/* ---- answers ---- */
+
+static uint32_t dispatch_fail_of(int err)
+{
+    switch (err) {
+    case -ENOSPC:
+        return FAIL_NO_SPACE;
+    case -EDQUOT:
+        return FAIL_QUOTA;
+    case -EPERM:
+        return FAIL_AUTHORITY;
+    case -EINVAL:
+    case -EBADMSG:
+    case -EMSGSIZE:
+        return FAIL_INVALID;
+    case -EPROTO:
+        return FAIL_STATE;
+    default:
+        return FAIL_INTERNAL;
+    }
+}
+
+static void dispatch_send_answer(struct dispatch_answer *a)
+{
+    struct endpoint *e = a->line->e;
+    struct signer_claim_rep rep = {.sequence = a->sequence};
+    int r;
+
+    if (!e)
+        return;
+    if (a->fail)
+        r = endpoint_fail(e, a->seq, a->fail, "%s", enum_text(&enum_fail, a->fail));
+    else
+        r = endpoint_reply(e, MSG_SIGNER_CLAIM_REQ, a->seq, &rep, NULL, 0);
+    /* The sender has a deadline, and asks again with the same counter if it wants to know. */
+    if (r < 0)
+        log_failed(LOG_WARNING, r, "cannot answer a claim");
+}
+
+static void dispatch_answer(struct dispatch_answer *a, int err, uint64_t sequence)
+{
+    a->done = true;
+    a->fail = err < 0 ? dispatch_fail_of(err) : 0;
+    a->sequence = sequence;
+    a->cell = NULL;
+    dispatch_send_answer(a);
+}
+
+static void dispatch_on_durable(void *data, int err, uint64_t sequence)
+{
+    struct dispatch_answer *a = data;
+
+    /* After a durable destroyed event the cell is gone. */
+    if (a->cell)
+        a->cell->credits[a->line->role]--;
+    dispatch_answer(a, err, sequence);
+}
+
+/* The place of a counter, or NULL with *ret_repeat set when it was seen before (and answered again if it can be). */
+static struct dispatch_answer *dispatch_place(struct dispatch_line *l, uint64_t counter, uint64_t seq)
+{
+    struct dispatch_answer *a = &l->answers[counter % DISPATCH_ANSWERS];
+
+    if (counter <= l->counter) {
+        if (a->counter != counter) {
+            (void)endpoint_fail(l->e, seq, FAIL_STATE, "this claim is too long ago");
+            return NULL;
+        }
+        a->seq = seq; /* a claim still on its way is answered once, to whom asked last */
+        if (a->done)
+            dispatch_send_answer(a);
+        return NULL;
+    }
+    if (a->counter && !a->done) {
+        (void)endpoint_fail(l->e, seq, FAIL_QUOTA, "too many claims are open");
+        return NULL;
+    }
+    l->counter = counter;
+    *a = (struct dispatch_answer){.counter = counter, .seq = seq, .line = l};
+    return a;
+}
+
+/* ---- refusals ---- */
+
+static void dispatch_seal_refusal(struct dispatch *d, struct refused_kind *k)
+{
+    const struct event_row *row = event_row(EVENT_CLAIM_REFUSED);
+    struct cell *cell = *k->run_id ? cells_find(d->cells, str_of(k->run_id)) : NULL;
+    struct event_stamps stamps = {.cell_id = STR_NONE};
+    struct ev_claim_refused ev = {
+        .role = k->role,
+        .type = str_of(refused_type_text(k)),
+        .reason = str_of(k->reason),
+        .count = k->count,
+    };
+    _cleanup_(buf_done) struct buf json;
+
+    if (cell && authority_judge(ROLE_SIGNERD, row, cell->state) != AUTHORITY_OK)
+        cell = NULL;
+    if (cell)
+        stamps = (struct event_stamps){.cell_id = str_of(cell->cell_id), .run_id = str_of(cell->run_id)};
+    buf_init(&json, LIMIT_EVENT_DATA);
+    if (event_render(row, &ev, &stamps, &json) < 0)
+        return;
+    /* What the disk does not take now stays counted and is tried again. */
+    if (elog_submit(d->log, &(struct elog_event){.role = ROLE_SIGNERD, .row = row, .cell = cell, .data = buf_str(&json)}, NULL,
+                    NULL) == 0)
+        k->count = 0;
+}
+
+static void dispatch_on_refused_timer(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    struct dispatch *d = w->data;
+    uint64_t now = clock_boottime_us();
+    struct refused_kind *k;
+
+    (void)loop;
+    (void)revents;
+    for (size_t i = 0; i < REFUSED_KINDS_MAX && (k = refused_due(&d->refused, now, false)); i++)
+        dispatch_seal_refusal(d, k);
+    if (d->refused.n == 0)
+        ev_timer_stop(d->loop, &d->refused_timer);
+}
+
+static void dispatch_refuse(struct dispatch_answer *a, uint64_t type, const struct cell *cell, int err, const char *reason)
+{
+    struct dispatch *d = a->line->d;
+    struct refused_kind *k = refused_add(&d->refused, a->line->role, type, reason, cell ? cell->run_id : NULL,
+                                         clock_boottime_us());
+
+    log_warning("claim of %s for event %u refused: %s", enum_text(&enum_role_name, a->line->role), (unsigned)type, reason);
+    if (k)
+        dispatch_seal_refusal(d, k);
+    if (!ev_is_active(&d->refused_timer))
+        ev_timer_again(d->loop, &d->refused_timer);
+    dispatch_answer(a, err, 0);
+}
+
+/* ---- claims ---- */
+
+/* Decodes the body by its row, renders data. 0 or a negative errno. */
+static int dispatch_render(const struct event_row *row, const struct cell *cell, struct str body, struct buf *json)
+{
+    struct event_stamps stamps = {
+        .cell_id = str_of(cell->cell_id),
+        .run_id = str_of(cell->run_id),
+        .policy_digest = *cell->policy_digest ? str_of(cell->policy_digest) : STR_NONE,
+        .correlation_id = *cell->correlation_id ? str_of(cell->correlation_id) : STR_NONE,
+    };
+    _cleanup_(arena_done) struct arena arena;
+    void *rec;
+    int r;
+
+    arena_init(&arena, LIMIT_ARENA);
+    rec = arena_alloc(&arena, row->data->size);
+    if (!rec)
+        return -ENOMEM;
+    r = codec_decode_all(row->data, body, &arena, rec);
+    if (r < 0)
+        return r;
+    return event_render(row, rec, &stamps, json);
+}
+
+static void dispatch_accept(struct dispatch_answer *a, const struct event_row *row, struct cell *cell, struct str body)
+{
+    _cleanup_(buf_done) struct buf json;
+    int r;
+
+    if (cell->credits[a->line->role] >= LIMIT_CLAIM_CREDITS) {
+        dispatch_refuse(a, row->type, cell, -EDQUOT, DISPATCH_CREDITS);
+        return;
+    }
+    buf_init(&json, LIMIT_EVENT_DATA);
+    r = dispatch_render(row, cell, body, &json);
+    if (r == -EMSGSIZE) {
+        dispatch_refuse(a, row->type, cell, r, DISPATCH_TOO_LARGE);
+        return;
+    }
+    if (r == -EBADMSG) {
+        dispatch_refuse(a, row->type, cell, r, DISPATCH_MALFORMED);
+        return;
+    }
+    if (r == 0)
+        r = elog_submit(a->line->d->log,
+                        &(struct elog_event){.role = a->line->role, .row = row, .cell = cell, .data = buf_str(&json)},
+                        dispatch_on_durable, a);
+    if (r < 0) {
+        dispatch_answer(a, r, 0);
+        return;
+    }
+    a->cell = cell;
+    cell->credits[a->line->role]++;
+}
+
+static int dispatch_on_claim(void *self, struct endpoint *e, struct endpoint_msg *m)
+{
+    const struct signer_claim_req *req = m->rec;
+    struct dispatch_line *l = self;
+    const struct event_row *row = event_row(req->type);
+    struct cell *cell = cells_find(l->d->cells, req->run_id);
+    enum authority_verdict v;
+    struct dispatch_answer *a;
+
+    (void)e;
+    if (req->counter == 0)
+        return -EPROTO;
+    a = dispatch_place(l, req->counter, m->seq);
+    if (!a)
+        return 0;
+    v = authority_judge(l->role, row, cell ? cell->state : AUTHORITY_CLOSED);
+    if (v == AUTHORITY_OK)
+        dispatch_accept(a, row, cell, req->body);
+    else
+        dispatch_refuse(a, req->type, cell, v == AUTHORITY_E_STATE || v == AUTHORITY_E_CELL ? -EPROTO : -EPERM,
+                        authority_text(v));
+    return 0;
+}
+
+/* ---- cells ---- */
+
+static uint64_t dispatch_run_ms(struct str run_id)
+{
+    uint64_t ms = 0;
+
+    /* The first 12 hex digits of a UUIDv7 (uuid_v7_valid() has seen it) are its milliseconds. */
+    for (size_t i = 0, n = 0; n < 12; i++) {
+        char c = run_id.p[i];
+
+        if (c == '-')
+            continue;
+        ms = ms << 4 | (uint64_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+        n++;
+    }
+    return ms;
+}
+
+/* Whether the run is new. 0: yes; 1: the log knows it, *ret says how far it got; -EEXIST: it was destroyed; -errno. */
+static int dispatch_known_run(struct dispatch *d, struct str run_id, struct elog_run *ret)
+{
+    uint64_t ms = dispatch_run_ms(run_id), since = ms / 1000 > DISPATCH_RESUME_S ? ms / 1000 - DISPATCH_RESUME_S : 0;
+    bool unsure;
+    int r;
+
+    if (cells_was_closed(d->cells, run_id, &unsure))
+        return -EEXIST;
+    if (ms > d->started_ms && !unsure)
+        return 0;
+    r = elog_find_run(d->log, run_id, since, ret);
+    return r > 0 && ret->destroyed ? -EEXIST : r;
+}
+
+static int dispatch_open(struct dispatch *d, const struct signer_cell_open_req *req)
+{
+    struct cells_open o = {req->run_id, req->cell_id, req->policy_digest, req->correlation_id};
+    struct elog_run run;
+    struct cell *cell;
+    int r;
+
+    if (!uuid_v7_valid(req->run_id))
+        return -EINVAL;
+    r = dispatch_known_run(d, req->run_id, &run);
+    if (r < 0)
+        return r;
+    bool known = r > 0;
+    r = cells_add(d->cells, &o, &cell);
+    if (r == 0 && known)
+        elog_adopt(d->log, cell, &run);
+    return r;
+}
+
+static int dispatch_on_cell_open(void *self, struct endpoint *e, struct endpoint_msg *m)
+{
+    struct dispatch_line *l = self;
+    struct empty rep;
+    int r = dispatch_open(l->d, m->rec);
+
+    switch (r) {
+    case 0:
+        return endpoint_reply(e, MSG_SIGNER_CELL_OPEN_REQ, m->seq, &rep, NULL, 0);
+    case -EINVAL:
+        return endpoint_fail(e, m->seq, FAIL_INVALID, "an id is not in its form");
+    case -EEXIST:
+        return endpoint_fail(e, m->seq, FAIL_EXISTS, "this run id was used before");
+    case -EDQUOT:
+        return endpoint_fail(e, m->seq, FAIL_QUOTA, "too many cells are open");
+    default:
+        log_errno(r, "cannot open a cell");
+        return endpoint_fail(e, m->seq, FAIL_INTERNAL, "cannot open the cell");
+    }
+}
+
+static int dispatch_on_head(void *self, struct endpoint *e, struct endpoint_msg *m)
+{
+    struct dispatch_line *l = self;
+    struct signer_head_rep rep;
+
+    rep.checkpoint = elog_head(l->d->log, &rep.tree_size);
+    return endpoint_reply(e, MSG_SIGNER_HEAD_REQ, m->seq, &rep, NULL, 0);
+}
+
+/* ---- life ---- */
+
+/* All lines are closed: what is still counted as refused is sealed, and when everything is durable the process ends. */
+static void dispatch_maybe_end(struct dispatch *d)
+{
+    struct refused_kind *k;
+
+    if (d->open > 0)
+        return;
+    ev_timer_stop(d->loop, &d->refused_timer);
+    for (size_t i = 0; i < REFUSED_KINDS_MAX && (k = refused_due(&d->refused, clock_boottime_us(), true)); i++)
+        dispatch_seal_refusal(d, k);
+    d->refused.n = 0;
+    if (elog_is_idle(d->log))
+        ev_break(d->loop, EVBREAK_ALL);
+}
+
+static void dispatch_on_gone(void *self, struct endpoint *e, int err)
+{
+    struct dispatch_line *l = self;
+
+    if (err < 0)
+        log_failed(LOG_ERR, err, "the line of %s was cut", enum_text(&enum_role_name, l->role));
+    l->e = endpoint_free(e);
+    l->d->open--;
+    dispatch_maybe_end(l->d);
+}
+
+void dispatch_stop(struct dispatch *d)
+{
+    for (size_t i = 0; i < DISPATCH_LINES; i++) {
+        if (d->line[i].e)
+            d->open--;
+        d->line[i].e = endpoint_free(d->line[i].e);
+    }
+    dispatch_maybe_end(d);
+}
+
+void dispatch_on_log_idle(void *self)
+{
+    dispatch_maybe_end(self);
+}
+
+void dispatch_on_log_failed(void *self, int err)
+{
+    struct dispatch *d = self;
+    struct endpoint *e = d->line[0].e;
+    struct signer_log_failed note = {
+        .fail = err == -ENOSPC ? FAIL_NO_SPACE : FAIL_INTERNAL,
+        .text = err == -ENOSPC ? STR_LIT("the disk under the log is full") : STR_LIT("the log cannot be written"),
+    };
+
+    log_failed(LOG_ERR, err, "the log takes no more events");
+    if (e && endpoint_is_ready(e) && endpoint_send(e, MSG_SIGNER_LOG_FAILED, &note, NULL, 0) < 0)
+        log_warning("cannot tell the supervisor that the log failed");
+    if (err != -ENOSPC) {
+        d->failed = true;
+        ev_break(d->loop, EVBREAK_ALL);
+    }
+}
+
+static const struct endpoint_handler dispatch_supervisor[] = {
+    {MSG_SIGNER_CELL_OPEN_REQ, dispatch_on_cell_open},
+    {MSG_SIGNER_CLAIM_REQ, dispatch_on_claim},
+    {MSG_SIGNER_HEAD_REQ, dispatch_on_head},
+};
+static const struct endpoint_handler dispatch_emitter[] = {
+    {MSG_SIGNER_CLAIM_REQ, dispatch_on_claim},
+};
+static const struct endpoint_ops dispatch_supervisor_ops = {
+    .handlers = dispatch_supervisor, .n = ARRAY_LEN(dispatch_supervisor), .gone = dispatch_on_gone};
+static const struct endpoint_ops dispatch_emitter_ops = {
+    .handlers = dispatch_emitter, .n = ARRAY_LEN(dispatch_emitter), .gone = dispatch_on_gone};
+
+static int dispatch_line_init(struct dispatch *d, struct dispatch_line *l, uint32_t role, int sock)
+{
+    struct endpoint_config cfg = {
+        .iface = &iface_signer,
+        .side = FROM_SERVER,
+        .role = ROLE_SIGNERD,
+        .peer_role = role,
+        .ops = role == ROLE_SUPERVISOR ? &dispatch_supervisor_ops : &dispatch_emitter_ops,
+        .self = l,
+    };
+    int r;
+
+    l->d = d;
+    l->role = role;
+    if (sock < 0)
+        return 0;
+    l->answers = calloc(DISPATCH_ANSWERS, sizeof(*l->answers));
+    if (!l->answers) {
+        close(sock);
+        return -ENOMEM;
+    }
+    r = endpoint_new(d->loop, sock, &cfg, &l->e);
+    if (r == 0)
+        d->open++;
+    return r;
+}
+
+int dispatch_init(struct dispatch *d, struct ev_loop *loop, struct cells *cells, int *socks)
+{
+    static const uint32_t roles[DISPATCH_LINES] = {ROLE_SUPERVISOR, ROLE_NETD, ROLE_PROXYD};
+    int r = 0;
+
+    *d = (struct dispatch){.loop = loop, .cells = cells, .started_ms = clock_realtime_ms()};
+    ev_init(&d->refused_timer, dispatch_on_refused_timer);
+    d->refused_timer.repeat = REFUSED_WINDOW_US / 1e6;
+    d->refused_timer.data = d;
+    for (size_t i = 0; i < DISPATCH_LINES; i++) {
+        int sock = TAKE_FD(socks[i]);
+
+        if (r == 0)
+            r = dispatch_line_init(d, &d->line[i], roles[i], sock);
+        else if (sock >= 0)
+            close(sock);
+    }
+    return r;
+}
+
+void dispatch_done(struct dispatch *d)
+{
+    ev_timer_stop(d->loop, &d->refused_timer);
+    for (size_t i = 0; i < DISPATCH_LINES; i++) {
+        d->line[i].e = endpoint_free(d->line[i].e);
+        free(d->line[i].answers);
+    }
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* The three lines of signerd: supervisor, netd, proxyd. */
+#pragma once
+
+#include "proto/endpoint.h"
+#include "signerd/log.h"
+#include "signerd/refused.h"
+
+#define DISPATCH_LINES   3
+#define DISPATCH_ANSWERS 2048 /* answers remembered per line; more than a sender can have open (LIMIT_PENDING_CALLS) */
+
+/* One claim of a line, answered or not: a repeat gets the same answer. */
+struct dispatch_answer {
+    uint64_t counter; /* 0: unused */
+    uint64_t seq;     /* of the request that is answered */
+    struct dispatch_line *line;
+    struct cell *cell; /* while it is open */
+    uint64_t sequence; /* once durable */
+    uint32_t fail;     /* enum fail once refused, 0 = none */
+    bool done;
+};
+
+struct dispatch_line {
+    struct dispatch *d;
+    uint32_t role;          /* of everything said on this line */
+    struct endpoint *e;     /* NULL once it is gone */
+    uint64_t counter;       /* the greatest so far */
+    struct dispatch_answer *answers; /* DISPATCH_ANSWERS, by counter */
+};
+
+struct dispatch {
+    struct ev_loop *loop;
+    struct elog *log;
+    struct cells *cells;
+    uint64_t started_ms; /* wall clock at the start: runs with older ids may be in the log already */
+    size_t open;         /* lines that live */
+    bool failed;         /* the log is dead: the process ends with an error */
+    struct refused refused;
+    ev_timer refused_timer;
+    struct dispatch_line line[DISPATCH_LINES];
+};
+
+/* Serves the three sockets (taken, closed on failure too; -EBADF: there is none for that role, in tests), in the order
+ * supervisor, netd, proxyd. When all lines have closed and everything accepted is durable the loop is broken out of.
+ * 0 or -errno. */
+int dispatch_init(struct dispatch *d, struct ev_loop *loop, struct cells *cells, int *socks) MUST_CHECK;
+void dispatch_done(struct dispatch *d);
+
+/* Closes all lines; the loop is broken out of as above. */
+void dispatch_stop(struct dispatch *d);
+
+/* Callbacks for struct elog_config; self is the struct dispatch. */
+void dispatch_on_log_failed(void *self, int err);
+void dispatch_on_log_idle(void *self);

@@ -1,0 +1,1 @@
+$(eval $(call program,cellos-signerd,signerd/main))

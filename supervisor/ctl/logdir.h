@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* Finding logs: one log's directory, or the directory that holds the logs of many runs. */
+#pragma once
+
+#include "common/evidence/log_verify.h"
+
+struct logdir_list {
+    char **path; /* ascending by name, which for runs is ascending by time */
+    size_t n;
+};
+
+void logdir_list_done(struct logdir_list *l);
+
+/* dir: a log, or a directory with logs directly below; NULL: the state directory's logs. An exit status (ctl.h); a failure
+ * has been told under this verb. On success there is at least one log. */
+int logdir_find(const char *verb, const char *dir, struct logdir_list *ret) MUST_CHECK;
+
+/* Whether the open directory is a log. */
+bool logdir_is_log(int dirfd);
+
+/* Opens it for reading: the fd or -errno. */
+int logdir_open(const char *path) MUST_CHECK;
+
+/* Keeps only the log whose origin is the first line of this note. */
+int logdir_keep_origin(struct logdir_list *l, struct str note);
+
+/* The public key beside this user's signing key. 0, or a negative errno when there is none. */
+int logdir_state_key(struct vkey *ret) MUST_CHECK;

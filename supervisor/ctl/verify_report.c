@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+#include "supervisor/ctl/verify_report.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/encoding.h"
+#include "common/evidence/log_reader.h"
+#include "proto/events.h"
+#include "supervisor/ctl/ctl.h"
+#include "supervisor/ctl/logdir.h"
+#include "supervisor/ctl/term.h"
+
+#define VERIFY_STATUS_LINES 20000 /* a log shorter than this is done before a status line could be read */
+#define VERIFY_PATH_SHOWN   1024
+
+struct verify_log {
+    const struct verify_context *c;
+    const char *path;
+    uint64_t open_runs;
+    char open_run[UUID_TEXT_LEN + 1]; /* one of them */
+};
+
+/* Who may say what: the role in source must be one the event's row names. Types this version does not know are left alone. */
+static int verify_rule(void *arg, const struct envelope *e, char why[static LOG_CHECK_WHY_MAX])
+{
+    const size_t prefix = sizeof(EVENT_TYPE_PREFIX) - 1, start = sizeof("/cellos/") - 1;
+    const struct event_row *row = event_row_by_suffix((struct str){e->type.p + prefix, e->type.len - prefix});
+    const char *end;
+    uint32_t role;
+
+    (void)arg;
+    end = e->source.len > start && memcmp(e->source.p, "/cellos/", start) == 0
+              ? memchr(e->source.p + start, '/', e->source.len - start)
+              : NULL;
+    role = end ? enum_value(&enum_role_name, (struct str){e->source.p + start, (size_t)(end - e->source.p) - start}) : 0;
+    if (role == 0) {
+        (void)snprintf(why, LOG_CHECK_WHY_MAX, "its source is none of the suite's processes");
+        return -EBADMSG;
+    }
+    if (row && !(row->roles & 1u << role)) {
+        (void)snprintf(why, LOG_CHECK_WHY_MAX, "%s may not say %s", enum_text(&enum_role_name, role), row->suffix);
+        return -EBADMSG;
+    }
+    return 0;
+}
+
+static void verify_progress(void *arg, uint64_t done, uint64_t size)
+{
+    const struct verify_log *l = arg;
+
+    if (size >= VERIFY_STATUS_LINES)
+        term_status("%s: %" PRIu64 " of %" PRIu64 " events", l->path, done, size);
+}
+
+static void verify_open_run(void *arg, struct str run_id, struct str cell_id, uint64_t cellsequence)
+{
+    struct verify_log *l = arg;
+
+    (void)cell_id;
+    (void)cellsequence;
+    if (l->open_runs++ == 0)
+        (void)snprintf(l->open_run, sizeof(l->open_run), "%.*s", (int)run_id.len, run_id.p);
+}
+
+static void verify_print_path(const char *path)
+{
+    char safe[VERIFY_PATH_SHOWN];
+
+    (void)printf("%s", str_escape(safe, sizeof(safe), path, strlen(path)));
+}
+
+static void verify_note(const struct verify_context *c, const char *text)
+{
+    (void)printf("  %snote%s  %s\n", term_code(c->color, TERM_YELLOW), term_code(c->color, TERM_PLAIN), text);
+}
+
+/* Where and why. */
+static void verify_print_bad(const struct verify_context *c, const struct log_report *r)
+{
+    char name[LOG_SEGMENT_NAME_MAX], why[4 * LOG_CHECK_WHY_MAX];
+
+    (void)printf("  %sBAD%s   ", term_code(c->color, TERM_RED), term_code(c->color, TERM_PLAIN));
+    log_segment_name(r->segment, name);
+    if (r->verdict == LOG_BAD_LINE)
+        (void)printf("line %" PRIu64 " (%s, line %" PRIu64 "): ", r->line, name, r->segment_line);
+    else if (r->verdict == LOG_BAD_SEGMENT)
+        (void)printf("segment %s: ", name);
+    (void)printf("%s\n", str_escape(why, sizeof(why), r->why, strlen(r->why)));
+    if (r->verdict == LOG_BAD_LINE && r->line > 1)
+        (void)printf("        the %" PRIu64 " lines before it are good\n", r->line - 1);
+}
+
+/* A log of another machine under this user's key: say whose it claims to be. */
+static void verify_print_foreign(const struct verify_context *c, int dirfd, const struct log_report *r)
+{
+    _cleanup_(buf_done) struct buf text;
+    struct vkey own;
+
+    if (r->verdict != LOG_BAD_CHECKPOINT || r->has_checkpoint || c->key_from != VERIFY_KEY_STATE)
+        return;
+    buf_init(&text, LOG_FILE_MAX);
+    if (log_verify_read_file(dirfd, "vkey", &text) < 0)
+        return;
+    if (text.len > 0 && text.data[text.len - 1] == '\n')
+        text.len--;
+    if (vkey_parse(buf_str(&text), &own) == 0 && memcmp(own.public, c->key.public, ED25519_PUBLIC_LEN) != 0)
+        (void)printf("        it declares the key %s; if you trust that key: --key %.*s\n", own.name, (int)text.len,
+                     (const char *)text.data);
+}
+
+static const char *verify_plural(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
+static void verify_print_good(const struct verify_context *c, const struct log_report *r)
+{
+    _cleanup_(buf_done) struct buf root;
+
+    buf_init(&root, 2 * DIGEST_LEN);
+    encoding_hex_put(&root, r->checkpoint.root, DIGEST_LEN);
+    (void)printf("  %sok%s    %" PRIu64 " event%s, %" PRIu64 " run%s, %" PRIu64 " segment%s\n", term_code(c->color, TERM_GREEN),
+                 term_code(c->color, TERM_PLAIN), r->lines, verify_plural(r->lines), r->runs, verify_plural(r->runs),
+                 r->segments, verify_plural(r->segments));
+    (void)printf("        root sha256:%.*s\n", (int)root.len, root.data ? (const char *)root.data : "");
+    (void)printf("        key %s%s\n", r->key.name,
+                 r->self_declared                   ? " (self-declared key)"
+                 : c->key_from == VERIFY_KEY_STATE ? " (of this user's state)"
+                                                   : " (given)");
+}
+
+static void verify_print_notes(const struct verify_log *l, const struct log_report *r)
+{
+    char text[256];
+
+    if (r->unacknowledged > 0 || r->torn_bytes > 0) {
+        (void)snprintf(text, sizeof(text),
+                       "behind the checkpoint: %" PRIu64 " whole line%s%s: written but never acknowledged (a run goes on, or it "
+                       "was killed)",
+                       r->unacknowledged, verify_plural(r->unacknowledged), r->torn_bytes ? " and an unfinished one" : "");
+        verify_note(l->c, text);
+    }
+    if (r->verdict == LOG_GOOD && l->open_runs > 0) {
+        (void)snprintf(text, sizeof(text), "%" PRIu64 " run%s without a destroyed event: %s%s", l->open_runs,
+                       verify_plural(l->open_runs), l->open_run, l->open_runs > 1 ? ", ..." : "");
+        verify_note(l->c, text);
+    }
+}
+
+static void verify_print(const struct verify_log *l, int dirfd, const struct log_report *r)
+{
+    const struct verify_context *c = l->c;
+
+    term_status_clear();
+    if (c->several && !c->verbose && r->verdict == LOG_GOOD) {
+        (void)printf("%sok%s  ", term_code(c->color, TERM_GREEN), term_code(c->color, TERM_PLAIN));
+        verify_print_path(l->path);
+        (void)printf(": %" PRIu64 " event%s%s\n", r->lines, verify_plural(r->lines),
+                     r->self_declared ? " (self-declared key)" : "");
+    } else {
+        verify_print_path(l->path);
+        (void)printf("\n");
+        if (r->verdict == LOG_GOOD)
+            verify_print_good(c, r);
+        else
+            verify_print_bad(c, r);
+        verify_print_foreign(c, dirfd, r);
+    }
+    verify_print_notes(l, r);
+}
+
+int verify_one(const struct verify_context *c, const char *path)
+{
+    _cleanup_close_ int fd = logdir_open(path);
+    struct verify_log l = {.c = c, .path = path};
+    struct log_verify_options o = {
+        .key = c->key_from == VERIFY_KEY_LOG ? NULL : &c->key,
+        .outside_note = c->outside,
+        .progress = verify_progress,
+        .rule = verify_rule,
+        .open_run = verify_open_run,
+        .arg = &l,
+    };
+    struct log_report report;
+    int r = fd < 0 ? fd : log_verify(fd, &o, &report);
+
+    if (r < 0) {
+        term_status_clear();
+        return ctl_fail(CTL_FAILED, "verify", "cannot read %s: %s", path, strerror(-r));
+    }
+    verify_print(&l, fd, &report);
+    return report.verdict == LOG_GOOD ? CTL_OK : CTL_TAMPERED;
+}
+
+void verify_summary(const struct verify_context *c, size_t logs)
+{
+    if (logs > 1)
+        (void)printf("%zu logs\n", logs);
+    if (!c->outside.p)
+        verify_note(c, "rollback and truncation not excluded: no checkpoint from outside to compare with (--checkpoint FILE)");
+    if (c->key_from == VERIFY_KEY_LOG)
+        verify_note(c, "self-declared key: the logs prove only that one key signed all of them; trust needs --key");
+}
