@@ -99,7 +99,6 @@ int commit_new(struct ev_loop *loop, struct disk *disk, void (*done)(void *self,
         return r;
     }
     ev_async_start(loop, &c->async);
-    ev_unref(loop); /* the owner decides when the loop ends, not this watcher */
     *ret = c;
     return 0;
 }
@@ -123,7 +122,6 @@ struct commit *commit_free(struct commit *c)
     pthread_cond_signal(&c->wake);
     pthread_mutex_unlock(&c->lock);
     pthread_join(c->thread, NULL);
-    ev_ref(c->loop);
     ev_async_stop(c->loop, &c->async);
     pthread_cond_destroy(&c->wake);
     pthread_mutex_destroy(&c->lock);

@@ -8,7 +8,8 @@
 
 struct commit;
 
-/* From now on disk belongs to the thread (borrowed until commit_free). done is called from the loop. 0 or -errno. */
+/* From now on disk belongs to the thread (borrowed until commit_free). done is called from the loop, which
+ * this keeps running: its owner breaks out of it. 0 or -errno. */
 int commit_new(struct ev_loop *loop, struct disk *disk, void (*done)(void *self, int err), void *self,
                struct commit **ret) MUST_CHECK;
 

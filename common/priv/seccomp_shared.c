@@ -49,6 +49,7 @@ static const struct role_syscall seccomp_shared_rows[] = {
     FCNTL(F_GET_SEALS, "io_memfd_read"),
     FCNTL(F_ADD_SEALS, "io_memfd_sealed"),
 
+    SECCOMP_ROW(uname, "libev: ev_loop_new asks for the kernel's version"),
     SECCOMP_ROW(epoll_create1, "libev"),
     SECCOMP_ROW(epoll_ctl, "libev"),
 #ifdef __NR_epoll_wait

@@ -88,7 +88,7 @@ static int open_dir(const char *base, const char *name, char *error, size_t cap)
 {
     char path[PATH_MAX];
     int r = paths_make(base, name, path);
-    int fd = r < 0 ? r : open(path, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = r < 0 ? r : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (r >= 0 && fd < 0)
         fd = -errno;
     return fd < 0 ? fail(error, cap, fd, "cannot use the directory %s/%s", base, name) : fd;

@@ -249,7 +249,13 @@ static bool make_trailing(size_t nth, const struct hostile_line *l, struct hosti
 
 /* ---- bytes that are no frame ---- */
 
-#define GARBAGE(text, bytes) {text, {bytes, sizeof(bytes) - 1}}
+#define GARBAGE(text, bytes)                                                                                 \
+    {                                                                                                        \
+        text,                                                                                                \
+        {                                                                                                    \
+            bytes, sizeof(bytes) - 1                                                                         \
+        }                                                                                                    \
+    }
 static const struct {
     const char *what;
     struct str bytes;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Frames no honest sibling sends, made from the message tables: whatever a row says, broken one way at a time. The
- * receiver must cut the line for every one of them. */
+/* Frames no honest sibling sends, made from the message tables: whatever a row says, broken one way at a
+ * time. The receiver must cut the line for every one of them. */
 #pragma once
 
 #include "common/ipc/frame.h"
@@ -25,6 +25,6 @@ struct hostile {
 size_t hostile_kinds(void);
 const char *hostile_kind_name(size_t kind);
 
-/* The nth frame of a kind for this line. False when there are no more. h->bytes: hostile_init() and hostile_done() are
- * the caller's. */
+/* The nth frame of a kind for this line. False when there are no more. h->bytes: hostile_init() and
+ * hostile_done() are the caller's. */
 bool hostile_make(size_t kind, size_t nth, const struct hostile_line *l, struct hostile *h);

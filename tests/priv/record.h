@@ -4,8 +4,8 @@
 
 #include "proto/codec.h"
 
-/* Zero numbers, first enum values, empty lists, no optional field; texts with a form of their own (ids, times) have it.
- * NULL when the arena is full. */
+/* Zero numbers, first enum values, empty lists, no optional field; texts with a form of their own (ids,
+ * times) have it. NULL when the arena is full. */
 void *record_least(const struct schema *s, struct arena *a);
 
 /* Puts text into the member called name wherever s has it (not in its objects). */

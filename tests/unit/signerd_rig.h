@@ -15,6 +15,7 @@
 #include "common/base/io.h"
 #include "common/base/log.h"
 #include "common/evidence/log_verify.h"
+#include "common/evidence/tile.h"
 #include "signerd/authority.h"
 #include "signerd/event.h"
 #include "signerd/log.h"

@@ -217,7 +217,10 @@ static void both_ways(size_t pipes, size_t up, size_t down)
     pthread_join(r.u.thread, NULL);
     assert_int_equal(r.u.got, up);
     assert_int_equal(r.c.got, down);
-    assert_false(r.c.wrong || r.u.wrong || r.c.reset || r.u.reset);
+    assert_false(r.c.wrong);
+    assert_false(r.u.wrong);
+    assert_false(r.c.reset);
+    assert_false(r.u.reset);
     r.c.thread = r.u.thread = 0;
     rig_close(&r);
 }

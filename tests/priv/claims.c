@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/priv/claims.h"
+
+#include <stdio.h>
+#include <sys/wait.h>
+
+#include "common/base/uuid.h"
+#include "tests/priv/record.h"
+#include "tests/priv/suspect.h"
+
+#define PATIENCE_MS 20000
+
+enum claims_state { UNKNOWN, OPENED, STARTED, ENDED, CLOSED, _STATE_MAX };
+static const char *const state_names[_STATE_MAX] = {"unknown", "opened", "started", "ended", "closed"};
+
+struct claimant {
+    struct suspect s;
+    uint64_t seq, counter[SUSPECT_LINES];
+    char answer[64];
+};
+
+/* The first answer that is not a hello; its words are in c->answer, "ok" when it is no refusal. */
+static void hear(struct claimant *c, size_t line)
+{
+    static struct frame f;
+    _cleanup_(arena_done) struct arena a;
+    struct msg m;
+
+    arena_init(&a, LIMIT_ARENA);
+    snprintf(c->answer, sizeof(c->answer), "none");
+    while (suspect_recv(&c->s, line, &f, PATIENCE_MS) > 0) {
+        int r =
+            iface_decode(&iface_signer, FROM_SERVER, ROLE_SIGNERD, LINE_READY, f.data, f.len, f.nfds, &a, &m);
+        if (r == -EPROTO)
+            continue; /* its hello */
+        if (r < 0)
+            snprintf(c->answer, sizeof(c->answer), "broken");
+        else if (m.row->id == MSG_ERROR)
+            snprintf(c->answer, sizeof(c->answer), "%s",
+                     enum_text(&enum_fail, ((const struct error *)m.rec)->fail));
+        else
+            snprintf(c->answer, sizeof(c->answer), m.seq == c->seq ? "ok" : "out of order");
+        return;
+    }
+}
+
+static void ask(struct claimant *c, size_t line, uint32_t id, const void *rec)
+{
+    _cleanup_(buf_done) struct buf b;
+
+    buf_init(&b, LIMIT_FRAME);
+    if (iface_encode(iface_row(&iface_signer, id), ++c->seq, rec, &b) < 0)
+        exit(2);
+    suspect_send(&c->s, line, b.data, b.len, 0);
+    hear(c, line);
+}
+
+static void claim(struct claimant *c, size_t line, const char *run_id, uint32_t type)
+{
+    const struct schema *s = event_row(type)->data;
+    _cleanup_(arena_done) struct arena a;
+    _cleanup_(buf_done) struct buf body;
+
+    arena_init(&a, LIMIT_ARENA);
+    buf_init(&body, LIMIT_CLAIM_BODY);
+    void *rec = record_least(s, &a);
+    if (!rec || codec_encode(s, rec, &body) < 0)
+        exit(2);
+    struct signer_claim_req req = {++c->counter[line], str_of(run_id), type, buf_str(&body)};
+    ask(c, line, MSG_SIGNER_CLAIM_REQ, &req);
+}
+
+static void open_run(struct claimant *c, const char *run_id)
+{
+    struct signer_cell_open_req req = {.run_id = str_of(run_id), .cell_id = STR_LIT("claims-1")};
+
+    ask(c, 0, MSG_SIGNER_CELL_OPEN_REQ, &req);
+}
+
+/* A fresh run, brought into this state by its supervisor. */
+static void bring(struct claimant *c, enum claims_state state, char run_id[UUID_TEXT_LEN + 1])
+{
+    static const uint32_t steps[_STATE_MAX] = {
+        [STARTED] = EVENT_STARTED, [ENDED] = EVENT_COMPLETED, [CLOSED] = EVENT_DESTROYED};
+
+    uuid_v7(run_id);
+    if (state >= OPENED)
+        open_run(c, run_id);
+    for (int s = STARTED; s <= (int)state; s++) {
+        claim(c, 0, run_id, steps[s]);
+        if (strcmp(c->answer, "ok") != 0) {
+            fprintf(stderr, "a run could not be brought to state %s: %s\n", state_names[state], c->answer);
+            exit(2);
+        }
+    }
+}
+
+int claims(const char *bin_dir, const char *dir)
+{
+    struct claimant c = {};
+    char run_id[UUID_TEXT_LEN + 1];
+    bool late;
+
+    suspect_start(suspect_kind("signerd"), bin_dir, dir, &c.s);
+    for (size_t line = 0; line < c.s.kind->nlines; line++)
+        suspect_hello(&c.s, line);
+    for (int state = UNKNOWN; state < _STATE_MAX; state++)
+        for (uint32_t type = EVENT_NONE + 1; type < _EVENT_TYPE_MAX; type++)
+            for (size_t line = 0; line < c.s.kind->nlines; line++) {
+                bring(&c, (enum claims_state)state, run_id);
+                claim(&c, line, run_id, type);
+                printf("{\"role\": \"%s\", \"type\": \"%s\", \"state\": \"%s\", \"answer\": \"%s\"}\n",
+                       c.s.kind->line_names[line], event_row(type)->suffix, state_names[state], c.answer);
+            }
+    for (size_t line = 0; line < c.s.kind->nlines; line++)
+        suspect_close(&c.s, line);
+    int status = suspect_end(&c.s, PATIENCE_MS, &late);
+    return late || status != 0;
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/* Plays the siblings of one daemon, badly.
+ *
+ *   peer hostile KIND BIN-DIR DIR   every broken frame there is on every line of KIND (signerd, netd, proxyd,
+ * supervisor, zygote), each on a fresh daemon peer claims BIN-DIR DIR         every event type from every
+ * role in every state of a cell, to one signerd peer crowd BIN-DIR DIR          one daemon of each kind and
+ * siblings that never say hello, or go away at once
+ *
+ * One JSON object a line on stdout; the judgement is the caller's (test_peers.py). DIR must exist and be
+ * empty. */
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+#include "tests/priv/claims.h"
+#include "tests/priv/suspect.h"
+
+#ifdef CELLOS_SANITIZE
+#define PATIENCE_MS 20000
+#else
+#define PATIENCE_MS 5000
+#endif
+
+static void print_end(struct suspect *s)
+{
+    bool late;
+    int status = suspect_end(s, PATIENCE_MS, &late);
+
+    printf("\"late\": %s, \"exit\": %d, \"signal\": %d, \"log\": ", late ? "true" : "false",
+           WIFEXITED(status) ? WEXITSTATUS(status) : -1, WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+    suspect_print_log(s);
+    printf("}\n");
+    fflush(stdout);
+}
+
+/* The other lines that still answer, comma-separated. */
+static void print_alive(const struct suspect *s, size_t attacked)
+{
+    const char *comma = "";
+
+    printf("\"alive\": [");
+    for (size_t i = 0; i < s->kind->nlines; i++)
+        if (i != attacked && s->kind->line[i].side == FROM_CLIENT &&
+            strcmp(s->kind->name, "supervisor") != 0 && suspect_answers(s, i, PATIENCE_MS)) {
+            printf("%s\"%s\"", comma, s->kind->line_names[i]);
+            comma = ", ";
+        }
+    printf("], ");
+}
+
+static void run_case(const struct suspect_kind *k, const char *bin_dir, const char *base, size_t line,
+                     const char *kind_name, const struct hostile *h)
+{
+    static struct frame f;
+    struct suspect s;
+
+    suspect_start(k, bin_dir, base, &s);
+    for (size_t i = 0; i < k->nlines; i++)
+        if (i != line)
+            suspect_hello(&s, i);
+    if (!h->instead)
+        suspect_hello(&s, line);
+    bool greeted = suspect_recv(&s, line, &f, PATIENCE_MS) > 0;
+    suspect_send(&s, line, h->bytes.data, h->bytes.len, h->nfds);
+    bool cut = suspect_is_cut(&s, line, PATIENCE_MS);
+    printf("{\"line\": \"%s\", \"kind\": \"%s\", \"what\": \"%s\", \"greeted\": %s, \"cut\": %s, ",
+           k->line_names[line], kind_name, h->what, greeted ? "true" : "false", cut ? "true" : "false");
+    print_alive(&s, line);
+    for (size_t i = 0; i < k->nlines; i++)
+        suspect_close(&s, i);
+    print_end(&s);
+}
+
+static int hostile(const char *name, const char *bin_dir, const char *base)
+{
+    const struct suspect_kind *k = suspect_kind(name);
+    struct hostile h = {};
+
+    if (!k)
+        return 2;
+    buf_init(&h.bytes, HOSTILE_BYTES_MAX);
+    for (size_t line = 0; line < k->nlines; line++)
+        for (size_t kind = 0; kind < hostile_kinds(); kind++)
+            for (size_t nth = 0; hostile_make(kind, nth, &k->line[line], &h); nth++)
+                run_case(k, bin_dir, base, line, hostile_kind_name(kind), &h);
+    buf_done(&h.bytes);
+    return 0;
+}
+
+/* Lines that end before or without a hello, and one that never says it. */
+static int crowd(const char *bin_dir, const char *base)
+{
+    static const char *const names[] = {"signerd", "netd", "proxyd", "supervisor", "zygote"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        for (int silent = 0; silent < 2; silent++) {
+            const struct suspect_kind *k = suspect_kind(names[i]);
+            struct suspect s;
+            suspect_start(k, bin_dir, base, &s);
+            bool cut = false;
+            if (silent) /* longer than LIMIT_HELLO_MS */
+                cut = suspect_is_cut(&s, 0, LIMIT_HELLO_MS + PATIENCE_MS);
+            for (size_t l = 0; l < k->nlines; l++)
+                suspect_close(&s, l);
+            printf("{\"daemon\": \"%s\", \"kind\": \"%s\", \"cut\": %s, ", names[i],
+                   silent ? "silent" : "gone", cut ? "true" : "false");
+            print_end(&s);
+        }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN);
+    if (argc == 5 && strcmp(argv[1], "hostile") == 0)
+        return hostile(argv[2], argv[3], argv[4]);
+    if (argc == 4 && strcmp(argv[1], "claims") == 0)
+        return claims(argv[2], argv[3]);
+    if (argc == 4 && strcmp(argv[1], "crowd") == 0)
+        return crowd(argv[2], argv[3]);
+    fprintf(stderr, "usage: peer hostile KIND BIN-DIR DIR | claims BIN-DIR DIR | crowd BIN-DIR DIR\n");
+    return 2;
+}
