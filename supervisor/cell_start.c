@@ -69,8 +69,9 @@ static void on_pid_gone(struct ev_loop *loop, ev_io *w, int revents)
     c->pid_gone = true;
     if (c->state == CELL_KILL)
         cell_step_done(c, CELL_KILL);
-    else if (c->state < CELL_KILL && c->result == 0)
+    else if (c->state < CELL_KILL && c->result == 0 && !c->init)
         cell_abort(c, "cell init was killed from outside");
+    /* With the line still open its last words may be unread: its end of file decides. */
 }
 
 static void on_spawned(void *data, const struct error *error, const void *rec, int *fds, size_t nfds)

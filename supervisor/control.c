@@ -6,6 +6,7 @@
 #include <openssl/sha.h>
 
 #include "common/base/io.h"
+#include "common/base/log.h"
 #include "common/base/uuid.h"
 #include "common/net/name.h"
 #include "supervisor/cell.h"
@@ -66,8 +67,11 @@ static int on_signal(void *self, struct endpoint *e, struct endpoint_msg *msg)
 static void on_gone(void *self, struct endpoint *e, int err)
 {
     (void)e;
-    (void)err;
     struct manager *m = self;
+    if (err < 0) {
+        log_failed(LOG_ERR, err, "the operator's line broke");
+        m->exit_status = 1;
+    }
     m->control = endpoint_free(m->control);
     manager_end(m, "cellctl went away");
 }

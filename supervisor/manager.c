@@ -58,8 +58,9 @@ void manager_end(struct manager *m, const char *reason)
 static void on_netd_gone(void *self, struct endpoint *e, int err)
 {
     (void)e;
-    (void)err;
     struct manager *m = self;
+    if (err < 0)
+        log_failed(LOG_ERR, err, "the line to netd broke");
     m->netd = endpoint_free(m->netd);
     m->exit_status = 1;
     manager_end(m, "netd died");
@@ -68,8 +69,9 @@ static void on_netd_gone(void *self, struct endpoint *e, int err)
 static void on_proxyd_gone(void *self, struct endpoint *e, int err)
 {
     (void)e;
-    (void)err;
     struct manager *m = self;
+    if (err < 0)
+        log_failed(LOG_ERR, err, "the line to proxyd broke");
     m->proxyd = endpoint_free(m->proxyd);
     m->exit_status = 1;
     manager_end(m, "proxyd died");
@@ -78,8 +80,9 @@ static void on_proxyd_gone(void *self, struct endpoint *e, int err)
 static void on_zygote_gone(void *self, struct endpoint *e, int err)
 {
     (void)e;
-    (void)err;
     struct manager *m = self;
+    if (err < 0)
+        log_failed(LOG_ERR, err, "the line to zygote broke");
     m->zygote = endpoint_free(m->zygote);
     m->exit_status = 1;
     manager_end(m, "the zygote died: run `cellctl doctor`");
@@ -94,6 +97,8 @@ static void on_signer_gone(void *self, int err)
         manager_end(m, err == -ENOSPC ? "the disk under the log is full" : "the log cannot be written");
         return;
     }
+    if (err < 0)
+        log_failed(LOG_ERR, err, "the line to signerd broke");
     m->signer = signer_client_free(m->signer);
     manager_end(m, "signerd died");
 }

@@ -146,11 +146,11 @@ static void data_text(const uint8_t *base, const struct dns_rr *rr, char dst[DNS
 
     if ((rr->type == DNS_TYPE_A && rr->rdlen == 4) || (rr->type == DNS_TYPE_AAAA && rr->rdlen == 16)) {
         memcpy(a.bytes, base + rr->rdata, rr->rdlen);
-        snprintf(dst, DNS_NAME_TEXT_MAX, "%s", addr_format(&a, text));
+        (void)snprintf(dst, DNS_NAME_TEXT_MAX, "%s", addr_format(&a, text));
     } else if (rr->type == DNS_TYPE_CNAME && rr_target(base, rr, &target) == 0) {
         dns_name_text(&target, dst);
     } else {
-        snprintf(dst, DNS_NAME_TEXT_MAX, "%u bytes", rr->rdlen);
+        (void)snprintf(dst, DNS_NAME_TEXT_MAX, "%u bytes", rr->rdlen);
     }
 }
 
@@ -253,28 +253,29 @@ static int judge_message(struct judging *j, struct dns_verdict *v)
 struct dns_verdict *dns_answer_judge(const struct dns_policy *policy, const struct name *name,
                                      const struct dns_question *q, const uint8_t *msg, size_t len)
 {
-    _cleanup_free_ struct judging *j = calloc(1, sizeof(*j));
+    struct judging *j = calloc(1, sizeof(*j));
     struct dns_verdict *v = malloc(sizeof(*v));
+    int r = -ENOMEM;
 
-    if (!j || !v) {
-        free(v);
-        return NULL;
+    if (j && v) {
+        v->reason = DNS_ALLOWLIST_MATCH;
+        v->rcode = DNS_SERVFAIL;
+        v->reply = NULL;
+        v->kept.n = v->removed.n = 0;
+        j->policy = policy;
+        j->name = name;
+        j->q = q;
+        j->msg = msg;
+        j->len = len;
+        r = judge_message(j, v);
     }
-    v->reason = DNS_ALLOWLIST_MATCH;
-    v->rcode = DNS_SERVFAIL;
-    v->reply = NULL;
-    v->kept.n = v->removed.n = 0;
-    j->policy = policy;
-    j->name = name;
-    j->q = q;
-    j->msg = msg;
-    j->len = len;
-    int r = judge_message(j, v);
+    free(j);
     if (r == -EBADMSG) {
         v->reason = DNS_UPSTREAM_FAILURE;
         v->kept.n = 0;
     } else if (r < 0) {
-        return dns_verdict_free(v);
+        free(v); /* without a reply: there was no memory for it */
+        return NULL;
     }
     return v;
 }

@@ -91,7 +91,7 @@ struct dns_reply *dns_cache_get(struct dns_cache *c, const struct name *name, ui
 
 void dns_cache_put(struct dns_cache *c, const struct name *name, uint16_t qtype, struct dns_reply *reply)
 {
-    struct entry *e = find(c, name, qtype);
+    struct entry *e = find(c, name, qtype), *newer;
 
     if (e)
         entry_remove(c, e);
@@ -105,6 +105,9 @@ void dns_cache_put(struct dns_cache *c, const struct name *name, uint16_t qtype,
     c->n++;
     c->bytes += reply->len;
     /* one answer is far smaller than the whole, so the new entry itself always stays */
-    while (c->n > LIMIT_DNS_CACHE || c->bytes > DNS_CACHE_BYTES)
-        entry_remove(c, TAILQ_LAST(&c->by_use, entry_head));
+    for (e = TAILQ_LAST(&c->by_use, entry_head); e && (c->n > LIMIT_DNS_CACHE || c->bytes > DNS_CACHE_BYTES);
+         e = newer) {
+        newer = TAILQ_PREV(e, entry_head, by_use);
+        entry_remove(c, e);
+    }
 }

@@ -46,7 +46,7 @@ struct dns_cell {
     void *self;
     struct dns_cache *cache;
     struct dns_counters counters;
-    LIST_HEAD(, dns_query) queries;
+    LIST_HEAD(dns_queries, dns_query) queries;
     unsigned in_flight;     /* queries of the cell in the list */
     unsigned own_in_flight; /* proxyd's own, also those nobody waits for any more */
     uint64_t rate_us;       /* when the bucket is empty again (GCRA) */
@@ -62,10 +62,10 @@ struct dns_cell {
     ev_io tcp_io;
     ev_timer tcp_pause; /* accepting again after the process ran out of fds */
     unsigned tcp_open;
-    LIST_HEAD(, dns_tcp_conn) conns;
+    LIST_HEAD(dns_tcp_conns, dns_tcp_conn) conns;
 
-    TAILQ_HEAD(, dns_resolve) resolves_waiting;
-    TAILQ_HEAD(, dns_resolve) resolves_active;
+    TAILQ_HEAD(dns_resolves, dns_resolve) resolves_waiting;
+    struct dns_resolves resolves_active;
     unsigned nwaiting;
     bool ending; /* dns_cell_free is at work: nothing new begins */
     ev_timer resolve_pump;

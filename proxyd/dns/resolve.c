@@ -106,7 +106,7 @@ void dns_resolve_answer(struct dns_resolve *r, uint16_t qtype, int error, enum d
     size_t n = 0;
 
     r->outstanding--;
-    if (error == 0)
+    if (reply)
         n = dns_reply_addrs(reply, qtype == DNS_TYPE_A ? r->a4 : r->a6, LIMIT_DIAL_ADDRS);
     if (qtype == DNS_TYPE_A)
         r->n4 = n;
@@ -207,6 +207,7 @@ void dns_resolve_done(struct dns_cell *cell)
 
     cell->ending = true;
     while ((r = TAILQ_FIRST(&cell->resolves_active)) || (r = TAILQ_FIRST(&cell->resolves_waiting)))
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it takes r off its list */
         resolve_finish(r, -ECANCELED, dns_reason_code_absent);
     ev_timer_stop(cell->loop, &cell->resolve_pump);
 }

@@ -268,8 +268,12 @@ int dns_tcp_init(struct dns_cell *cell, int fd)
 
 void dns_tcp_done(struct dns_cell *cell)
 {
-    while (!LIST_EMPTY(&cell->conns))
-        conn_free(LIST_FIRST(&cell->conns));
+    struct dns_tcp_conn *c, *next;
+
+    for (c = LIST_FIRST(&cell->conns); c; c = next) {
+        next = LIST_NEXT(c, link);
+        conn_free(c);
+    }
     ev_io_stop(cell->loop, &cell->tcp_io);
     ev_timer_stop(cell->loop, &cell->tcp_pause);
     if (cell->tcp_fd >= 0)

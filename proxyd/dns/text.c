@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Numbers of the DNS registries as text. */
 #include <stdio.h>
+#include <strings.h>
 
 #include "common/base/num.h"
 #include "proxyd/dns/dns.h"
@@ -24,12 +25,7 @@ static const struct type_row types[] = {
 
 static bool equal_fold(struct str s, const char *upper)
 {
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.p[i] >= 'a' && s.p[i] <= 'z' ? (char)(s.p[i] - ('a' - 'A')) : s.p[i];
-        if (upper[i] == '\0' || c != upper[i])
-            return false;
-    }
-    return upper[s.len] == '\0';
+    return strlen(upper) == s.len && strncasecmp(s.p, upper, s.len) == 0;
 }
 
 int dns_type_parse(struct str s, uint16_t *ret)
@@ -54,7 +50,7 @@ const char *dns_type_text(uint16_t type, char dst[DNS_TYPE_TEXT_MAX])
     for (size_t i = 0; i < ARRAY_LEN(types); i++)
         if (types[i].type == type)
             return types[i].name;
-    snprintf(dst, DNS_TYPE_TEXT_MAX, "TYPE%u", type);
+    (void)snprintf(dst, DNS_TYPE_TEXT_MAX, "TYPE%u", type);
     return dst;
 }
 
@@ -65,6 +61,6 @@ const char *dns_rcode_text(uint8_t rcode, char dst[DNS_RCODE_TEXT_MAX])
 
     if (rcode < ARRAY_LEN(names))
         return names[rcode];
-    snprintf(dst, DNS_RCODE_TEXT_MAX, "RCODE%u", rcode);
+    (void)snprintf(dst, DNS_RCODE_TEXT_MAX, "RCODE%u", rcode);
     return dst;
 }

@@ -9,11 +9,21 @@
 
 #include "supervisor/ctl/doctor.h"
 
+static bool parse_release(const char *release, unsigned long *major, unsigned long *minor)
+{
+    char *dot, *end;
+    *major = strtoul(release, &dot, 10);
+    if (dot == release || *dot != '.')
+        return false;
+    *minor = strtoul(dot + 1, &end, 10);
+    return end != dot + 1;
+}
+
 void doctor_kernel(struct doctor_result *ret)
 {
     struct utsname u;
-    unsigned major = 0, minor = 0;
-    if (uname(&u) < 0 || sscanf(u.release, "%u.%u", &major, &minor) != 2) {
+    unsigned long major = 0, minor = 0;
+    if (uname(&u) < 0 || !parse_release(u.release, &major, &minor)) {
         ret->status = DOCTOR_MISSING;
         ret->cost = "the kernel does not tell its version";
         return;

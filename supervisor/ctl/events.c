@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* cellctl events: the durable events of a run as a timeline, or their exact lines. Reads logs, which are foreign text;
- * checking them is verify's work. */
+/* cellctl events: the durable events of a run as a timeline, or their exact lines. Reads logs, which are
+ * foreign text; checking them is verify's work. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -10,8 +10,8 @@
 #include "supervisor/ctl/logdir.h"
 #include "supervisor/ctl/term.h"
 
-#define EVENTS_HELP                                                                                         \
-    "usage: cellctl events [DIR] [--run ID] [--json]\n\n"                                                   \
+#define EVENTS_HELP                                                                                          \
+    "usage: cellctl events [DIR] [--run ID] [--json]\n\n"                                                    \
     "Shows what happened in a run: when, who says it, what, and the decision. DIR is a log or a directory\n" \
     "with logs below; without it the logs of this user's runs. Of several logs the newest is shown.\n\n"     \
     "  --run ID  the run with this id, or the newest of the cell with this id\n"                             \
@@ -44,8 +44,8 @@ static int events_parse(int argc, char **argv, struct events_args *ret)
     return CTL_OK;
 }
 
-/* The number of lines the checkpoint covers, under the key the log declares: whether that key is to be trusted is verify's
- * question, but nothing unsigned is taken for the size. An exit status. */
+/* The number of lines the checkpoint covers, under the key the log declares: whether that key is to be
+ * trusted is verify's question, but nothing unsigned is taken for the size. An exit status. */
 static int events_size(const char *path, int fd, uint64_t *ret)
 {
     _cleanup_(buf_done) struct buf vkey, note;
@@ -55,11 +55,13 @@ static int events_size(const char *path, int fd, uint64_t *ret)
     buf_init(&vkey, LOG_FILE_MAX);
     buf_init(&note, CHECKPOINT_NOTE_MAX);
     if (log_verify_read_file(fd, "vkey", &vkey) < 0 || log_verify_read_file(fd, "checkpoint", &note) < 0)
-        return ctl_fail(CTL_FAILED, "events", "%s has no vkey and checkpoint: `cellctl verify` says more", path);
+        return ctl_fail(CTL_FAILED, "events", "%s has no vkey and checkpoint: `cellctl verify` says more",
+                        path);
     if (vkey.len > 0 && vkey.data[vkey.len - 1] == '\n')
         vkey.len--;
     if (vkey_parse(buf_str(&vkey), &k) < 0 || checkpoint_open(buf_str(&note), &k, &c) != CHECKPOINT_OK)
-        return ctl_fail(CTL_TAMPERED, "events", "the checkpoint of %s is not signed by its key: see `cellctl verify`", path);
+        return ctl_fail(CTL_TAMPERED, "events",
+                        "the checkpoint of %s is not signed by its key: see `cellctl verify`", path);
     *ret = c.size;
     return CTL_OK;
 }
@@ -78,7 +80,8 @@ static bool events_wanted(const struct envelope *e, const char *run)
 }
 
 /* The run id of the newest event that was asked for; empty when there is none. An exit status. */
-static int events_newest_run(const char *path, int fd, uint64_t size, const char *run, char ret[UUID_TEXT_LEN + 1])
+static int events_newest_run(const char *path, int fd, uint64_t size, const char *run,
+                             char ret[UUID_TEXT_LEN + 1])
 {
     _cleanup_(log_reader_freep) struct log_reader *reader = NULL;
     struct envelope_line l;
@@ -89,8 +92,8 @@ static int events_newest_run(const char *path, int fd, uint64_t size, const char
         return CTL_OK;
     while (log_reader_next(reader, &line) == LOG_READ_LINE && line.index < size) {
         if (envelope_parse(line.text, &l) != ENVELOPE_OK)
-            return ctl_fail(CTL_TAMPERED, "events", "line %" PRIu64 " of %s is no event: see `cellctl verify`", line.index + 1,
-                            path);
+            return ctl_fail(CTL_TAMPERED, "events",
+                            "line %" PRIu64 " of %s is no event: see `cellctl verify`", line.index + 1, path);
         if (l.e.runid.p && events_wanted(&l.e, run))
             (void)snprintf(ret, UUID_TEXT_LEN + 1, "%.*s", (int)l.e.runid.len, l.e.runid.p);
     }
@@ -113,10 +116,12 @@ static int events_show(const char *path, int fd, const struct events_args *a, co
         return ctl_fail(CTL_FAILED, "events", "cannot read %s: %s", path, strerror(-r));
     for (uint64_t i = 0; i < size; i++) {
         if (log_reader_next(reader, &line) != LOG_READ_LINE)
-            return ctl_fail(CTL_TAMPERED, "events", "%s ends after %" PRIu64 " of %" PRIu64 " lines: see `cellctl verify`",
-                            path, i, size);
+            return ctl_fail(CTL_TAMPERED, "events",
+                            "%s ends after %" PRIu64 " of %" PRIu64 " lines: see `cellctl verify`", path, i,
+                            size);
         if (envelope_parse(line.text, &l) != ENVELOPE_OK)
-            return ctl_fail(CTL_TAMPERED, "events", "line %" PRIu64 " of %s is no event: see `cellctl verify`", i + 1, path);
+            return ctl_fail(CTL_TAMPERED, "events",
+                            "line %" PRIu64 " of %s is no event: see `cellctl verify`", i + 1, path);
         if (!events_wanted(&l.e, run))
             continue;
         if (a->json)
@@ -127,7 +132,8 @@ static int events_show(const char *path, int fd, const struct events_args *a, co
     return CTL_OK;
 }
 
-/* The newest log with the run that was asked for: newest first, since their names are time-ordered run ids. */
+/* The newest log with the run that was asked for: newest first, since their names are time-ordered run ids.
+ */
 static int events_pick(const struct logdir_list *logs, const struct events_args *a)
 {
     char run[UUID_TEXT_LEN + 1];
@@ -141,7 +147,8 @@ static int events_pick(const struct logdir_list *logs, const struct events_args 
             return ctl_fail(CTL_FAILED, "events", "cannot open %s: %s", logs->path[i], strerror(-fd));
         if (!a->run) {
             if (i > 0 && !a->json)
-                (void)fprintf(stderr, "cellctl events: the newest of %zu logs; the others: --run ID\n", logs->n);
+                (void)fprintf(stderr, "cellctl events: the newest of %zu logs; the others: --run ID\n",
+                              logs->n);
             return events_show(logs->path[i], fd, a, NULL);
         }
         r = events_size(logs->path[i], fd, &size);

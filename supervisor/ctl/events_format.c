@@ -11,8 +11,8 @@
 #define EVENTS_VALUE_MAX 200 /* bytes of one value shown */
 #define EVENTS_ITEMS_MAX 8   /* entries of one list shown */
 
-/* The fields worth a place in the line, in this order; "a.b" is a member of an object, "a[].b" that of each entry. A type
- * that is not listed shows every plain field. */
+/* The fields worth a place in the line, in this order; "a.b" is a member of an object, "a[].b" that of each
+ * entry. A type that is not listed shows every plain field. */
 static const struct events_row {
     const char *suffix;
     const char *fields[10];
@@ -23,10 +23,12 @@ static const struct events_row {
     {"command.v1.completed", {"argv", "exitCode", "signal", "spawnError", "durationMs"}},
     {"identity.v1.materialized", {"secrets", "delivery"}},
     {"identity.v1.revoked", {"secrets"}},
-    {"observability.v1.network_scope", {"mode", "egressRules[].host", "hostnameAllowlist", "resolvers[].endpoint"}},
+    {"observability.v1.network_scope",
+     {"mode", "egressRules[].host", "hostnameAllowlist", "resolvers[].endpoint"}},
     {"observability.v1.network_enforcement", {"mode", "families", "rules", "applied", "error"}},
     {"observability.v1.network_flow_decision", {"rule", "chain", "packets", "bytes"}},
-    {"observability.v1.dns_query", {"queryName", "queryType", "reasonCode", "origin", "cached", "answers[].data"}},
+    {"observability.v1.dns_query",
+     {"queryName", "queryType", "reasonCode", "origin", "cached", "answers[].data"}},
     {"observability.v1.dns_answer",
      {"queryName", "queryType", "responseRcode", "answers[].data", "removed[].data", "latencyMicros"}},
     {"observability.v1.l7_egress_decision",
@@ -105,7 +107,8 @@ static void events_put_field(const json_t *data, const char *field)
 
 static bool events_is_stamp(const char *name)
 {
-    static const char *const stamps[] = {"cellId", "specId", "runId", "policyDigest", "correlationId", "action"};
+    static const char *const stamps[] = {"cellId",       "specId",        "runId",
+                                         "policyDigest", "correlationId", "action"};
 
     for (size_t i = 0; i < ARRAY_LEN(stamps); i++)
         if (strcmp(name, stamps[i]) == 0)
@@ -127,7 +130,8 @@ static void events_put_data(struct str suffix, struct str raw)
         for (size_t i = 0; i < ARRAY_LEN(row->fields) && row->fields[i]; i++)
             events_put_field(data, row->fields[i]);
     } else {
-        json_object_foreach(data, name, v) {
+        json_object_foreach(data, name, v)
+        {
             if (events_is_stamp(name) || json_is_object(v))
                 continue;
             (void)putchar(' ');
@@ -151,7 +155,10 @@ static void events_put_action(const struct events_format *f, struct str raw)
     bool is_deny = memmem(raw.p, raw.len, deny, sizeof(deny) - 1) != NULL;
 
     (void)printf("%s%-5s%s", term_code(f->color && (is_allow || is_deny), is_deny ? TERM_RED : TERM_GREEN),
-                 is_deny ? "deny" : is_allow ? "allow" : "", term_code(f->color && (is_allow || is_deny), TERM_PLAIN));
+                 is_deny    ? "deny"
+                 : is_allow ? "allow"
+                            : "",
+                 term_code(f->color && (is_allow || is_deny), TERM_PLAIN));
 }
 
 /* The milliseconds of a UUIDv7: when the event arrived at signerd. */
@@ -183,7 +190,8 @@ static void events_put_run(struct events_format *f, const struct envelope *e, ui
     (void)fputs("run ", stdout);
     events_put(e->runid.p, e->runid.len);
     (void)fputs("  cell ", stdout);
-    events_put(e->subject.p + (e->subject.len > urn ? urn : 0), e->subject.len > urn ? e->subject.len - urn : e->subject.len);
+    events_put(e->subject.p + (e->subject.len > urn ? urn : 0),
+               e->subject.len > urn ? e->subject.len - urn : e->subject.len);
     (void)fputs("  ", stdout);
     events_put(e->time.p, e->time.len);
     (void)printf("%s\n", term_code(f->color, TERM_PLAIN));

@@ -11,6 +11,6 @@ struct events_format {
     char run_id[UUID_TEXT_LEN + 1];
 };
 
-/* Prints the event on stdout; a line with the run and the cell comes first when the run is another than before. Foreign
- * text is escaped. Data that are no JSON object are shown as they are, escaped. */
+/* Prints the event on stdout; a line with the run and the cell comes first when the run is another than
+ * before. Foreign text is escaped. Data that are no JSON object are shown as they are, escaped. */
 void events_format(struct events_format *f, const struct envelope *e);

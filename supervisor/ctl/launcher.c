@@ -268,39 +268,55 @@ int launcher_start(const struct launcher_options *o, struct launcher *ret, char 
         l.control = TAKE_FD(w.control[0]);
     close_wiring(&w);
     if (r < 0) {
-        (void)launcher_end(&l); /* their lines are closed: they end by themselves */
+        char why[128];
+        (void)launcher_end(&l, why, sizeof(why)); /* their lines are closed: they end by themselves */
         return r;
     }
     *ret = l;
     return 0;
 }
 
-static bool reap(struct launcher *l, size_t i, int timeout_ms)
+/* 0, or what the daemon came to in why. */
+static int reap(struct launcher *l, enum launcher_daemon d, int timeout_ms, char *why, size_t cap)
 {
-    struct pollfd p = {.fd = l->pidfds[i], .events = POLLIN};
-    if (poll(&p, 1, timeout_ms) <= 0) {
-        (void)pidfd_send_signal(l->pidfds[i], SIGKILL, NULL, 0);
-        (void)poll(&p, 1, LAUNCHER_END_MS);
+    struct pollfd p = {.fd = l->pidfds[d], .events = POLLIN};
+    int n;
+    while ((n = poll(&p, 1, timeout_ms)) < 0 && errno == EINTR) { /* the loop's SIGCHLD handler */
     }
+    bool late = n <= 0;
+    if (late)
+        (void)pidfd_send_signal(l->pidfds[d], SIGKILL, NULL, 0);
     int status = 0;
-    bool good =
-        waitpid(l->pids[i], &status, 0) == l->pids[i] && WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    close(l->pidfds[i]);
-    l->pidfds[i] = -EBADF;
-    return good;
+    pid_t got;
+    while ((got = waitpid(l->pids[d], &status, 0)) < 0 && errno == EINTR) {
+    }
+    close(l->pidfds[d]);
+    l->pidfds[d] = -EBADF;
+    if (got == l->pids[d] && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return 0;
+    if (late)
+        snprintf(why, cap, "%s did not end by itself and was killed", launcher_name(d));
+    else if (WIFSIGNALED(status))
+        snprintf(why, cap, "%s was ended by signal %d", launcher_name(d), WTERMSIG(status));
+    else
+        snprintf(why, cap, "%s ended with %d", launcher_name(d), WEXITSTATUS(status));
+    return -ECHILD;
 }
 
-bool launcher_end(struct launcher *l)
+bool launcher_end(struct launcher *l, char *why, size_t cap)
 {
-    bool good = true;
+    int r = 0;
     uint64_t until = clock_boottime_us() / 1000 + LAUNCHER_END_MS;
     for (size_t i = _LAUNCHER_MAX; i-- > 0;) { /* signerd last: it hears the end of the others */
         if (l->pidfds[i] < 0)
             continue;
         uint64_t now = clock_boottime_us() / 1000;
-        good = reap(l, i, now < until ? (int)(until - now) : 0) && good;
+        char ignored[1];
+        int one = reap(l, (enum launcher_daemon)i, now < until ? (int)(until - now) : 0,
+                       r < 0 ? ignored : why, r < 0 ? sizeof(ignored) : cap);
+        r = r < 0 ? r : one;
     }
     cleanup_closep(&l->log_dir);
     l->log_dir = -EBADF;
-    return good;
+    return r == 0;
 }

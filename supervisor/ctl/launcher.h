@@ -34,8 +34,8 @@ struct launcher_options {
 int launcher_start(const struct launcher_options *o, struct launcher *ret, char *error,
                    size_t cap) MUST_CHECK;
 
-/* Waits until all have ended (the control line must be closed), kills what is late. True when all ended well.
- */
-bool launcher_end(struct launcher *l);
+/* Waits until all have ended (the control line must be closed), kills what is late. True when all ended well;
+ * else what the first one that did not came to ("cellos-netd ended with 1") is in why. */
+bool launcher_end(struct launcher *l, char *why, size_t cap);
 
 const char *launcher_name(enum launcher_daemon d);

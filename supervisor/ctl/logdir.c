@@ -119,7 +119,8 @@ int logdir_find(const char *verb, const char *dir, struct logdir_list *ret)
     }
     fd = logdir_open(dir);
     if (fd == -ENOENT && dir == path)
-        return ctl_fail(CTL_FAILED, verb, "there is no log yet: %s does not exist (`cellctl run` makes one)", dir);
+        return ctl_fail(CTL_FAILED, verb, "there is no log yet: %s does not exist (`cellctl run` makes one)",
+                        dir);
     if (fd < 0)
         return ctl_fail(CTL_FAILED, verb, "cannot open %s: %s", dir, strerror(-fd));
     if (logdir_is_log(fd)) {
@@ -141,7 +142,8 @@ static bool logdir_has_origin(const char *path, struct str origin_line)
     _cleanup_close_ int fd = logdir_open(path);
 
     buf_init(&origin, LOG_FILE_MAX);
-    return fd >= 0 && log_verify_read_file(fd, "origin", &origin) == 0 && str_eq(buf_str(&origin), origin_line);
+    return fd >= 0 && log_verify_read_file(fd, "origin", &origin) == 0 &&
+           str_eq(buf_str(&origin), origin_line);
 }
 
 int logdir_keep_origin(struct logdir_list *l, struct str note)

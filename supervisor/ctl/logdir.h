@@ -11,8 +11,8 @@ struct logdir_list {
 
 void logdir_list_done(struct logdir_list *l);
 
-/* dir: a log, or a directory with logs directly below; NULL: the state directory's logs. An exit status (ctl.h); a failure
- * has been told under this verb. On success there is at least one log. */
+/* dir: a log, or a directory with logs directly below; NULL: the state directory's logs. An exit status
+ * (ctl.h); a failure has been told under this verb. On success there is at least one log. */
 int logdir_find(const char *verb, const char *dir, struct logdir_list *ret) MUST_CHECK;
 
 /* Whether the open directory is a log. */

@@ -95,9 +95,10 @@ static int run_in_suite(const struct run_flags *f, const char *run_id, struct st
     if (f->checkpoint && o.checkpoint[0] && save_checkpoint(f->checkpoint, o.checkpoint) < 0)
         status = ctl_fail(CTL_RUN_SUITE, "run", "the checkpoint cannot be written to %s", f->checkpoint);
     say_afterwards(f, &l, &o);
-    if (!launcher_end(&l) && o.result != RUN_SUITE_FAILED)
-        status = ctl_fail(CTL_RUN_SUITE, "run", "a daemon did not end well: run with -v, or look at %s",
-                          l.log_path);
+    char why[128];
+    if (!launcher_end(&l, why, sizeof(why)) && o.result != RUN_SUITE_FAILED)
+        status =
+            ctl_fail(CTL_RUN_SUITE, "run", "%s: run with -v to see why; the log is in %s", why, l.log_path);
     return status;
 }
 

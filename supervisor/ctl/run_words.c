@@ -10,7 +10,8 @@
 #include "supervisor/ctl/run_document.h"
 #include "supervisor/spec/spec.h"
 
-#define HTTPS_PORT 443
+#define HTTPS_PORT       443
+#define CPU_HUNDREDTH_US ((json_int_t)(SPEC_CPU_PERIOD_US / 100))
 
 static int wrong(char *why, size_t cap, const char *text)
 {
@@ -227,7 +228,7 @@ int run_document_memory(struct run_document *d, const char *text, char *why, siz
     }
     if (num_parse_u64(s, 1, (uint64_t)INT64_MAX >> shift, &n) < 0)
         return wrong(why, cap, "must be a number of bytes, e.g. 512M or 2G");
-    return set_limit(d, "memoryMaxBytes", json_integer((json_int_t)(n << shift)));
+    return set_limit(d, "memoryMaxBytes", json_integer((json_int_t)n * ((json_int_t)1 << shift)));
 }
 
 int run_document_pids(struct run_document *d, const char *text, char *why, size_t cap)
@@ -244,16 +245,19 @@ int run_document_cpu(struct run_document *d, const char *text, char *why, size_t
 {
     const char *dot = strchrnul(text, '.');
     struct str whole = before(text, dot), part = str_of(*dot ? dot + 1 : "0");
-    uint64_t n, hundredths = 0;
+    uint64_t n;
+    json_int_t hundredths = 0;
     bool good = num_parse_u64(whole, 0, 10000, &n) == 0 && part.len >= 1 && part.len <= 2;
     for (size_t i = 0; good && i < 2; i++) {
-        char c = i < part.len ? part.p[i] : '0';
+        char c = '0';
+        if (i < part.len)
+            c = part.p[i];
         good = c >= '0' && c <= '9';
-        hundredths = hundredths * 10 + (uint64_t)(c - '0');
+        hundredths = hundredths * 10 + (c - '0');
     }
-    if (!good || n * 100 + hundredths == 0)
+    if (good)
+        hundredths += 100 * (json_int_t)n;
+    if (!good || hundredths == 0)
         return wrong(why, cap, "must be a number of processors, e.g. 1.5");
-    return set_limit(
-        d, "cpuMax",
-        json_pack("{s:I}", "quotaMicros", (json_int_t)((n * 100 + hundredths) * (SPEC_CPU_PERIOD_US / 100))));
+    return set_limit(d, "cpuMax", json_pack("{s:I}", "quotaMicros", hundredths * CPU_HUNDREDTH_US));
 }

@@ -54,7 +54,7 @@ static int unknown(const char *name)
 {
     const char *words[16];
     size_t n = 0;
-    for (; ctl_verbs[n] && n < ARRAY_LEN(words); n++)
+    for (; n < ARRAY_LEN(words) && ctl_verbs[n]; n++)
         words[n] = ctl_verbs[n]->name;
     const char *near = doc_nearest(name, words, n);
     if (near)

@@ -67,7 +67,8 @@ static int verify_read_key(const char *key, struct vkey *ret)
     fd = open(key, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     r = fd < 0 ? -errno : io_read_to_end(fd, &text);
     if (r < 0)
-        return ctl_fail(CTL_USAGE, "verify", "--key %s is neither a vkey nor a file that can be read: %s", key, strerror(-r));
+        return ctl_fail(CTL_USAGE, "verify", "--key %s is neither a vkey nor a file that can be read: %s",
+                        key, strerror(-r));
     s = buf_str(&text);
     while (s.len > 0 && (s.p[s.len - 1] == '\n' || s.p[s.len - 1] == '\r'))
         s.len--;

@@ -22,7 +22,8 @@ struct verify_log {
     char open_run[UUID_TEXT_LEN + 1]; /* one of them */
 };
 
-/* Who may say what: the role in source must be one the event's row names. Types this version does not know are left alone. */
+/* Who may say what: the role in source must be one the event's row names. Types this version does not know
+ * are left alone. */
 static int verify_rule(void *arg, const struct envelope *e, char why[static LOG_CHECK_WHY_MAX])
 {
     const size_t prefix = sizeof(EVENT_TYPE_PREFIX) - 1, start = sizeof("/cellos/") - 1;
@@ -34,13 +35,16 @@ static int verify_rule(void *arg, const struct envelope *e, char why[static LOG_
     end = e->source.len > start && memcmp(e->source.p, "/cellos/", start) == 0
               ? memchr(e->source.p + start, '/', e->source.len - start)
               : NULL;
-    role = end ? enum_value(&enum_role_name, (struct str){e->source.p + start, (size_t)(end - e->source.p) - start}) : 0;
+    role = end ? enum_value(&enum_role_name,
+                            (struct str){e->source.p + start, (size_t)(end - e->source.p) - start})
+               : 0;
     if (role == 0) {
         (void)snprintf(why, LOG_CHECK_WHY_MAX, "its source is none of the suite's processes");
         return -EBADMSG;
     }
     if (row && !(row->roles & 1u << role)) {
-        (void)snprintf(why, LOG_CHECK_WHY_MAX, "%s may not say %s", enum_text(&enum_role_name, role), row->suffix);
+        (void)snprintf(why, LOG_CHECK_WHY_MAX, "%s may not say %s", enum_text(&enum_role_name, role),
+                       row->suffix);
         return -EBADMSG;
     }
     return 0;
@@ -106,8 +110,8 @@ static void verify_print_foreign(const struct verify_context *c, int dirfd, cons
     if (text.len > 0 && text.data[text.len - 1] == '\n')
         text.len--;
     if (vkey_parse(buf_str(&text), &own) == 0 && memcmp(own.public, c->key.public, ED25519_PUBLIC_LEN) != 0)
-        (void)printf("        it declares the key %s; if you trust that key: --key %.*s\n", own.name, (int)text.len,
-                     (const char *)text.data);
+        (void)printf("        it declares the key %s; if you trust that key: --key %.*s\n", own.name,
+                     (int)text.len, (const char *)text.data);
 }
 
 static const char *verify_plural(uint64_t n)
@@ -121,12 +125,13 @@ static void verify_print_good(const struct verify_context *c, const struct log_r
 
     buf_init(&root, 2 * DIGEST_LEN);
     encoding_hex_put(&root, r->checkpoint.root, DIGEST_LEN);
-    (void)printf("  %sok%s    %" PRIu64 " event%s, %" PRIu64 " run%s, %" PRIu64 " segment%s\n", term_code(c->color, TERM_GREEN),
-                 term_code(c->color, TERM_PLAIN), r->lines, verify_plural(r->lines), r->runs, verify_plural(r->runs),
-                 r->segments, verify_plural(r->segments));
+    (void)printf("  %sok%s    %" PRIu64 " event%s, %" PRIu64 " run%s, %" PRIu64 " segment%s\n",
+                 term_code(c->color, TERM_GREEN), term_code(c->color, TERM_PLAIN), r->lines,
+                 verify_plural(r->lines), r->runs, verify_plural(r->runs), r->segments,
+                 verify_plural(r->segments));
     (void)printf("        root sha256:%.*s\n", (int)root.len, root.data ? (const char *)root.data : "");
     (void)printf("        key %s%s\n", r->key.name,
-                 r->self_declared                   ? " (self-declared key)"
+                 r->self_declared                  ? " (self-declared key)"
                  : c->key_from == VERIFY_KEY_STATE ? " (of this user's state)"
                                                    : " (given)");
 }
@@ -137,9 +142,11 @@ static void verify_print_notes(const struct verify_log *l, const struct log_repo
 
     if (r->unacknowledged > 0 || r->torn_bytes > 0) {
         (void)snprintf(text, sizeof(text),
-                       "behind the checkpoint: %" PRIu64 " whole line%s%s: written but never acknowledged (a run goes on, or it "
+                       "behind the checkpoint: %" PRIu64
+                       " whole line%s%s: written but never acknowledged (a run goes on, or it "
                        "was killed)",
-                       r->unacknowledged, verify_plural(r->unacknowledged), r->torn_bytes ? " and an unfinished one" : "");
+                       r->unacknowledged, verify_plural(r->unacknowledged),
+                       r->torn_bytes ? " and an unfinished one" : "");
         verify_note(l->c, text);
     }
     if (r->verdict == LOG_GOOD && l->open_runs > 0) {
@@ -199,7 +206,9 @@ void verify_summary(const struct verify_context *c, size_t logs)
     if (logs > 1)
         (void)printf("%zu logs\n", logs);
     if (!c->outside.p)
-        verify_note(c, "rollback and truncation not excluded: no checkpoint from outside to compare with (--checkpoint FILE)");
+        verify_note(c, "rollback and truncation not excluded: no checkpoint from outside to compare with "
+                       "(--checkpoint FILE)");
     if (c->key_from == VERIFY_KEY_LOG)
-        verify_note(c, "self-declared key: the logs prove only that one key signed all of them; trust needs --key");
+        verify_note(
+            c, "self-declared key: the logs prove only that one key signed all of them; trust needs --key");
 }

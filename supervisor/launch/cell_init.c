@@ -4,11 +4,13 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "common/base/io.h"
 #include "common/priv/caps.h"
@@ -146,6 +148,17 @@ static int cell_init_drop(struct cell_setup *s)
     return r < 0 ? fault_set(&s->fault, r, "dropping capabilities of cell init") : 0;
 }
 
+/* Root's pipes belong to root, and opening /dev/stdout asks for rights the open fd does not: a pipe, which lives no
+ * longer than its fds, is handed over. Files and terminals of the caller stay as they are. */
+static void cell_init_give_pipes(const struct cell_setup *s)
+{
+    for (int i = 0; i < 3; i++) {
+        struct statfs fs;
+        if (fstatfs(s->c->stdio[i], &fs) == 0 && (unsigned long)fs.f_type == PIPEFS_MAGIC)
+            (void)!fchown(s->c->stdio[i], s->ids.outer_uid, s->ids.outer_gid);
+    }
+}
+
 static void cell_init_start(struct cell_setup *s)
 {
     struct workload w = {.launch = &s->plan.launch,
@@ -160,6 +173,8 @@ static void cell_init_start(struct cell_setup *s)
     int r;
 
     s->line.state = LINE_RUNNING;
+    if (!w.ordinary)
+        cell_init_give_pipes(s);
     watch.pid = workload_fork(&w, s->proc, &watch.pair, &s->fault);
     cell_env_done(&s->env);
     if (watch.pid < 0)

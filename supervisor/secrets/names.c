@@ -3,11 +3,16 @@
 
 #include "supervisor/secrets/names.h"
 
+/* Names are ASCII by rule; never by locale. */
 static char key_char(char c)
 {
-    if (c >= 'a' && c <= 'z')
-        return (char)(c - 'a' + 'A');
-    return c == '-' ? '_' : c;
+    static const char small[] = "abcdefghijklmnopqrstuvwxyz", big[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    const char *at = c ? strchr(small, c) : NULL;
+    if (at)
+        return big[at - small];
+    if (c == '-')
+        return '_';
+    return c;
 }
 
 const char *secret_broker_variable(const char *prefix, struct str name, char dst[SECRET_VARIABLE_MAX])
@@ -25,7 +30,10 @@ const char *secret_workload_variable(struct str name, char dst[LIMIT_SECRET_NAME
 {
     assert(name.len <= LIMIT_SECRET_NAME);
     for (size_t i = 0; i < name.len; i++)
-        dst[i] = name.p[i] == '-' ? '_' : name.p[i];
+        if (name.p[i] == '-')
+            dst[i] = '_';
+        else
+            dst[i] = name.p[i];
     dst[name.len] = '\0';
     return dst;
 }

@@ -84,17 +84,28 @@ static void erase(char **env, size_t i)
         env[i] = env[i + 1];
 }
 
+static int store_new(struct secrets **ret)
+{
+    struct secrets *s = calloc(1, sizeof(*s));
+    if (!s)
+        return -ENOMEM;
+    s->scratch = sodium_malloc(SCRATCH_LEN);
+    if (!s->scratch) {
+        free(s);
+        return -ENOMEM;
+    }
+    *ret = s;
+    return 0;
+}
+
 int secrets_load(char **env, struct secrets **ret)
 {
     if (sodium_init() < 0)
         return -EIO;
-    _cleanup_(secrets_freep) struct secrets *s = calloc(1, sizeof(*s));
-    if (!s)
-        return -ENOMEM;
-    s->scratch = sodium_malloc(SCRATCH_LEN);
-    if (!s->scratch)
-        return -ENOMEM;
-    int first = 0;
+    _cleanup_(secrets_freep) struct secrets *s = NULL;
+    int first = store_new(&s);
+    if (first < 0)
+        return first;
     for (size_t i = 0; env && env[i];) {
         if (strncmp(env[i], SECRET_ENV_PREFIX, strlen(SECRET_ENV_PREFIX)) != 0 || !strchr(env[i], '=')) {
             i++;
@@ -147,10 +158,10 @@ static enum secrets_outcome unusable(char text[SECRETS_TEXT_MAX], const char *va
 static enum secrets_outcome check(struct str value, const char *variable, struct str *ret,
                                   char text[SECRETS_TEXT_MAX])
 {
-    if (value.len == 0)
-        return unusable(text, variable, "is empty: give it a value");
     if (value.len > LIMIT_SECRET_VALUE)
         return unusable(text, variable, "is too long: a secret has at most 32768 bytes");
+    if (!value.p || value.len == 0)
+        return unusable(text, variable, "is empty: give it a value");
     if (memchr(value.p, 0, value.len))
         return unusable(text, variable, "contains NUL, which no environment variable can hold");
     *ret = value;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Starts one embedded suite and runs COUNT cells in it, one after the other, each `true`. Prints the time of each from
- * request to answer, in microseconds, one a line. */
+/* Starts one embedded suite and runs COUNT cells in it, one after the other, each `true`. Prints the time of
+ * each from request to answer, in microseconds, one a line. */
 #include <stdio.h>
 
 #include <openssl/sha.h>
@@ -59,10 +59,11 @@ static int run_one(struct bench *b)
     uint8_t sha256[32];
     uuid_v7(run_id);
     snprintf(name, sizeof(name), "bench-%u", b->number++);
-    int n = snprintf(doc, sizeof(doc),
-                     "{\"apiVersion\":\"cellos.io/v1\",\"kind\":\"ExecutionCell\",\"spec\":{\"id\":\"%s\",\"authority\":"
-                     "{\"secretRefs\":[]},\"lifetime\":{\"ttlSeconds\":60},\"run\":{\"argv\":[\"/bin/true\"]}}}",
-                     name);
+    int n = snprintf(
+        doc, sizeof(doc),
+        "{\"apiVersion\":\"cellos.io/v1\",\"kind\":\"ExecutionCell\",\"spec\":{\"id\":\"%s\",\"authority\":"
+        "{\"secretRefs\":[]},\"lifetime\":{\"ttlSeconds\":60},\"run\":{\"argv\":[\"/bin/true\"]}}}",
+        name);
     _cleanup_close_ int memfd = io_memfd_sealed("spec", doc, (size_t)n);
     if (memfd < 0)
         return memfd;
@@ -75,7 +76,8 @@ static int run_one(struct bench *b)
 
 int main(int argc, char **argv)
 {
-    static const struct endpoint_handler handlers[] = {{MSG_CONTROL_STEP, on_step}, {MSG_CONTROL_REJECTED, on_step}};
+    static const struct endpoint_handler handlers[] = {{MSG_CONTROL_STEP, on_step},
+                                                       {MSG_CONTROL_REJECTED, on_step}};
     static const struct endpoint_ops ops = {handlers, ARRAY_LEN(handlers), NULL, on_gone};
     char error[512], run_id[UUID_TEXT_LEN + 1];
     struct launcher l;
@@ -91,5 +93,5 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     ev_run(b.loop, 0);
     endpoint_free(b.control);
-    return launcher_end(&l) && !b.failed ? EXIT_SUCCESS : EXIT_FAILURE;
+    return launcher_end(&l, error, sizeof(error)) && !b.failed ? EXIT_SUCCESS : EXIT_FAILURE;
 }

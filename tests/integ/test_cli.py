@@ -130,8 +130,8 @@ def test_checkpoint_flag_and_verify(user):
 def test_secrets_reach_only_the_workload(user):
     token = "s3cr3t-value-for-this-test"
     path = user.file("token", token + "-file\n", 0o600)
-    r = user.ctl("run", "--secret", "env-token", "--secret", "file-token", "--", "sh", "-c", 'echo "$env_token $file_token"',
-                 env={"CELLOS_SECRET_ENV_TOKEN": token, "CELLOS_SECRET_FILE_FILE_TOKEN": str(path)})
+    r = user.ctl("run", "--secret", "env-token", "--secret", "disk-token", "--", "sh", "-c", 'echo "$env_token $disk_token"',
+                 env={"CELLOS_SECRET_ENV_TOKEN": token, "CELLOS_SECRET_FILE_DISK_TOKEN": str(path)})
     assert r.stdout == "%s %s-file\n" % (token, token), r.stderr
     raw = b"".join(p.read_bytes() for p in user.last_log().rglob("*") if p.is_file())
     assert token.encode() not in raw

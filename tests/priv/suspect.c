@@ -111,7 +111,7 @@ static void child(const struct suspect *s, const char *bin_dir, const int *their
         fds[n++] = fcntl(theirs[i], F_DUPFD_CLOEXEC, 100);
     for (size_t i = 0; s->kind->dirs[i]; i++) {
         snprintf(path, sizeof(path), "%s/%s", s->dir, s->kind->dirs[i]);
-        int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         fds[n++] = fcntl(fd, F_DUPFD_CLOEXEC, 100);
     }
     snprintf(path, sizeof(path), "%s/stderr", s->dir);

@@ -279,11 +279,13 @@ static void every_truncation_of_an_answer_fails(void **state)
     m.b.data[7] = 2;
     m.b.data[9] = 1;
     for (size_t n = 0; n < m.b.len; n++) {
-        _cleanup_free_ uint8_t *cut = malloc(n ? n : 1);
+        uint8_t *cut = malloc(n ? n : 1);
+        assert_non_null(cut);
         memcpy(cut, m.b.data, n);
         struct dns_verdict *v = dns_answer_judge(&policy, &m.name, &m.q, cut, n);
         assert_int_equal(v->reason, DNS_UPSTREAM_FAILURE);
         dns_verdict_free(v);
+        free(cut);
     }
     buf_done(&m.b);
 }
@@ -431,7 +433,7 @@ static void cache_keeps_to_ttl_and_limits(void **state)
     assert_null(dns_cache_get(c, &name, DNS_TYPE_A, 6 * second));
     dns_cache_put(c, &name, DNS_TYPE_A, r);
     for (unsigned i = 0; i < LIMIT_DNS_CACHE; i++) {
-        snprintf(text, sizeof(text), "n%u.wild.test", i);
+        (void)snprintf(text, sizeof(text), "n%u.wild.test", i);
         other = host_of(text);
         dns_cache_put(c, &other, DNS_TYPE_A, r);
         if (i == 0)
@@ -442,7 +444,7 @@ static void cache_keeps_to_ttl_and_limits(void **state)
     assert_null(dns_cache_get(c, &other, DNS_TYPE_A, 6 * second));
     assert_int_equal(r->refs, 1 + LIMIT_DNS_CACHE);
     for (unsigned i = 0; i < 20; i++) {
-        snprintf(text, sizeof(text), "big%u.wild.test", i);
+        (void)snprintf(text, sizeof(text), "big%u.wild.test", i);
         other = host_of(text);
         dns_cache_put(c, &other, DNS_TYPE_A, big);
     }

@@ -36,9 +36,9 @@ static void dnsmasq_exec(void)
     size_t n = 17;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    snprintf(port, sizeof(port), "--port=%u", dnsmasq_port);
+    (void)snprintf(port, sizeof(port), "--port=%u", dnsmasq_port);
     for (unsigned i = 0; i < MANY; i++) {
-        snprintf(many[i], sizeof(many[i]), "--host-record=many.wild.test,93.184.217.%u", i);
+        (void)snprintf(many[i], sizeof(many[i]), "--host-record=many.wild.test,93.184.217.%u", i);
         argv[n++] = many[i];
     }
     execvp(argv[0], (char **)argv);

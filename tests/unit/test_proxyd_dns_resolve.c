@@ -26,7 +26,7 @@ static void resolve(struct rig *rig, const char *name, struct resolved *o, unsig
 {
     struct name host = host_of(name);
     struct dns_resolve *r;
-    uint64_t end = clock_boottime_us() + ms * 1000u;
+    uint64_t end = clock_boottime_us() + (uint64_t)ms * 1000;
 
     *o = (struct resolved){0};
     assert_int_equal(dns_resolve(rig->cell, &host, on_resolved, o, &r), 0);

@@ -30,7 +30,7 @@ UNUSED static struct name host_of(const char *s)
 
 UNUSED static struct dns_wire_name wire_of(const char *s)
 {
-    struct dns_wire_name w;
+    struct dns_wire_name w = {.len = 0};
     struct name n;
 
     assert_int_equal(name_parse(str_of(s), NAME_DNS, &n), NAME_OK);
@@ -196,8 +196,8 @@ static struct seen_event *rig_event(struct rig *rig, char kind, const char *name
 
     assert_true(rig->nevents < RIG_EVENTS);
     *e = (struct seen_event){.kind = kind};
-    snprintf(e->name, sizeof(e->name), "%s", name ? name : "(none)");
-    snprintf(e->type, sizeof(e->type), "%s", type ? type : "(none)");
+    (void)snprintf(e->name, sizeof(e->name), "%s", name ? name : "(none)");
+    (void)snprintf(e->type, sizeof(e->type), "%s", type ? type : "(none)");
     return e;
 }
 
@@ -212,9 +212,10 @@ static void rig_on_query(void *self, const struct dns_query_info *info, dns_ack_
     e->reason = info->reason;
     e->rcode = info->rcode;
     e->nanswers = info->nanswers;
-    snprintf(e->resolver, sizeof(e->resolver), "%.31s", info->resolver_id ? info->resolver_id : "(none)");
+    (void)snprintf(e->resolver, sizeof(e->resolver), "%.31s",
+                   info->resolver_id ? info->resolver_id : "(none)");
     if (info->nanswers)
-        snprintf(e->answer, sizeof(e->answer), "%s", info->answers[0].data);
+        (void)snprintf(e->answer, sizeof(e->answer), "%s", info->answers[0].data);
     rig_take_ack(self, ack, data);
 }
 
@@ -228,12 +229,12 @@ static void rig_on_answer(void *self, const struct dns_answer_info *info, dns_ac
     e->rcode = info->rcode;
     e->nanswers = info->nanswers;
     e->nremoved = info->nremoved;
-    snprintf(e->resolver, sizeof(e->resolver), "%.31s", info->resolver_id);
+    (void)snprintf(e->resolver, sizeof(e->resolver), "%.31s", info->resolver_id);
     if (info->nanswers)
-        snprintf(e->answer, sizeof(e->answer), "%s", info->answers[0].data);
+        (void)snprintf(e->answer, sizeof(e->answer), "%s", info->answers[0].data);
     if (info->nremoved) {
-        snprintf(e->removed, sizeof(e->removed), "%s", info->removed[0].data);
-        snprintf(e->why, sizeof(e->why), "%s", info->removed[0].why);
+        (void)snprintf(e->removed, sizeof(e->removed), "%s", info->removed[0].data);
+        (void)snprintf(e->why, sizeof(e->why), "%s", info->removed[0].why);
         e->removed_reason = info->removed[0].reason;
     }
     rig_take_ack(self, ack, data);
@@ -314,6 +315,8 @@ static int rig_socket(int family, int type, uint16_t port, uint16_t *ret_port)
     socklen_t len = family == AF_INET ? sizeof(four) : sizeof(six);
     const int off = 0;
     int fd = socket(family, type | SOCK_CLOEXEC, 0);
+
+    *ret_port = port;
 
     assert_true(fd >= 0);
     if (family == AF_INET6)
@@ -409,7 +412,7 @@ UNUSED static int rig_teardown(void **state)
 
 UNUSED static void rig_run(struct rig *rig, unsigned ms)
 {
-    uint64_t end = clock_boottime_us() + ms * 1000u;
+    uint64_t end = clock_boottime_us() + (uint64_t)ms * 1000;
 
     while (clock_boottime_us() < end)
         ev_run(rig->loop, EVRUN_ONCE);
@@ -453,7 +456,7 @@ UNUSED static void client_ask(struct rig *rig, uint16_t id, const char *name, ui
 /* True when an answer came within ms; it is in rig->reply. */
 UNUSED static bool client_answer(struct rig *rig, unsigned ms)
 {
-    uint64_t end = clock_boottime_us() + ms * 1000u;
+    uint64_t end = clock_boottime_us() + (uint64_t)ms * 1000;
 
     while (clock_boottime_us() < end) {
         ssize_t n = recv(rig->client, rig->reply, sizeof(rig->reply), MSG_DONTWAIT);

@@ -18,7 +18,7 @@ static void put_framed(struct buf *b, uint16_t id, const char *name)
  * *ret_end: it ended. */
 static size_t read_all(struct rig *rig, int fd, size_t n, unsigned ms, bool *ret_end)
 {
-    uint64_t end = clock_boottime_us() + ms * 1000u;
+    uint64_t end = clock_boottime_us() + (uint64_t)ms * 1000;
     size_t have = 0;
 
     *ret_end = false;
@@ -205,7 +205,7 @@ static void silent_and_trickling_clients_are_cut(void **state)
 
     rig->script = script_address;
     assert_int_equal(send(trickle, "\x00\x20", 2, MSG_NOSIGNAL), 2);
-    while (clock_boottime_us() - start < (DNS_TCP_IDLE_MS + 1500) * 1000u) {
+    while (clock_boottime_us() - start < (DNS_TCP_IDLE_MS + 1500) * UINT64_C(1000)) {
         if (send(trickle, "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1)
             sent++;
         ask_gets(rig, "www.example.com", DNS_TYPE_A, DNS_NOERROR, 1);
@@ -232,7 +232,7 @@ static void a_client_that_never_reads_is_cut(void **state)
     struct buf b;
     bool cut = false;
 
-    snprintf(name, sizeof(name), "%s.%s.%s.%s", label, label, label, label);
+    (void)snprintf(name, sizeof(name), "%s.%s.%s.%s", label, label, label, label);
     rig->client = client_open(rig, "127.0.0.1", SOCK_STREAM);
     setsockopt(rig->client, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
     buf_init(&b, 4096);

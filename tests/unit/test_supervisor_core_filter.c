@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The tables as data, and the compiled filters in a child of this test. What they mean inside a cell is tested in
- * test_supervisor_cell_init.c. */
+/* The tables as data, and the compiled filters in a child of this test. What they mean inside a cell is
+ * tested in test_supervisor_cell_init.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -78,7 +78,8 @@ static void baseline_lets_core_report(void **state)
 
 static void answers(void **state)
 {
-    const uint64_t packet[6] = {AF_PACKET}, inet[6] = {AF_INET, SOCK_RAW}, netlink[6] = {AF_NETLINK, SOCK_RAW, 9};
+    const uint64_t packet[6] = {AF_PACKET}, inet[6] = {AF_INET, SOCK_RAW},
+                   netlink[6] = {AF_NETLINK, SOCK_RAW, 9};
     (void)state;
 
     assert_int_equal(core_filter_errno(SCMP_SYS(socket), packet), EAFNOSUPPORT);
@@ -170,9 +171,9 @@ static void init_filter_kills(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_entry_has_a_reason), cmocka_unit_test(no_entry_twice),
+        cmocka_unit_test(every_entry_has_a_reason),  cmocka_unit_test(no_entry_twice),
         cmocka_unit_test(baseline_lets_core_report), cmocka_unit_test(answers),
-        cmocka_unit_test(baseline_in_the_kernel),   cmocka_unit_test(foreign_abis_are_killed),
+        cmocka_unit_test(baseline_in_the_kernel),    cmocka_unit_test(foreign_abis_are_killed),
         cmocka_unit_test(init_filter_kills),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -131,8 +131,10 @@ static void squeeze(char *s)
 {
     char *to = s;
     for (; *s; s++)
-        if (*s != ' ' && *s != '\n')
-            *to++ = *s == '"' ? '\'' : *s;
+        if (*s == '"')
+            *to++ = '\'';
+        else if (*s != ' ' && *s != '\n')
+            *to++ = *s;
     *to = '\0';
 }
 

@@ -403,13 +403,15 @@ static void test_every_rule_has_a_name(void **state)
 
 static char *repeat(const char *unit, size_t n, const char *before, const char *after)
 {
-    size_t len = strlen(unit), head = strlen(before);
-    char *s = malloc(head + n * len + strlen(after) + 1);
-    assert_non_null(s);
-    memcpy(s, before, head);
+    struct buf b;
+    buf_init(&b, 4 << 20);
+    buf_puts(&b, before);
     for (size_t i = 0; i < n; i++)
-        memcpy(s + head + i * len, unit, len);
-    memcpy(s + head + n * len, after, strlen(after) + 1);
+        buf_puts(&b, unit);
+    buf_puts(&b, after);
+    char *s = str_dup(buf_str(&b));
+    assert_non_null(s);
+    buf_done(&b);
     return s;
 }
 

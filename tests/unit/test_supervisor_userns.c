@@ -20,23 +20,35 @@ static void subid_rows(void **state)
     uint32_t base = 1, count = 2;
     (void)state;
 
-    assert_int_equal(userns_subid_parse(STR_LIT("bob:100000:65536\ncellos:300000:70000\n"), STR_LIT("cellos"), &base, &count), 0);
+    assert_int_equal(userns_subid_parse(STR_LIT("bob:100000:65536\ncellos:300000:70000\n"), STR_LIT("cellos"),
+                                        &base, &count),
+                     0);
     assert_int_equal(base, 300000);
     assert_int_equal(count, USERNS_RANGE_IDS); /* cut to what is used */
     assert_int_equal(userns_subid_parse(STR_LIT("cellos:300000:2048"), STR_LIT("cellos"), &base, &count), 0);
     assert_int_equal(count, 2048);
     /* The first good row counts; bad ones are passed over. */
-    assert_int_equal(userns_subid_parse(STR_LIT("cellos:x:65536\ncellos:0:65536\ncellos:5000:99\ncellos:7000:1024\n"),
-                                        STR_LIT("cellos"), &base, &count),
-                     0);
+    assert_int_equal(
+        userns_subid_parse(STR_LIT("cellos:x:65536\ncellos:0:65536\ncellos:5000:99\ncellos:7000:1024\n"),
+                           STR_LIT("cellos"), &base, &count),
+        0);
     assert_int_equal(base, 7000);
 }
 
 static void subid_nothing(void **state)
 {
-    static const char *const texts[] = {"", "\n\n", "cellos", "cellos:", "cellos::", "cellos:100000", "cellosx:100000:65536",
-                                        "cellos:999:65536", "cellos:2147483647:65536", "cellos:-5:65536",
-                                        "cellos:100000:65536:1", "cellos:4294967296:65536"};
+    static const char *const texts[] = {"",
+                                        "\n\n",
+                                        "cellos",
+                                        "cellos:",
+                                        "cellos::",
+                                        "cellos:100000",
+                                        "cellosx:100000:65536",
+                                        "cellos:999:65536",
+                                        "cellos:2147483647:65536",
+                                        "cellos:-5:65536",
+                                        "cellos:100000:65536:1",
+                                        "cellos:4294967296:65536"};
     uint32_t base = 77, count = 88;
     (void)state;
 
@@ -184,7 +196,9 @@ static void maps_are_written(void **state)
 
 static void boot_round_trip(void **state)
 {
-    struct zygote_boot in = {.parent = 4711, .plan = {1, 2, 3, 4, 5, -EBADF}, .forbidden = {{6, 7}, {UINT64_MAX, 9}},
+    struct zygote_boot in = {.parent = 4711,
+                             .plan = {1, 2, 3, 4, 5, -EBADF},
+                             .forbidden = {{6, 7}, {UINT64_MAX, 9}},
                              .nforbidden = 2};
     struct zygote_boot out;
     struct zygote_args args;
@@ -230,8 +244,9 @@ static void fault_sentences(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(subid_rows),      cmocka_unit_test(subid_nothing),  cmocka_unit_test(workload_ids),
-        cmocka_unit_test(slots_are_exclusive), cmocka_unit_test(slots_run_out), cmocka_unit_test(maps_are_written),
+        cmocka_unit_test(subid_rows),      cmocka_unit_test(subid_nothing),
+        cmocka_unit_test(workload_ids),    cmocka_unit_test(slots_are_exclusive),
+        cmocka_unit_test(slots_run_out),   cmocka_unit_test(maps_are_written),
         cmocka_unit_test(boot_round_trip), cmocka_unit_test(fault_sentences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,9 +4,12 @@
 #pragma once
 
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -31,6 +34,7 @@ struct cell_run {
     struct line_msg msg;
     int pidfd, netns, userns;
     int out; /* what the workload writes to stdout and stderr */
+    int in; /* the workload's stdin; /dev/null when not set */
     int cgroup;
     uint64_t landlock;
     char uid_map[129];
@@ -64,7 +68,7 @@ static inline int suite_start(struct suite *s)
     r = zygote_start(&cfg, &sock, &s->pidfd, &s->fault);
     if (r < 0)
         return r;
-    s->line = (struct line){sock, &iface_zygote, FROM_CLIENT, ROLE_SUPERVISOR, ROLE_ZYGOTE, 0, 0};
+    s->line = (struct line){.sock = sock, .iface = &iface_zygote, .side = FROM_CLIENT, .role = ROLE_SUPERVISOR, .peer_role = ROLE_ZYGOTE};
     return line_hello(&s->line, &s->msg);
 }
 
@@ -95,7 +99,7 @@ static inline void cell_run_init(struct cell_run *c, const struct str *argv, siz
                                 .ttl_ms = 20000,
                                 .grace_ms = 500,
                                 .nofile_max = 256};
-    c->pidfd = c->netns = c->userns = c->out = c->cgroup = -EBADF;
+    c->pidfd = c->netns = c->userns = c->out = c->in = c->cgroup = -EBADF;
 }
 
 /* Asks the zygote. stdin is /dev/null. 0, or -errno with the zygote's words in why. */
@@ -112,13 +116,13 @@ static inline int cell_spawn(struct suite *s, struct cell_run *c)
     if (pipe2(out, O_CLOEXEC) < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, init) < 0)
         return -errno;
     r = line_send(&s->line, grouped ? MSG_ZYGOTE_SPAWN_IN_CGROUP_REQ : MSG_ZYGOTE_SPAWN_REQ, 0, &req,
-                  (const int[]){doc, null, out[1], out[1], init[1], c->cgroup}, grouped ? 6 : 5);
+                  (const int[]){doc, c->in >= 0 ? c->in : null, out[1], out[1], init[1], c->cgroup}, grouped ? 6 : 5);
     close(doc);
     close(null);
     close(out[1]);
     close(init[1]);
     c->out = out[0];
-    c->line = (struct line){init[0], &iface_init, FROM_CLIENT, ROLE_SUPERVISOR, ROLE_INIT, 0, 0};
+    c->line = (struct line){.sock = init[0], .iface = &iface_init, .side = FROM_CLIENT, .role = ROLE_SUPERVISOR, .peer_role = ROLE_INIT};
     line_msg_init(&c->msg);
     do {
         if (r == 0)
@@ -262,4 +266,27 @@ static inline int cell_run_all(struct suite *s, struct cell_run *c)
     if (r == 0)
         r = cell_wait_end(c);
     return r;
+}
+
+#define RIG_ORDINARY_UID 61000
+
+/* Runs the tests; as root a second time as an ordinary user, in a child. */
+static inline int rig_as_both(int (*run)(void))
+{
+    int status, failed = 0;
+    pid_t pid;
+
+    if (geteuid() == 0) {
+        pid = fork();
+        if (pid == 0) {
+            if (setgroups(0, NULL) < 0 || setresgid(RIG_ORDINARY_UID, RIG_ORDINARY_UID, RIG_ORDINARY_UID) < 0 ||
+                setresuid(RIG_ORDINARY_UID, RIG_ORDINARY_UID, RIG_ORDINARY_UID) < 0 ||
+                prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0) /* the change of uid took it */
+                _exit(99);
+            exit(run());
+        }
+        if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
+            failed = 1;
+    }
+    return run() + failed;
 }
