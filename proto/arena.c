@@ -25,9 +25,10 @@ void arena_done(struct arena *a)
 
 void *arena_alloc(struct arena *a, size_t n)
 {
-    size_t want = sizeof(struct arena_chunk) + n;
-    if (n > a->max || want > a->max - a->used)
+    size_t left = a->max - a->used;
+    if (left < sizeof(struct arena_chunk) || n > left - sizeof(struct arena_chunk))
         return NULL;
+    size_t want = sizeof(struct arena_chunk) + n;
     struct arena_chunk *c = calloc(1, want);
     if (!c)
         return NULL;

@@ -24,7 +24,7 @@ struct endpoint {
     struct endpoint_config cfg;
     uint32_t state;
     uint64_t next_seq;
-    uint64_t once; /* rows with MSG_ONCE already seen: bit of the row's index */
+    uint64_t once;                   /* rows with MSG_ONCE already seen: bit of the row's index */
     struct call *calls, **calls_end; /* oldest first: peers mostly answer in order */
     size_t ncalls;
     ev_timer hello_deadline;

@@ -38,9 +38,7 @@ static const struct cell_step steps[_CELL_STATE_MAX] = {
     [CELL_KILL] = {"ending every process of the cell", cell_enter_kill, LIMIT_DETACH_MS, true, false},
     [CELL_COMPLETED] = {NULL, cell_enter_completed, 0, true, false},
     [CELL_UNPROXY] = {"closing the proxies", cell_enter_unproxy, LIMIT_DETACH_MS, true, false},
-    [CELL_COUNTERS] = {"reading the network counters", cell_enter_counters, LIMIT_DETACH_MS, true, false},
-    [CELL_DETACH] = {NULL, cell_enter_detach, LIMIT_DETACH_MS, true, false},
-    [CELL_SUMMARY] = {"summaries", cell_enter_summary, LIMIT_ACK_MS, true, false},
+    [CELL_DETACH] = {"reading the network counters", cell_enter_detach, LIMIT_DETACH_MS, true, false},
     [CELL_DESTROYED] = {"destroyed: waiting until the log is durable", cell_enter_destroyed, LIMIT_ACK_MS,
                         true, false},
     [CELL_HEAD] = {NULL, cell_enter_head, LIMIT_ACK_MS, true, false},
@@ -164,8 +162,7 @@ static void claim_unlink(struct cell_claim *k)
 /* True for steps that end when the last open claim is answered. */
 static bool waits_for_claims(enum cell_state s)
 {
-    return s == CELL_DECLARED || s == CELL_STARTED || s == CELL_SUMMARY || s == CELL_DESTROYED ||
-           s == CELL_REJECT;
+    return s == CELL_DECLARED || s == CELL_STARTED || s == CELL_DESTROYED || s == CELL_REJECT;
 }
 
 static void on_claim_ack(void *data, int err, uint64_t sequence)

@@ -24,12 +24,10 @@ enum cell_state {
     CELL_KILL,     /* first ending step: every process of the cell is gone */
     CELL_COMPLETED,
     CELL_UNPROXY,
-    CELL_COUNTERS,
-    CELL_DETACH,
-    CELL_SUMMARY, /* revoked, homeostasis, compliance */
-    CELL_DESTROYED,
-    CELL_HEAD,   /* the last checkpoint, for the caller */
-    CELL_REJECT, /* instead of all that: one rejection event, then CELL_HEAD */
+    CELL_DETACH,    /* netd claims the counters and lets go of the cell */
+    CELL_DESTROYED, /* revoked, homeostasis, compliance, evidence bundle, destroyed: one wait for all */
+    CELL_HEAD,      /* the last checkpoint, for the caller */
+    CELL_REJECT,    /* instead of all that: one rejection event, then CELL_HEAD */
     CELL_DONE,
     _CELL_STATE_MAX,
 };
@@ -137,9 +135,7 @@ int cell_enter_reject(struct cell *c);
 int cell_enter_kill(struct cell *c);
 int cell_enter_completed(struct cell *c);
 int cell_enter_unproxy(struct cell *c);
-int cell_enter_counters(struct cell *c);
 int cell_enter_detach(struct cell *c);
-int cell_enter_summary(struct cell *c);
 int cell_enter_destroyed(struct cell *c);
 int cell_enter_head(struct cell *c);
 void cell_answer(struct cell *c); /* the control reply */

@@ -79,33 +79,6 @@ int cell_enter_unproxy(struct cell *c)
     return r < 0 ? r : CELL_STEP_WAIT;
 }
 
-static void on_counted(void *data, const struct error *error, const void *rec, int *fds, size_t nfds)
-{
-    (void)rec;
-    (void)fds;
-    (void)nfds;
-    struct cell *c = data;
-    if (error)
-        cell_step_failed(c, CELL_COUNTERS, "netd could not read the counters: %.*s", (int)error->text.len,
-                         error->text.p);
-    else
-        cell_step_done(c, CELL_COUNTERS);
-}
-
-static int call_netd(struct cell *c, uint32_t id, endpoint_reply_fn cb)
-{
-    if (!c->attached || !c->m->netd)
-        return CELL_STEP_NEXT;
-    struct netd_cell_ref req = {str_of(c->run_id)};
-    int r = endpoint_call(c->m->netd, id, &req, NULL, 0, LIMIT_DETACH_MS, cb, c);
-    return r < 0 ? r : CELL_STEP_WAIT;
-}
-
-int cell_enter_counters(struct cell *c)
-{
-    return call_netd(c, MSG_NETD_CELL_COUNTERS_REQ, on_counted);
-}
-
 static void on_detached(void *data, const struct error *error, const void *rec, int *fds, size_t nfds)
 {
     (void)rec;
@@ -121,37 +94,37 @@ static void on_detached(void *data, const struct error *error, const void *rec, 
 
 int cell_enter_detach(struct cell *c)
 {
-    return call_netd(c, MSG_NETD_CELL_DETACH_REQ, on_detached);
+    if (!c->attached || !c->m->netd)
+        return CELL_STEP_NEXT;
+    struct netd_cell_ref req = {str_of(c->run_id)};
+    int r =
+        endpoint_call(c->m->netd, MSG_NETD_CELL_DETACH_REQ, &req, NULL, 0, LIMIT_DETACH_MS, on_detached, c);
+    return r < 0 ? r : CELL_STEP_WAIT;
 }
 
-int cell_enter_summary(struct cell *c)
+/* What is still there although the cell is over: said, never hidden. */
+static void note_residue(struct cell *c)
 {
-    if (c->cgroup) {
-        int r = cgroup_cell_remove(c->cgroup);
-        if (r < 0) {
-            snprintf(c->residue, sizeof(c->residue), "the cgroup of the cell could not be removed: %s",
-                     strerror(-r));
-            log_warning("cell %s: %s", c->id, c->residue);
-        }
-    }
+    int r = c->cgroup ? cgroup_cell_remove(c->cgroup) : 0;
+    if (r < 0)
+        snprintf(c->residue, sizeof(c->residue), "the cgroup of the cell could not be removed: %s",
+                 strerror(-r));
     if (c->pidfd >= 0 && !c->pid_gone)
         snprintf(c->residue, sizeof(c->residue), "PID 1 of the cell did not end");
-    int r = 0;
-    if (c->spec->secrets.n > 0 && cell_claim_identity(c, EVENT_REVOKED) < 0)
-        r = -EIO;
-    if (c->started && cell_claim_homeostasis(c) < 0)
-        r = -EIO;
-    if (cell_claim_summary(c) < 0)
-        r = -EIO;
-    if (r < 0)
-        log_error("cell %s: a summary is not in the log", c->id);
-    return c->open_claims == 0 ? CELL_STEP_NEXT : CELL_STEP_WAIT;
+    if (c->residue[0])
+        log_warning("cell %s: %s", c->id, c->residue);
 }
 
+/* All at once: they share a commit, and the order on a line is the order in the log. */
 int cell_enter_destroyed(struct cell *c)
 {
-    if (c->nrefs > 0 && cell_claim_bundle(c) < 0)
-        log_error("cell %s: the evidence bundle is not in the log", c->id);
+    note_residue(c);
+    bool all = c->spec->secrets.n == 0 || cell_claim_identity(c, EVENT_REVOKED) >= 0;
+    all = (!c->started || cell_claim_homeostasis(c) >= 0) && all;
+    all = cell_claim_summary(c) >= 0 && all;
+    all = (c->nrefs == 0 || cell_claim_bundle(c) >= 0) && all;
+    if (!all)
+        log_error("cell %s: a summary is not in the log", c->id);
     int r = cell_claim_destroyed(c);
     return r < 0 ? r : CELL_STEP_WAIT;
 }

@@ -86,3 +86,8 @@ endif
 fuzz: fuzz-build ## every fuzzer, FUZZ_SECONDS=20 each, two at a time; FUZZER=name for one
 	$(Q)$(RUN) --build $(B) --seconds $(FUZZ_SECONDS) fuzz $(if $(FUZZER),fuzz_$(FUZZER),$(FUZZ_NAMES))
 fuzz-smoke: fuzz
+
+# ---- tests/priv: one program that plays the siblings of a daemon ----
+$(B)/bin-test/peer: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/priv/*.c)) $(B)/libproto.a $(B)/libcommon.a
+	$(call link,)
+unit-build: $(B)/bin-test/peer

@@ -256,10 +256,7 @@ void dns_query_own(struct dns_cell *cell, struct dns_resolve *resolve, const str
 
 void dns_query_forget(struct dns_cell *cell, const void *waiting)
 {
-    struct dns_query *q;
-
-    LIST_FOREACH(q, &cell->queries, link)
-    {
+    for (struct dns_query *q = LIST_FIRST(&cell->queries); q; q = LIST_NEXT(q, link)) {
         bool tcp = q->origin.kind == DNS_FROM_TCP && q->origin.tcp == waiting;
         if (tcp || (q->origin.kind == DNS_FROM_PROXY && q->origin.proxy == waiting))
             q->origin.kind = DNS_FROM_NOBODY;

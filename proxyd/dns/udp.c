@@ -46,7 +46,7 @@ static void on_readable(struct ev_loop *loop, ev_io *w, int events)
     (void)loop;
     (void)events;
     for (size_t i = 0; i < BATCH; i++) {
-        iov[i] = (struct iovec){bytes[i], sizeof(bytes[i])};
+        iov[i] = (struct iovec){&bytes[i], sizeof(bytes[i])};
         m[i] = (struct mmsghdr){.msg_hdr = {.msg_name = &peers[i],
                                             .msg_namelen = sizeof(peers[i]),
                                             .msg_iov = &iov[i],

@@ -115,7 +115,9 @@ int binds_open(const struct binds *b, const char *path, struct stat *ret, struct
     int r;
 
     if (!binds_path_is_plain(path))
-        return fault_set(f, -EINVAL, "%s cannot be brought into a cell: want an absolute path below /, without dots", path);
+        return fault_set(f, -EINVAL,
+                         "%s cannot be brought into a cell: want an absolute path below /, without dots",
+                         path);
     fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
     if (fd < 0)
         return fault_set(f, -errno, "%s cannot be brought into the cell", path);
@@ -151,10 +153,11 @@ static void binds_closedirp(DIR **d)
         closedir(*d);
 }
 
-static int binds_cover_dir(struct binds *b, int fd, dev_t dev, unsigned depth, const char *path, struct fault *f);
+static int binds_cover_dir(struct binds *b, int fd, dev_t dev, unsigned depth, const char *path,
+                           struct fault *f);
 
-static int binds_cover_subdir(struct binds *b, int dir, const char *name, dev_t dev, unsigned depth, const char *path,
-                              struct fault *f)
+static int binds_cover_subdir(struct binds *b, int dir, const char *name, dev_t dev, unsigned depth,
+                              const char *path, struct fault *f)
 {
     int sub = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NOATIME);
 
@@ -190,7 +193,8 @@ static int binds_cover_entry(struct binds *b, int dir, const struct dirent *e, d
 }
 
 /* Takes fd. dev: of the directory above, so that only a new file system is asked what it is. */
-static int binds_cover_dir(struct binds *b, int fd, dev_t dev, unsigned depth, const char *path, struct fault *f)
+static int binds_cover_dir(struct binds *b, int fd, dev_t dev, unsigned depth, const char *path,
+                           struct fault *f)
 {
     _cleanup_(binds_closedirp) DIR *dir = NULL;
     struct dirent *e;
@@ -210,8 +214,8 @@ static int binds_cover_dir(struct binds *b, int fd, dev_t dev, unsigned depth, c
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
             continue;
         if (++b->entries > BINDS_ENTRIES_MAX)
-            return fault_set(f, -E2BIG, "more than %u entries below the paths of the cell (at %s)", BINDS_ENTRIES_MAX,
-                             path);
+            return fault_set(f, -E2BIG, "more than %u entries below the paths of the cell (at %s)",
+                             BINDS_ENTRIES_MAX, path);
         r = binds_cover_entry(b, dirfd(dir), e, st.st_dev, depth, path, f);
         if (r < 0)
             return r;

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* What a spec brings into a cell from the host: checked by identity, not by name, and freed of everything that leads
- * out of the cell again (sockets and FIFOs work through a read-only mount, too). */
+/* What a spec brings into a cell from the host: checked by identity, not by name, and freed of everything
+ * that leads out of the cell again (sockets and FIFOs work through a read-only mount, too). */
 #pragma once
 
 #include <sys/stat.h>
-
 
 #include "supervisor/launch/fault.h"
 #include "supervisor/launch/mnt.h"
@@ -25,20 +24,22 @@ static inline struct file_id file_id_of(const struct stat *st)
 }
 
 struct binds {
-    const struct file_id *forbidden; /* directories no cell may see: the suite's state, its runtime directory */
+    const struct file_id
+        *forbidden; /* directories no cell may see: the suite's state, its runtime directory */
     size_t nforbidden;
-    int stage; /* directory with the empty file `blank` and the empty directory `void`, in the caller's mount namespace */
+    int stage; /* directory with the empty file `blank` and the empty directory `void`, in the caller's mount
+                  namespace */
     dev_t stage_dev;
     unsigned entries; /* looked at so far */
     unsigned covered;
 };
 
-/* Opens path (absolute, without . and .. parts; symbolic links are followed, once, here) as O_PATH and checks that it is
- * a directory or a regular file, on a file system of files, and neither is nor contains nor lies below a forbidden
- * directory as far as its ancestors tell. The fd or -errno. */
+/* Opens path (absolute, without . and .. parts; symbolic links are followed, once, here) as O_PATH and checks
+ * that it is a directory or a regular file, on a file system of files, and neither is nor contains nor lies
+ * below a forbidden directory as far as its ancestors tell. The fd or -errno. */
 int binds_open(const struct binds *b, const char *path, struct stat *ret, struct fault *f) MUST_CHECK;
 
-/* Walks the mounted tree at fd (a directory in its final place): covers sockets and FIFOs with an empty file, and
- * directories that cannot be read with an empty directory. -EACCES when a forbidden directory is in it; -E2BIG over a
- * limit; -errno. path is for messages. */
+/* Walks the mounted tree at fd (a directory in its final place): covers sockets and FIFOs with an empty file,
+ * and directories that cannot be read with an empty directory. -EACCES when a forbidden directory is in it;
+ * -E2BIG over a limit; -errno. path is for messages. */
 int binds_cover(struct binds *b, int fd, const char *path, struct fault *f) MUST_CHECK;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The system call filters of workloads (seccomp(2)): tables, compiled once by the zygote with libseccomp, loaded in each
- * cell. The core filter is always there; baseline, or what a spec gives instead, only stacks on it (decision 19). */
+/* The system call filters of workloads (seccomp(2)): tables, compiled once by the zygote with libseccomp,
+ * loaded in each cell. The core filter is always there; baseline, or what a spec gives instead, only stacks
+ * on it (decision 19). */
 #pragma once
 
 #include <linux/filter.h>
@@ -9,7 +10,8 @@
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 
-#define CELL_FILTER_INSNS_MAX 32768u /* BPF_MAXINSNS times eight: what the kernel takes for a chain of filters */
+#define CELL_FILTER_INSNS_MAX                                                                                \
+    32768u /* BPF_MAXINSNS times eight: what the kernel takes for a chain of filters */
 
 struct cell_filter {
     struct sock_filter *insns; /* owned */
@@ -19,7 +21,7 @@ struct cell_filter {
 /* System calls that share a reason. */
 struct filter_group {
     const char *why;
-    uint32_t action; /* SCMP_ACT_* */
+    uint32_t action;  /* SCMP_ACT_* */
     const int *calls; /* SCMP_SYS(x) */
     size_t n;
 };
@@ -43,11 +45,12 @@ struct filter_table {
     size_t nrows;
 };
 
-/* Denied calls come to a listener in cell init (seccomp_unotify(2)); clone3 is answered ENOSYS. Everything else passes. */
+/* Denied calls come to a listener in cell init (seccomp_unotify(2)); clone3 is answered ENOSYS. Everything
+ * else passes. */
 extern const struct filter_table core_filter;
 
-/* An allow list of what ordinary programs need; dangerous calls get EPERM, unknown ones ENOSYS. Lets pass what core
- * denies, or core could not report it. */
+/* An allow list of what ordinary programs need; dangerous calls get EPERM, unknown ones ENOSYS. Lets pass
+ * what core denies, or core could not report it. */
 extern const struct filter_table baseline_filter;
 
 /* An allow list for cell init itself once the workload runs; anything else ends it, and with it the cell. */
@@ -62,6 +65,6 @@ const char *core_filter_family(int family);
 int cell_filter_build(const struct filter_table *t, struct cell_filter *ret) MUST_CHECK;
 void cell_filter_done(struct cell_filter *f);
 
-/* Loads it for the calling thread and all it starts; no_new_privs must be set. 0, or with listener the fd that receives
- * the notifications (owned, CLOEXEC); -errno. */
+/* Loads it for the calling thread and all it starts; no_new_privs must be set. 0, or with listener the fd
+ * that receives the notifications (owned, CLOEXEC); -errno. */
 int cell_filter_load(const struct cell_filter *f, bool listener) MUST_CHECK;

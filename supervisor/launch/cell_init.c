@@ -50,8 +50,8 @@ static int cell_init_alone(const struct cell_init *c)
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigset_t all;
 
-    /* Nothing from inside can end or stop PID 1 of a pid namespace but a handler of its own: there is none. Ignored
-     * signals are not even queued; CHLD and TERM are read from a signalfd. */
+    /* Nothing from inside can end or stop PID 1 of a pid namespace but a handler of its own: there is none.
+     * Ignored signals are not even queued; CHLD and TERM are read from a signalfd. */
     for (int sig = 1; sig < NSIG; sig++)
         if (sig != SIGCHLD && sig != SIGTERM)
             (void)!sigaction(sig, &ignore, NULL);
@@ -96,7 +96,7 @@ static int cell_init_detach(struct cell_setup *s)
 
 static int cell_init_ready(struct cell_setup *s)
 {
-    static const struct str namespaces[] = {{"user", 4}, {"mount", 5}, {"pid", 3}, {"net", 3},
+    static const struct str namespaces[] = {{"user", 4}, {"mount", 5}, {"pid", 3},   {"net", 3},
                                             {"ipc", 3},  {"uts", 3},   {"cgroup", 6}};
     const struct userns_plan *p = s->c->plan;
     struct init_ready m = {.landlock_abi = (uint64_t)landlock_abi(),
@@ -148,8 +148,8 @@ static int cell_init_drop(struct cell_setup *s)
     return r < 0 ? fault_set(&s->fault, r, "dropping capabilities of cell init") : 0;
 }
 
-/* Root's pipes belong to root, and opening /dev/stdout asks for rights the open fd does not: a pipe, which lives no
- * longer than its fds, is handed over. Files and terminals of the caller stay as they are. */
+/* Root's pipes belong to root, and opening /dev/stdout asks for rights the open fd does not: a pipe, which
+ * lives no longer than its fds, is handed over. Files and terminals of the caller stay as they are. */
 static void cell_init_give_pipes(const struct cell_setup *s)
 {
     for (int i = 0; i < 3; i++) {
@@ -219,7 +219,10 @@ void cell_init_run(const struct cell_init *c)
     int r;
 
     s.c = c;
-    s.line = (struct line){.sock = c->line, .iface = &iface_init, .side = FROM_SERVER, .role = ROLE_INIT,
+    s.line = (struct line){.sock = c->line,
+                           .iface = &iface_init,
+                           .side = FROM_SERVER,
+                           .role = ROLE_INIT,
                            .peer_role = ROLE_SUPERVISOR};
     s.ids = userns_workload(c->plan, c->index);
     line_msg_init(&s.msg);

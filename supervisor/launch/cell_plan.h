@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The launch document as cell init uses it: strings with a NUL behind them, argv and environment as execve wants them. */
+/* The launch document as cell init uses it: strings with a NUL behind them, argv and environment as execve
+ * wants them. */
 #pragma once
 
 #include "proto/codec.h"
@@ -10,8 +11,8 @@
 struct cell_plan {
     struct buf bytes;
     struct arena arena;
-    struct launch launch; /* every string NUL-terminated */
-    char **argv;          /* NULL: nothing is run */
+    struct launch launch;                      /* every string NUL-terminated */
+    char **argv;                               /* NULL: nothing is run */
     char hostname[CELL_PLAN_HOSTNAME_MAX + 1]; /* the cell's id, cut */
 };
 
@@ -26,7 +27,7 @@ struct cell_env {
 };
 
 void cell_env_init(struct cell_env *e);
-/* -EINVAL for a name that is no environment variable name, is PATH, is there already, or a value with a NUL; -EDQUOT over
- * LIMIT_SECRETS; -ENOMEM. */
+/* -EINVAL for a name that is no environment variable name, is PATH, is there already, or a value with a NUL;
+ * -EDQUOT over LIMIT_SECRETS; -ENOMEM. */
 int cell_env_add(struct cell_env *e, struct str name, struct str value) MUST_CHECK;
 void cell_env_done(struct cell_env *e);

@@ -127,8 +127,8 @@ static void watch_on_signal(struct cell_watch *w)
     struct signalfd_siginfo si;
 
     while (read(w->signals, &si, sizeof(si)) == (ssize_t)sizeof(si))
-        /* From outside the pid namespace a sender has no pid here. A sender inside could write 0 with rt_sigqueueinfo(2),
-         * but then not this code. CHLD is a hint only. */
+        /* From outside the pid namespace a sender has no pid here. A sender inside could write 0 with
+         * rt_sigqueueinfo(2), but then not this code. CHLD is a hint only. */
         if (si.ssi_signo == SIGTERM && si.ssi_pid == 0 && si.ssi_code == SI_USER)
             watch_terminate(w);
     watch_reap(w);
@@ -201,8 +201,10 @@ void cell_watch_run(struct cell_watch *w)
         _exit(1);
     watch_reap(w); /* it may have ended before there was a signalfd */
     for (;;) {
-        struct pollfd p[] = {{.fd = w->line->sock, .events = POLLIN}, {.fd = w->signals, .events = POLLIN},
-                             {.fd = w->timer, .events = POLLIN},      {.fd = w->pair, .events = POLLIN},
+        struct pollfd p[] = {{.fd = w->line->sock, .events = POLLIN},
+                             {.fd = w->signals, .events = POLLIN},
+                             {.fd = w->timer, .events = POLLIN},
+                             {.fd = w->pair, .events = POLLIN},
                              {.fd = w->denials.listener, .events = POLLIN}};
         if (poll(p, ARRAY_LEN(p), denials_due(&w->denials, watch_now_ms())) < 0 && errno != EINTR)
             _exit(1);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Cell init from GO to the end: one poll(2) loop over the line, the children, the clock, the workload's report and the
- * core filter's listener. */
+/* Cell init from GO to the end: one poll(2) loop over the line, the children, the clock, the workload's
+ * report and the core filter's listener. */
 #pragma once
 
 #include "proto/line.h"
@@ -22,8 +22,8 @@ struct cell_watch {
 
     enum cell_watch_state state;
     bool timed_out;
-    int signals;  /* signalfd */
-    int timer;    /* timerfd on CLOCK_BOOTTIME */
+    int signals; /* signalfd */
+    int timer;   /* timerfd on CLOCK_BOOTTIME */
     struct denials denials;
 };
 

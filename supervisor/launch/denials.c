@@ -17,9 +17,11 @@ int denials_init(struct denials *d, int listener)
     if (syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) < 0)
         return -errno;
     /* A newer kernel's structures are longer than the header's. */
-    d->req_size = sizes.seccomp_notif > sizeof(struct seccomp_notif) ? sizes.seccomp_notif : sizeof(struct seccomp_notif);
-    d->resp_size = sizes.seccomp_notif_resp > sizeof(struct seccomp_notif_resp) ? sizes.seccomp_notif_resp
-                                                                                : sizeof(struct seccomp_notif_resp);
+    d->req_size = sizes.seccomp_notif > sizeof(struct seccomp_notif) ? sizes.seccomp_notif
+                                                                     : sizeof(struct seccomp_notif);
+    d->resp_size = sizes.seccomp_notif_resp > sizeof(struct seccomp_notif_resp)
+                       ? sizes.seccomp_notif_resp
+                       : sizeof(struct seccomp_notif_resp);
     d->req = malloc(d->req_size);
     d->resp = malloc(d->resp_size);
     return d->req && d->resp ? 0 : -ENOMEM;
@@ -103,7 +105,8 @@ static bool denials_send_one(struct line *l, struct denial *k)
     snprintf(family, sizeof(family), "%d", k->family);
     if (!family_name)
         family_name = family;
-    if (!denials_send(l, name && strlen(name) <= 32 ? name : number, k->family < 0 ? NULL : family_name, k->count))
+    if (!denials_send(l, name && strlen(name) <= 32 ? name : number, k->family < 0 ? NULL : family_name,
+                      k->count))
         return false;
     k->count = 0;
     return true;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The listener of the core filter (seccomp_unotify(2)) as served in cell init: every denied call is answered at once,
- * counted, and told to the supervisor in batches. The workload waits for its answer and controls the rate, so the work of
- * one notification is constant and the reports are few. */
+/* The listener of the core filter (seccomp_unotify(2)) as served in cell init: every denied call is answered
+ * at once, counted, and told to the supervisor in batches. The workload waits for its answer and controls the
+ * rate, so the work of one notification is constant and the reports are few. */
 #pragma once
 
 #include "proto/line.h"
@@ -12,7 +12,7 @@
 
 struct denial {
     int call;
-    int family; /* -1: not a socket call */
+    int family;     /* -1: not a socket call */
     uint64_t count; /* since the last report */
 };
 
@@ -33,7 +33,8 @@ void denials_done(struct denials *d);
 /* poll(2) said something about the listener. */
 void denials_serve(struct denials *d, short revents);
 
-/* Sends the counts that are due at now_ms (all of them when last), as long as the line takes them without waiting. */
+/* Sends the counts that are due at now_ms (all of them when last), as long as the line takes them without
+ * waiting. */
 void denials_report(struct denials *d, struct line *l, uint64_t now_ms, bool last);
 
 /* Milliseconds until the next report is due; -1 when there is nothing to report. */

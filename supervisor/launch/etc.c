@@ -10,17 +10,18 @@
 #include "supervisor/launch/etc_layer.h"
 
 static const char *const etc_secret_names[] = {
-    "shadow*", "gshadow*", "*shadow-", ".pwd.lock", "opasswd",   /* shadow(5) */
-    "ssh_host_*key",                                             /* sshd(8) host keys; the .pub ones may stay */
-    "private", "*.key", "*-key.pem", "*_key.pem", "privkey*.pem", /* openssl, certbot */
-    "*.p12", "*.pfx", "*.jks", "*.keytab", "id_rsa", "id_ecdsa", "id_ed25519", "id_dsa",
+    "shadow*",       "gshadow*", "*shadow-",  ".pwd.lock", "opasswd", /* shadow(5) */
+    "ssh_host_*key", /* sshd(8) host keys; the .pub ones may stay */
+    "private",       "*.key",    "*-key.pem", "*_key.pem", "privkey*.pem", /* openssl, certbot */
+    "*.p12",         "*.pfx",    "*.jks",     "*.keytab",  "id_rsa",       "id_ecdsa", "id_ed25519", "id_dsa",
 };
 
 static const char etc_resolv_conf[] = "nameserver 127.0.0.1\noptions attempts:1 edns0\n";
 
-static const char etc_nsswitch_conf[] = "passwd: files\ngroup: files\nshadow: files\ngshadow: files\n"
-                                        "hosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n"
-                                        "ethers: files\nrpc: files\nnetgroup: files\n";
+static const char etc_nsswitch_conf[] =
+    "passwd: files\ngroup: files\nshadow: files\ngshadow: files\n"
+    "hosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n"
+    "ethers: files\nrpc: files\nnetgroup: files\n";
 
 bool etc_name_is_secret(const char *name)
 {
@@ -35,7 +36,8 @@ bool etc_is_hidden(const char *name, uint32_t mode)
     if (etc_name_is_secret(name))
         return true;
     if (S_ISDIR(mode))
-        return !(mode & S_IXOTH); /* without S_IROTH names are unknown, but a known one could still be opened */
+        return !(mode &
+                 S_IXOTH); /* without S_IROTH names are unknown, but a known one could still be opened */
     return !S_ISREG(mode) || !(mode & S_IROTH);
 }
 
@@ -128,7 +130,8 @@ int etc_write_names(int dir, const char *hostname)
     int r;
 
     snprintf(text, sizeof(text),
-             "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.0.1 %s\n::1 %s\n", hostname, hostname);
+             "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.0.1 %s\n::1 %s\n",
+             hostname, hostname);
     r = etc_write(dir, "hosts", str_of(text));
     if (r < 0)
         return r;

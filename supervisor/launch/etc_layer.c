@@ -40,8 +40,8 @@ static int etc_layer_fd(struct etc_dir *d)
     return d->layer < 0 ? -errno : d->layer;
 }
 
-/* A whiteout: the character device 0:0, which any user namespace may make. What already stands in the layer is one of
- * our replacements and wins. */
+/* A whiteout: the character device 0:0, which any user namespace may make. What already stands in the layer
+ * is one of our replacements and wins. */
 static int etc_hide(struct etc_walk *w, struct etc_dir *d, const char *name)
 {
     int layer = etc_layer_fd(d);
@@ -73,7 +73,8 @@ static int etc_walk_subdir(struct etc_walk *w, int fd, struct etc_dir *up, const
     return r;
 }
 
-static int etc_walk_entry(struct etc_walk *w, int fd, struct etc_dir *d, const struct dirent *e, unsigned depth)
+static int etc_walk_entry(struct etc_walk *w, int fd, struct etc_dir *d, const struct dirent *e,
+                          unsigned depth)
 {
     unsigned char type = e->d_type;
     struct stat st;

@@ -19,7 +19,8 @@ int fault_set(struct fault *f, int err, const char *fmt, ...)
     if (n < 0)
         n = 0;
     if ((size_t)n < room)
-        snprintf(raw + n, room - (size_t)n, ": %s", strerrordesc_np(-err) ? strerrordesc_np(-err) : "unknown error");
+        snprintf(raw + n, room - (size_t)n, ": %s",
+                 strerrordesc_np(-err) ? strerrordesc_np(-err) : "unknown error");
     str_escape(f->text, sizeof(f->text), raw, strlen(raw));
     return err;
 }

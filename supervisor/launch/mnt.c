@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-
 int mnt_new(const char *type, const struct mnt_option *options, size_t n, unsigned attrs)
 {
     _cleanup_close_ int fs = fsopen(type, FSOPEN_CLOEXEC);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The mount calls a cell is made of (fsopen(2), fsmount(2), open_tree(2), move_mount(2), mount_setattr(2)): everything
- * is built detached, gets its attributes, and only then a place. Each returns an fd that the caller owns, or 0, or
- * -errno. */
+/* The mount calls a cell is made of (fsopen(2), fsmount(2), open_tree(2), move_mount(2), mount_setattr(2)):
+ * everything is built detached, gets its attributes, and only then a place. Each returns an fd that the
+ * caller owns, or 0, or -errno. */
 #pragma once
 
 #include <sys/mount.h>
@@ -23,7 +23,8 @@ int mnt_new(const char *type, const struct mnt_option *options, size_t n, unsign
 /* A tmpfs of at most bytes, its root owned by uid:gid (ids of the caller's user namespace). */
 int mnt_new_tmpfs(uint64_t bytes, uint32_t uid, uint32_t gid, unsigned mode, unsigned attrs) MUST_CHECK;
 
-/* A copy of what is mounted at dirfd/path ("" = dirfd itself) with everything below, with attrs added on all of it. */
+/* A copy of what is mounted at dirfd/path ("" = dirfd itself) with everything below, with attrs added on all
+ * of it. */
 int mnt_clone(int dirfd, const char *path, unsigned attrs) MUST_CHECK;
 
 /* Gives the detached mount a place. The final component of path is not followed; "" = dirfd itself. */

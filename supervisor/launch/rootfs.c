@@ -68,7 +68,8 @@ static int rootfs_add_skeleton(struct rootfs_work *w)
     return 0;
 }
 
-/* hosts and hostname name this cell, so they come over the shared layer, from two nameless files of its root. */
+/* hosts and hostname name this cell, so they come over the shared layer, from two nameless files of its root.
+ */
 static int rootfs_add_etc(struct rootfs_work *w)
 {
     static const char *const names[] = {"hosts", "hostname"};
@@ -109,14 +110,16 @@ static int rootfs_add_new(struct rootfs_work *w, const char *type, const struct 
 
 static int rootfs_add_dev(struct rootfs_work *w)
 {
-    static const struct mnt_option options[] = {{"newinstance", NULL}, {"ptmxmode", "0666"}, {"mode", "0600"}};
+    static const struct mnt_option options[] = {
+        {"newinstance", NULL}, {"ptmxmode", "0666"}, {"mode", "0600"}};
     _cleanup_close_ int fd = mnt_clone(w->binds.stage, "dev", 0);
     int r = fd < 0 ? fd : mnt_restrict(fd, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
 
     if (r == 0)
         r = mnt_attach(fd, w->places.top, "dev");
     if (r == 0)
-        r = rootfs_add_new(w, "devpts", options, ARRAY_LEN(options), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, "dev/pts");
+        r = rootfs_add_new(w, "devpts", options, ARRAY_LEN(options), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
+                           "dev/pts");
     if (r < 0)
         return rootfs_fail(w, r, "/dev");
     return rootfs_add_tmpfs(w, w->places.top, "dev/shm", 01777);
@@ -129,14 +132,16 @@ static int rootfs_add_kernel(struct rootfs_work *w)
     int r = rootfs_add_new(w, "proc", options, ARRAY_LEN(options), attrs, "proc");
 
     if (r < 0)
-        return fault_set(w->fault, r, "mounting /proc of the cell (is this host's own /proc partly covered?)");
-    /* The network and IPC settings there belong to whoever has the uid of U1's root, which an ordinary caller's workload
-     * has: read-only, or it could undo what netd set. */
+        return fault_set(w->fault, r,
+                         "mounting /proc of the cell (is this host's own /proc partly covered?)");
+    /* The network and IPC settings there belong to whoever has the uid of U1's root, which an ordinary
+     * caller's workload has: read-only, or it could undo what netd set. */
     r = mnt_bind(w->places.top, "proc/sys", w->places.top, "proc/sys", MNT_RO | MOUNT_ATTR_NOEXEC);
     if (r < 0)
         return rootfs_fail(w, r, "/proc/sys");
     r = rootfs_add_new(w, "sysfs", NULL, 0, attrs | MOUNT_ATTR_RDONLY, "sys");
-    /* In a container the kernel may refuse a fresh sysfs where the host's is partly covered: then /sys stays empty. */
+    /* In a container the kernel may refuse a fresh sysfs where the host's is partly covered: then /sys stays
+     * empty. */
     return r < 0 && r != -EPERM ? rootfs_fail(w, r, "/sys") : 0;
 }
 
@@ -255,12 +260,11 @@ static int rootfs_fill(struct rootfs_work *w)
 
 int rootfs_build(const struct rootfs *rootfs, struct fault *f)
 {
-    struct rootfs_work w = {.r = rootfs,
-                            .places.top = -EBADF,
-                            .binds = {.forbidden = rootfs->forbidden,
-                                      .nforbidden = rootfs->nforbidden,
-                                      .stage = -EBADF},
-                            .fault = f};
+    struct rootfs_work w = {
+        .r = rootfs,
+        .places.top = -EBADF,
+        .binds = {.forbidden = rootfs->forbidden, .nforbidden = rootfs->nforbidden, .stage = -EBADF},
+        .fault = f};
     mode_t mask = umask(0);
     int r = rootfs_begin(&w);
 

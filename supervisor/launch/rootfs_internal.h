@@ -10,14 +10,15 @@ extern const char *const rootfs_system[]; /* names below / of the allow list, NU
 
 /* The root under construction. */
 struct places {
-    int top;                      /* its directory */
-    dev_t own[PLACES_OWN_MAX];    /* file systems that are the cell's alone: mount points may be made there */
+    int top;                   /* its directory */
+    dev_t own[PLACES_OWN_MAX]; /* file systems that are the cell's alone: mount points may be made there */
     size_t nown;
 };
 
 /* Remembers the file system at fd as the cell's own. */
 int places_own(struct places *p, int fd) MUST_CHECK;
 
-/* The place below top for a mount at path (absolute): opened O_PATH; made, with its parents, where the file system is the
- * cell's own. Links are followed as the workload would, inside top. -EROFS where it cannot be made. */
+/* The place below top for a mount at path (absolute): opened O_PATH; made, with its parents, where the file
+ * system is the cell's own. Links are followed as the workload would, inside top. -EROFS where it cannot be
+ * made. */
 int places_make(struct places *p, const char *path, bool directory) MUST_CHECK;

@@ -16,7 +16,8 @@ const char *const rootfs_system[] = {"usr", "bin", "sbin", "lib", "lib32", "lib6
 static const struct stage_device {
     const char *name;
     bool optional;
-} stage_devices[] = {{"null", false}, {"zero", false}, {"full", false}, {"random", false}, {"urandom", false}, {"tty", true}};
+} stage_devices[] = {{"null", false},   {"zero", false},    {"full", false},
+                     {"random", false}, {"urandom", false}, {"tty", true}};
 
 static const struct stage_link {
     const char *name, *target;
@@ -49,7 +50,8 @@ static int stage_dev(int stage, struct fault *f)
         const struct stage_device *d = &stage_devices[i];
         r = stage_make_file(dev, d->name, 0600);
         if (r == 0)
-            r = mnt_bind(host, d->name, dev, d->name, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY);
+            r = mnt_bind(host, d->name, dev, d->name,
+                         MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY);
         if (r == -ENOENT && d->optional)
             r = unlinkat(dev, d->name, 0) < 0 ? -errno : 0;
         if (r < 0)
@@ -89,7 +91,8 @@ static int stage_etc(int stage, const struct userns_workload *ids, struct fault 
     if (r < 0)
         return r;
     r = stage_overlay(stage);
-    return r < 0 ? fault_set(f, r, "mounting an overlay over /etc in a user namespace (Linux 5.11 or later)") : 0;
+    return r < 0 ? fault_set(f, r, "mounting an overlay over /etc in a user namespace (Linux 5.11 or later)")
+                 : 0;
 }
 
 /* Real directories of the allow list; links are made again in each cell. */

@@ -37,8 +37,8 @@ int userns_subid_parse(struct str text, struct str owner, uint32_t *ret_base, ui
         struct str base = userns_next_field(&line, ':');
         uint64_t b, n;
 
-        /* Ids below 2^31 only: some file systems and tools treat the rest as negative. Host ids below 1000 are
-         * system users on every distribution, so such a row is a mistake. */
+        /* Ids below 2^31 only: some file systems and tools treat the rest as negative. Host ids below 1000
+         * are system users on every distribution, so such a row is a mistake. */
         if (!str_eq(name, owner) || num_parse_u64(base, 1000, INT32_MAX, &b) < 0 ||
             num_parse_u64(line, USERNS_SLOT_IDS, UINT32_MAX, &n) < 0 || b + n > (uint64_t)INT32_MAX + 1)
             continue;
@@ -148,7 +148,8 @@ static int userns_write_maps(int proc_fd, pid_t pid, const char *uids, const cha
     return r;
 }
 
-int userns_map_workload(int proc_fd, pid_t pid, const struct userns_workload *w, bool ordinary, struct fault *f)
+int userns_map_workload(int proc_fd, pid_t pid, const struct userns_workload *w, bool ordinary,
+                        struct fault *f)
 {
     char uids[USERNS_MAP_TEXT], gids[USERNS_MAP_TEXT];
     int r;
@@ -210,13 +211,15 @@ static int userns_unshare(int sock, struct fault *f)
     int r = 0;
 
     if (unshare(CLONE_NEWUSER) < 0)
-        return fault_set(f, -errno,
-                         "making a user namespace (is kernel.unprivileged_userns_clone 0, user.max_user_namespaces 0, "
-                         "or kernel.apparmor_restrict_unprivileged_userns 1?)");
+        return fault_set(
+            f, -errno,
+            "making a user namespace (is kernel.unprivileged_userns_clone 0, user.max_user_namespaces 0, "
+            "or kernel.apparmor_restrict_unprivileged_userns 1?)");
     if (write(sock, "u", 1) != 1 || read(sock, &r, sizeof(r)) != (ssize_t)sizeof(r))
         return fault_set(f, -EPIPE, "the helper that maps user ids ended");
     if (r < 0)
-        return fault_set(f, r, "mapping user ids (is the range mapped here? see /proc/self/uid_map and /etc/subuid)");
+        return fault_set(
+            f, r, "mapping user ids (is the range mapped here? see /proc/self/uid_map and /etc/subuid)");
     return 0;
 }
 

@@ -134,10 +134,14 @@ static int workload_filters(const struct workload *w, int pair)
 static const struct workload_step {
     const char *stage, *what;
 } workload_steps[] = {
-    {"userns", "making the user namespace of the workload"}, {"uid", "changing to the cell's user"},
-    {"cwd", "entering the working directory"},               {"fds", "passing the standard fds"},
-    {"caps", "dropping capabilities"},                       {"landlock", "confining the workload with Landlock"},
-    {"limits", "limiting the workload"},                     {"seccomp", "loading the seccomp filters"},
+    {"userns", "making the user namespace of the workload"},
+    {"uid", "changing to the cell's user"},
+    {"cwd", "entering the working directory"},
+    {"fds", "passing the standard fds"},
+    {"caps", "dropping capabilities"},
+    {"landlock", "confining the workload with Landlock"},
+    {"limits", "limiting the workload"},
+    {"seccomp", "loading the seccomp filters"},
 };
 
 static int workload_user(int pair)

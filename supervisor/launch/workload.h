@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* From cell init's child to the workload: every right is given up here, in one order (decision 18): namespace and uid,
- * capabilities, no_new_privs, Landlock, seccomp, exec. */
+/* From cell init's child to the workload: every right is given up here, in one order (decision 18): namespace
+ * and uid, capabilities, no_new_privs, Landlock, seccomp, exec. */
 #pragma once
 
 #include <sys/types.h>
@@ -9,7 +9,8 @@
 #include "supervisor/launch/cell_filter.h"
 #include "supervisor/launch/userns.h"
 
-#define WORKLOAD_PROCESSES_MAX 4096u /* processes and threads of one cell, counted in its user namespace (Linux 5.14) */
+#define WORKLOAD_PROCESSES_MAX                                                                               \
+    4096u /* processes and threads of one cell, counted in its user namespace (Linux 5.14) */
 #define WORKLOAD_PATH "/usr/bin:/bin:/usr/local/bin"
 
 struct workload {
@@ -30,11 +31,11 @@ struct workload_failure {
     char text[LIMIT_ERROR_TEXT + 1];
 };
 
-/* Forks it. Its uid maps are written through proc_fd; the calling process is not dumpable afterwards. *ret_pair: tells
- * the core filter's listener first (one byte and the fd), then at most one struct workload_failure. The pid or -errno. */
+/* Forks it. Its uid maps are written through proc_fd; the calling process is not dumpable afterwards.
+ * *ret_pair: tells the core filter's listener first (one byte and the fd), then at most one struct
+ * workload_failure. The pid or -errno. */
 pid_t workload_fork(const struct workload *w, int proc_fd, int *ret_pair, struct fault *f) MUST_CHECK;
 
-
-/* Executes argv in the environment env; argv[0] without a slash is looked for in path. Returns only on failure: -errno,
- * -ENOENT when it is nowhere. No shell is ever tried. */
+/* Executes argv in the environment env; argv[0] without a slash is looked for in path. Returns only on
+ * failure: -errno, -ENOENT when it is nowhere. No shell is ever tried. */
 int workload_exec(char *const *argv, char *const *env, const char *path, struct fault *f);

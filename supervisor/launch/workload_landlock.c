@@ -76,8 +76,8 @@ static bool wall_has_place(int fd)
     return n > 0 && !(n >= 7 && memcmp(name, "/memfd:", 7) == 0);
 }
 
-/* A standard file of the caller lies outside the cell's tree; /dev/stdout must work, with the rights it was passed with
- * and no more. */
+/* A standard file of the caller lies outside the cell's tree; /dev/stdout must work, with the rights it was
+ * passed with and no more. */
 static void wall_add_stdio(struct wall *w, int fd)
 {
     int flags = fcntl(fd, F_GETFL);
@@ -98,8 +98,8 @@ int workload_landlock(const struct launch *l)
     static const struct {
         const char *path;
         uint64_t access;
-    } fixed[] = {{"/", FS_READ},          {"/dev", FS_PUT},     {"/proc", FS_PUT},   {"/tmp", FS_CHANGE},
-                 {"/run", FS_CHANGE},     {"/dev/shm", FS_CHANGE}, {"/dev/pts", FS_PUT}};
+    } fixed[] = {{"/", FS_READ},      {"/dev", FS_PUT},        {"/proc", FS_PUT},   {"/tmp", FS_CHANGE},
+                 {"/run", FS_CHANGE}, {"/dev/shm", FS_CHANGE}, {"/dev/pts", FS_PUT}};
     _cleanup_(wall_done) struct wall w = {.n = 0};
     int r = 0;
 
@@ -115,6 +115,5 @@ int workload_landlock(const struct launch *l)
         return r;
     for (int fd = 0; fd < 3; fd++)
         wall_add_stdio(&w, fd);
-    return landlock_confine(w.paths, w.n,
-                            LANDLOCK_KEEP_TCP_BIND | LANDLOCK_KEEP_TCP_CONNECT);
+    return landlock_confine(w.paths, w.n, LANDLOCK_KEEP_TCP_BIND | LANDLOCK_KEEP_TCP_CONNECT);
 }

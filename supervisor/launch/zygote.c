@@ -33,9 +33,9 @@ struct zygote {
     struct line line;
     struct line_msg msg;
     int signals;
-    int userns;                       /* U1 */
+    int userns; /* U1 */
     struct cell_filter core, baseline, init;
-    struct fault fault;               /* of the preparation; "" = none */
+    struct fault fault; /* of the preparation; "" = none */
     struct zygote_child cells[LIMIT_CELLS];
 };
 
@@ -94,7 +94,8 @@ static void zygote_prepare(struct zygote *z)
 
 static struct zygote_child *zygote_free_cell(struct zygote *z)
 {
-    size_t max = z->boot.plan.count > 0 && z->boot.plan.count < LIMIT_CELLS ? z->boot.plan.count : LIMIT_CELLS;
+    size_t max =
+        z->boot.plan.count > 0 && z->boot.plan.count < LIMIT_CELLS ? z->boot.plan.count : LIMIT_CELLS;
 
     for (size_t i = 0; i < max; i++)
         if (z->cells[i].pid == 0)
@@ -106,7 +107,8 @@ static bool zygote_is_cgroup(int fd)
 {
     struct statfs s;
 
-    return fdkind_directory(fd) == 0 && fstatfs(fd, &s) == 0 && (unsigned long)s.f_type == CGROUP2_SUPER_MAGIC;
+    return fdkind_directory(fd) == 0 && fstatfs(fd, &s) == 0 &&
+           (unsigned long)s.f_type == CGROUP2_SUPER_MAGIC;
 }
 
 /* 0, or the fault that names what is wrong. */
@@ -118,7 +120,8 @@ static uint32_t zygote_check(struct zygote *z, struct fault *f)
         *f = z->fault;
         return FAIL_UNSUPPORTED;
     }
-    if (fdkind_sealed_memfd(fr->fds[0]) < 0 || fdkind_socket(fr->fds[4], AF_UNIX, SOCK_SEQPACKET, 0, false) < 0 ||
+    if (fdkind_sealed_memfd(fr->fds[0]) < 0 ||
+        fdkind_socket(fr->fds[4], AF_UNIX, SOCK_SEQPACKET, 0, false) < 0 ||
         (fr->nfds > 5 && !zygote_is_cgroup(fr->fds[5]))) {
         fault_set(f, -EBADMSG, "an fd of the spawn request");
         return FAIL_BAD_FD;
@@ -147,7 +150,8 @@ static void zygote_become_cell(struct zygote *z, const struct zygote_child *cell
     cell_init_run(&c);
 }
 
-/* clone3(2): the pid, or 0 in the child. glibc has no wrapper; the child is single-threaded and goes on in this stack. */
+/* clone3(2): the pid, or 0 in the child. glibc has no wrapper; the child is single-threaded and goes on in
+ * this stack. */
 static pid_t zygote_clone(struct zygote *z, int *ret_pidfd)
 {
     const struct frame *f = &z->msg.frame;
@@ -292,7 +296,10 @@ int zygote_main(int argc, char **argv)
     static struct zygote z;
     int r = zygote_boot_read(argc, argv, &z.boot);
 
-    z.line = (struct line){.sock = ZYGOTE_FD_LINE, .iface = &iface_zygote, .side = FROM_SERVER, .role = ROLE_ZYGOTE,
+    z.line = (struct line){.sock = ZYGOTE_FD_LINE,
+                           .iface = &iface_zygote,
+                           .side = FROM_SERVER,
+                           .role = ROLE_ZYGOTE,
                            .peer_role = ROLE_SUPERVISOR};
     line_msg_init(&z.msg);
     if (r == 0)

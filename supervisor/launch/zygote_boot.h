@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the zygote knows of itself after its re-execution: handed over as arguments, since its environment is empty and
- * its memory new. Fds stand at fixed numbers. */
+/* What the zygote knows of itself after its re-execution: handed over as arguments, since its environment is
+ * empty and its memory new. Fds stand at fixed numbers. */
 #pragma once
 
 #include "supervisor/launch/binds.h"
@@ -8,7 +8,8 @@
 
 #define ZYGOTE_FD_LINE 3
 #define ZYGOTE_FD_SLOT 4 /* the lock of the id range; only when count > 0 */
-#define ZYGOTE_ARGS    (9 + BINDS_FORBIDDEN_MAX) /* program, ZYGOTE_ARG, parent, 5 of the plan, forbidden, NULL */
+#define ZYGOTE_ARGS                                                                                          \
+    (9 + BINDS_FORBIDDEN_MAX) /* program, ZYGOTE_ARG, parent, 5 of the plan, forbidden, NULL */
 
 struct zygote_boot {
     pid_t parent;

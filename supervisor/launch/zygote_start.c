@@ -26,7 +26,8 @@ static int zygote_forbidden(const struct zygote_config *cfg, struct zygote_boot 
     return 0;
 }
 
-/* Moves the fds to their numbers, everything else away. They lie above the numbers, so none is overwritten. */
+/* Moves the fds to their numbers, everything else away. They lie above the numbers, so none is overwritten.
+ */
 static int zygote_place_fds(int line, int slot, int report)
 {
     int fds[] = {fcntl(line, F_DUPFD, 16), fcntl(slot, F_DUPFD, 16), fcntl(report, F_DUPFD_CLOEXEC, 16)};
@@ -44,7 +45,8 @@ static int zygote_place_fds(int line, int slot, int report)
     return r < 0 ? r : fds[2];
 }
 
-/* The standard input and output are the caller's and would be every cell init's. Messages go to standard error. */
+/* The standard input and output are the caller's and would be every cell init's. Messages go to standard
+ * error. */
 static int zygote_detach(void)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -58,7 +60,8 @@ static int zygote_detach(void)
     return chdir("/") < 0 ? -errno : 0;
 }
 
-static int zygote_become(const struct zygote_config *cfg, pid_t parent, int line, int *report, struct fault *f)
+static int zygote_become(const struct zygote_config *cfg, pid_t parent, int line, int *report,
+                         struct fault *f)
 {
     struct zygote_boot b = {.parent = parent};
     struct zygote_args args;
@@ -111,7 +114,8 @@ static int zygote_hear(int fd, struct fault *f)
     return rep.error < 0 ? rep.error : -EIO;
 }
 
-static void zygote_child(const struct zygote_config *cfg, pid_t parent, int line, int report) __attribute__((noreturn));
+static void zygote_child(const struct zygote_config *cfg, pid_t parent, int line, int report)
+    __attribute__((noreturn));
 
 static void zygote_child(const struct zygote_config *cfg, pid_t parent, int line, int report)
 {

@@ -41,7 +41,7 @@ static void check_reply(const struct dns_ask *ask, uint8_t rcode, const struct d
 static void check_names(const struct dns_wire_name *w)
 {
     char text[DNS_NAME_TEXT_MAX];
-    struct dns_wire_name back;
+    struct dns_wire_name back = {.len = 0};
     struct name host;
 
     CHECK(w->len >= 1 && w->b[w->len - 1] == 0);

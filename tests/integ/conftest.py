@@ -106,8 +106,8 @@ class User:
             lines += [json.loads(line) for line in segment.read_text().splitlines()]
         return lines
 
-    def verify(self, log=None):
-        return self.ctl("verify", log or self.last_log())
+    def verify(self, log=None, *flags):
+        return self.ctl("verify", *flags, log or self.last_log())
 
     def file(self, name, content, mode=0o644):
         path = self.home / name
@@ -125,11 +125,9 @@ def of_type(events, suffix):
     return [e["data"] for e in events if e["type"] == "dev.cellos.events.cell." + suffix]
 
 
-@pytest.fixture(params=["root", "ordinary"])
-def user(request, world):
-    u = User(request.param, 0 if request.param == "root" else ORDINARY_UID, world)
+def kept(u):
+    """The user, and afterwards the end of what a failed test left running: known by the home on its command line."""
     yield u
-    # what a failed test left running is ended here, by its state directory's name on the command line
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             if str(u.home).encode() in Path("/proc/%s/cmdline" % pid).read_bytes():
@@ -139,11 +137,19 @@ def user(request, world):
     shutil.rmtree(u.home, ignore_errors=True)
 
 
+@pytest.fixture(params=["root", "ordinary"])
+def user(request, world):
+    yield from kept(User(request.param, 0 if request.param == "root" else ORDINARY_UID, world))
+
+
 @pytest.fixture
 def ordinary(world):
-    u = User("ordinary", ORDINARY_UID, world)
-    yield u
-    shutil.rmtree(u.home, ignore_errors=True)
+    yield from kept(User("ordinary", ORDINARY_UID, world))
+
+
+@pytest.fixture
+def root_user(world):
+    yield from kept(User("root", 0, world))
 
 
 class Pki:

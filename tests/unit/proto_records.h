@@ -99,8 +99,8 @@ static inline void record_random_scalar(struct rng *g, const struct field *f, ch
         *(bool *)m = v != 0;
 }
 
-static inline void record_random_list(struct rng *g, struct arena *a, const struct field *f, char *m, size_t n,
-                                      struct record_size size)
+static inline void record_random_list(struct rng *g, struct arena *a, const struct field *f, char *m,
+                                      size_t n, struct record_size size)
 {
     if (f->kind == FIELD_STRS) {
         struct str *v = records_alloc(a, n * sizeof(*v));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A supervisor's half of one zygote and its cells, for the tests of supervisor/launch: real namespaces, real processes.
- * The test program's main() must hand ZYGOTE_ARG on to zygote_main(). */
+/* A supervisor's half of one zygote and its cells, for the tests of supervisor/launch: real namespaces, real
+ * processes. The test program's main() must hand ZYGOTE_ARG on to zygote_main(). */
 #pragma once
 
 #include <fcntl.h>
@@ -34,7 +34,7 @@ struct cell_run {
     struct line_msg msg;
     int pidfd, netns, userns;
     int out; /* what the workload writes to stdout and stderr */
-    int in; /* the workload's stdin; /dev/null when not set */
+    int in;  /* the workload's stdin; /dev/null when not set */
     int cgroup;
     uint64_t landlock;
     char uid_map[129];
@@ -68,7 +68,11 @@ static inline int suite_start(struct suite *s)
     r = zygote_start(&cfg, &sock, &s->pidfd, &s->fault);
     if (r < 0)
         return r;
-    s->line = (struct line){.sock = sock, .iface = &iface_zygote, .side = FROM_CLIENT, .role = ROLE_SUPERVISOR, .peer_role = ROLE_ZYGOTE};
+    s->line = (struct line){.sock = sock,
+                            .iface = &iface_zygote,
+                            .side = FROM_CLIENT,
+                            .role = ROLE_SUPERVISOR,
+                            .peer_role = ROLE_ZYGOTE};
     return line_hello(&s->line, &s->msg);
 }
 
@@ -116,13 +120,18 @@ static inline int cell_spawn(struct suite *s, struct cell_run *c)
     if (pipe2(out, O_CLOEXEC) < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, init) < 0)
         return -errno;
     r = line_send(&s->line, grouped ? MSG_ZYGOTE_SPAWN_IN_CGROUP_REQ : MSG_ZYGOTE_SPAWN_REQ, 0, &req,
-                  (const int[]){doc, c->in >= 0 ? c->in : null, out[1], out[1], init[1], c->cgroup}, grouped ? 6 : 5);
+                  (const int[]){doc, c->in >= 0 ? c->in : null, out[1], out[1], init[1], c->cgroup},
+                  grouped ? 6 : 5);
     close(doc);
     close(null);
     close(out[1]);
     close(init[1]);
     c->out = out[0];
-    c->line = (struct line){.sock = init[0], .iface = &iface_init, .side = FROM_CLIENT, .role = ROLE_SUPERVISOR, .peer_role = ROLE_INIT};
+    c->line = (struct line){.sock = init[0],
+                            .iface = &iface_init,
+                            .side = FROM_CLIENT,
+                            .role = ROLE_SUPERVISOR,
+                            .peer_role = ROLE_INIT};
     line_msg_init(&c->msg);
     do {
         if (r == 0)
@@ -207,7 +216,8 @@ static inline void cell_drain(struct cell_run *c)
 {
     ssize_t n;
 
-    while (c->len < sizeof(c->text) - 1 && (n = read(c->out, c->text + c->len, sizeof(c->text) - 1 - c->len)) > 0)
+    while (c->len < sizeof(c->text) - 1 &&
+           (n = read(c->out, c->text + c->len, sizeof(c->text) - 1 - c->len)) > 0)
         c->len += (size_t)n;
     c->text[c->len] = '\0';
 }
@@ -279,7 +289,8 @@ static inline int rig_as_both(int (*run)(void))
     if (geteuid() == 0) {
         pid = fork();
         if (pid == 0) {
-            if (setgroups(0, NULL) < 0 || setresgid(RIG_ORDINARY_UID, RIG_ORDINARY_UID, RIG_ORDINARY_UID) < 0 ||
+            if (setgroups(0, NULL) < 0 ||
+                setresgid(RIG_ORDINARY_UID, RIG_ORDINARY_UID, RIG_ORDINARY_UID) < 0 ||
                 setresuid(RIG_ORDINARY_UID, RIG_ORDINARY_UID, RIG_ORDINARY_UID) < 0 ||
                 prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0) /* the change of uid took it */
                 _exit(99);

@@ -118,9 +118,10 @@ static void test_optional(void **state)
 
 /* ---- one place changed ---- */
 
-/* [fields...], where raw (already encoded) stands in place k; drop: it is left out; more: one nil too many. */
-static void build(struct fixture *x, const struct schema *s, const void *rec, size_t k, struct str raw, bool drop,
-                  bool more)
+/* [fields...], where raw (already encoded) stands in place k; drop: it is left out; more: one nil too many.
+ */
+static void build(struct fixture *x, const struct schema *s, const void *rec, size_t k, struct str raw,
+                  bool drop, bool more)
 {
     buf_clear(&x->b);
     mp_write_array(&x->b, s->n - (drop ? 1 : 0) + (more ? 1 : 0));
@@ -172,11 +173,12 @@ static void test_arity(void **state)
 static bool takes(const struct field *f, enum mp_kind kind)
 {
     static const enum mp_kind of[] = {
-        [FIELD_UINT] = MP_UINT, [FIELD_INT] = MP_INT,     [FIELD_BOOL] = MP_BOOL,
-        [FIELD_ENUM] = MP_UINT, [FIELD_STR] = MP_STR,     [FIELD_BIN] = MP_BIN,
+        [FIELD_UINT] = MP_UINT, [FIELD_INT] = MP_INT,    [FIELD_BOOL] = MP_BOOL,
+        [FIELD_ENUM] = MP_UINT, [FIELD_STR] = MP_STR,    [FIELD_BIN] = MP_BIN,
         [FIELD_OBJ] = MP_ARRAY, [FIELD_STRS] = MP_ARRAY, [FIELD_LIST] = MP_ARRAY,
     };
-    return kind == of[f->kind] || (kind == MP_NIL && f->optional) || (f->kind == FIELD_INT && kind == MP_UINT);
+    return kind == of[f->kind] || (kind == MP_NIL && f->optional) ||
+           (f->kind == FIELD_INT && kind == MP_UINT);
 }
 
 static void test_wrong_types(void **state)
@@ -185,8 +187,8 @@ static void test_wrong_types(void **state)
         enum mp_kind kind;
         struct str raw;
     } tokens[] = {
-        {MP_NIL, STR_LIT("\xc0")}, {MP_BOOL, STR_LIT("\xc3")}, {MP_UINT, STR_LIT("\x01")},
-        {MP_INT, STR_LIT("\xff")}, {MP_STR, STR_LIT("\xa0")},  {MP_BIN, STR_LIT("\xc4\0")},
+        {MP_NIL, STR_LIT("\xc0")},   {MP_BOOL, STR_LIT("\xc3")}, {MP_UINT, STR_LIT("\x01")},
+        {MP_INT, STR_LIT("\xff")},   {MP_STR, STR_LIT("\xa0")},  {MP_BIN, STR_LIT("\xc4\0")},
         {MP_ARRAY, STR_LIT("\x90")},
     };
     struct fixture *x = *state;
@@ -205,7 +207,8 @@ static void test_wrong_types(void **state)
             BAD(x, s);
             build(x, s, rec, k, STR_LIT("\xcb\0\0\0\0\0\0\0\0"), false, false); /* a float */
             BAD(x, s);
-            build(x, s, rec, k, STR_LIT("\xdd\xff\xff\xff\xff"), false, false); /* 2^32 elements, none there */
+            build(x, s, rec, k, STR_LIT("\xdd\xff\xff\xff\xff"), false,
+                  false); /* 2^32 elements, none there */
             BAD(x, s);
         }
     }

@@ -41,8 +41,14 @@ struct number {
     uint64_t u;
     int64_t i;
 };
-#define UINT_(v, ...) {{__VA_ARGS__}, N(__VA_ARGS__), false, (v), 0}
-#define INT_(v, ...)  {{__VA_ARGS__}, N(__VA_ARGS__), true, 0, (v)}
+#define UINT_(v, ...)                                                                                        \
+    {                                                                                                        \
+        {__VA_ARGS__}, N(__VA_ARGS__), false, (v), 0                                                         \
+    }
+#define INT_(v, ...)                                                                                         \
+    {                                                                                                        \
+        {__VA_ARGS__}, N(__VA_ARGS__), true, 0, (v)                                                          \
+    }
 
 /* First and last value of every width. */
 static const struct number numbers[] = {
@@ -459,16 +465,11 @@ static void test_random_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_scalars),
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_lengths),
-        cmocka_unit_test(test_not_smallest),
-        cmocka_unit_test(test_unsupported),
-        cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_huge_counts),
-        cmocka_unit_test(test_text),
-        cmocka_unit_test(test_oracle_reads_ours),
-        cmocka_unit_test(test_ours_reads_oracle),
+        cmocka_unit_test(test_scalars),           cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_lengths),           cmocka_unit_test(test_not_smallest),
+        cmocka_unit_test(test_unsupported),       cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_huge_counts),       cmocka_unit_test(test_text),
+        cmocka_unit_test(test_oracle_reads_ours), cmocka_unit_test(test_ours_reads_oracle),
         cmocka_unit_test(test_random_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

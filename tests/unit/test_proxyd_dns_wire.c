@@ -145,7 +145,7 @@ static void names_end_at_255_bytes(void **state)
         assert_int_equal(name.len, n);
         assert_int_equal(cursor_left(&r.at), 0);
         assert_true(dns_name_host(&name, &host));
-        struct dns_wire_name back;
+        struct dns_wire_name back = {.len = 0};
         dns_name_from_host(&host, &back);
         assert_true(dns_name_eq(&name, &back));
     }

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""A run under way: its processes as the host sees them, and their end."""
+import os
+import select
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from conftest import PATIENCE
+
+DAEMONS = ("signerd", "supervisor", "netd", "proxyd")
+
+
+def stat(pid):
+    """(state, parent, start time), or None when there is no such process."""
+    try:
+        text = Path("/proc/%d/stat" % pid).read_text()
+    except OSError:
+        return None
+    fields = text[text.rindex(")") + 2:].split()
+    return fields[0], int(fields[1]), int(fields[19])
+
+
+def children(pid):
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        s = stat(int(name))
+        if s and s[1] == pid:
+            found.append(int(name))
+    return sorted(found)
+
+
+def argv0(pid):
+    return os.path.basename(Path("/proc/%d/cmdline" % pid).read_bytes().split(b"\0")[0].decode())
+
+
+def status(pid):
+    """/proc/PID/status as a dict of texts."""
+    lines = Path("/proc/%d/status" % pid).read_text().splitlines()
+    return {k: v.strip() for k, _, v in (line.partition(":") for line in lines)}
+
+
+class Running:
+    """`cellctl run ARGS`. The workload's first line on stdout must be "up"; what follows stays in the pipe."""
+
+    def __init__(self, user, *args, env=None, wait=True, **kw):
+        self.user = user
+        self.err = tempfile.TemporaryFile()
+        kw.setdefault("stdin", subprocess.DEVNULL)
+        self.p = user.popen("run", *args, env=env, stdout=subprocess.PIPE, stderr=self.err, **kw)
+        self.seen = {}  # pid -> start time: everything this run ever consisted of, as far as somebody looked
+        if wait:
+            self.wait_up()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        if self.p.poll() is None:
+            self.look()
+            self.p.kill()
+            self.p.wait(PATIENCE)
+        self.p.stdout.close()
+        for pid in self.left():
+            os.kill(pid, signal.SIGKILL)
+
+    def line(self, timeout=PATIENCE):
+        """The next line of the workload, without waiting for ever."""
+        data = b""
+        end = time.monotonic() + timeout
+        while not data.endswith(b"\n"):
+            if not select.select([self.p.stdout], [], [], max(0, end - time.monotonic()))[0]:
+                raise AssertionError("nothing more from the workload; it said %r; %s" % (data, self.stderr()))
+            more = os.read(self.p.stdout.fileno(), 1)
+            if not more:
+                raise AssertionError("the run ended after %r: %s" % (data, self.stderr()))
+            data += more
+        return data.decode().rstrip("\n")
+
+    def wait_up(self):
+        assert self.line() == "up", self.stderr()
+        self.look()
+
+    def stderr(self):
+        self.err.seek(0)
+        return self.err.read().decode(errors="replace")
+
+    def _note(self, pid):
+        s = stat(pid)
+        if s:
+            self.seen[pid] = s[2]
+
+    def look(self):
+        """{name: pid} of cellctl, the four daemons, zygote and init, and the list of the workload's processes."""
+        names = {"cellctl": self.p.pid}
+        for pid in children(self.p.pid):
+            names[argv0(pid).removeprefix("cellos-")] = pid
+        for name, parent in (("zygote", "supervisor"), ("init", "zygote")):
+            for pid in children(names[parent]) if parent in names else []:
+                names[name] = pid
+        workload = []
+        todo = children(names["init"]) if "init" in names else []
+        while todo:
+            pid = todo.pop()
+            workload.append(pid)
+            todo += children(pid)
+        for pid in [*names.values(), *workload]:
+            self._note(pid)
+        self.names, self.workload = names, sorted(workload)
+        return names
+
+    def left(self):
+        """Processes of this run that are still there (a zombie is nothing but a number)."""
+        return [pid for pid, start in self.seen.items() if (s := stat(pid)) and s[2] == start and s[0] not in "ZX"]
+
+    def kill(self, name, signum=signal.SIGKILL):
+        os.kill(self.names[name], signum)
+
+    def end(self, timeout=PATIENCE):
+        """Waits for the end. (exit status, the rest of stdout, stderr)"""
+        out, _ = self.p.communicate(timeout=timeout)
+        return self.p.returncode, out.decode(errors="replace"), self.stderr()
+
+    def gone(self, timeout=10):
+        """Whether nothing of the run is left, waiting a little for what is just being reaped."""
+        end = time.monotonic() + timeout
+        while self.left() and time.monotonic() < end:
+            time.sleep(0.02)
+        return [(pid, Path("/proc/%d/cmdline" % pid).read_bytes()) for pid in self.left()] or True
