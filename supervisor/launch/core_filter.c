@@ -8,6 +8,7 @@
 
 #include "supervisor/launch/cell_filter.h"
 
+#define EQUAL(arg, v)      SCMP_CMP((arg), SCMP_CMP_EQ, (v), 0)
 #define LOW32(arg, v)      SCMP_CMP((arg), SCMP_CMP_MASKED_EQ, 0xffffffffU, (scmp_datum_t)(v))
 #define BITS(arg, mask, v) SCMP_CMP((arg), SCMP_CMP_MASKED_EQ, (scmp_datum_t)(mask), (scmp_datum_t)(v))
 #define ROW1(call, why, a)                                                                                   \
@@ -29,15 +30,14 @@
 #define IOPRIO_WHO_PGRP_    2
 #define IOPRIO_WHO_USER_    3
 
-#define NO_FAMILY(n)                                                                                         \
-    ROW1(socket, "an address family that no network policy confines", SCMP_A0(SCMP_CMP_EQ, (n)))
+#define NO_FAMILY(n) ROW1(socket, "an address family that no network policy confines", EQUAL(0, (n)))
 /* The type's low four bits must be SOCK_STREAM (1) or SOCK_DGRAM (2); the others are flags. A row can say
  * only one thing of an argument, so the fourteen wrong values are four rows. */
 #define NO_TYPES(family)                                                                                     \
-    ROW2(socket, "no type 0", SCMP_A0(SCMP_CMP_EQ, family), BITS(1, 0xf, 0)),                                \
-        ROW2(socket, "raw and other types with both low bits", SCMP_A0(SCMP_CMP_EQ, family), BITS(1, 3, 3)), \
-        ROW2(socket, "types 4 to 7, 12 to 15", SCMP_A0(SCMP_CMP_EQ, family), BITS(1, 4, 4)),                 \
-        ROW2(socket, "types 8 to 15: SOCK_PACKET", SCMP_A0(SCMP_CMP_EQ, family), BITS(1, 8, 8))
+    ROW2(socket, "no type 0", EQUAL(0, family), BITS(1, 0xf, 0)),                                            \
+        ROW2(socket, "raw and other types with both low bits", EQUAL(0, family), BITS(1, 3, 3)),             \
+        ROW2(socket, "types 4 to 7, 12 to 15", EQUAL(0, family), BITS(1, 4, 4)),                             \
+        ROW2(socket, "types 8 to 15: SOCK_PACKET", EQUAL(0, family), BITS(1, 8, 8))
 
 #define WHY_PID1                                                                                             \
     "PID 1 shares the workload's uid when the caller has only one, and must not be slowed or starved"
@@ -58,12 +58,13 @@ static const struct filter_row core_rows[] = {
     NO_FAMILY(13),
     NO_FAMILY(14),
     NO_FAMILY(15),
-    ROW1(socket, "AF_PACKET, AF_ALG, AF_VSOCK, AF_XDP and all later ones", SCMP_A0(SCMP_CMP_GT, AF_NETLINK)),
+    ROW1(socket, "AF_PACKET, AF_ALG, AF_VSOCK, AF_XDP and all later ones",
+         SCMP_CMP(0, SCMP_CMP_GT, AF_NETLINK, 0)),
     NO_TYPES(AF_INET),
     NO_TYPES(AF_INET6),
-    ROW2(socket, "netlink other than NETLINK_ROUTE: netfilter, audit, uevents",
-         SCMP_A0(SCMP_CMP_EQ, AF_NETLINK), SCMP_A2(SCMP_CMP_NE, 0)),
-    ROW1(socketpair, "pairs are a matter of Unix sockets", SCMP_A0(SCMP_CMP_NE, AF_UNIX)),
+    ROW2(socket, "netlink other than NETLINK_ROUTE: netfilter, audit, uevents", EQUAL(0, AF_NETLINK),
+         SCMP_CMP(2, SCMP_CMP_NE, 0, 0)),
+    ROW1(socketpair, "pairs are a matter of Unix sockets", SCMP_CMP(0, SCMP_CMP_NE, AF_UNIX, 0)),
     ROW1(clone, "a new user namespace would give all capabilities inside it",
          BITS(0, CLONE_NEWUSER, CLONE_NEWUSER)),
     ROW1(unshare, "as clone", BITS(0, CLONE_NEWUSER, CLONE_NEWUSER)),

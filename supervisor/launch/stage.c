@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "supervisor/launch/etc.h"
+#include "supervisor/launch/etc_copy.h"
 #include "supervisor/launch/rootfs_internal.h"
 
 #define STAGE_BYTES (16u << 20)
@@ -90,9 +91,12 @@ static int stage_etc(int stage, const struct userns_workload *ids, struct fault 
     r = etc_build_layer(etc, layer, ids, f);
     if (r < 0)
         return r;
-    r = stage_overlay(stage);
-    return r < 0 ? fault_set(f, r, "mounting an overlay over /etc in a user namespace (Linux 5.11 or later)")
-                 : 0;
+    if (stage_overlay(stage) == 0)
+        return 0;
+    r = etc_complete_layer(etc, layer, f);
+    if (r == 0)
+        r = mnt_bind(stage, "layer", stage, "etc", MNT_RO);
+    return r < 0 && f->text[0] == '\0' ? fault_set(f, r, "making /etc of the cells") : r;
 }
 
 /* Real directories of the allow list; links are made again in each cell. */

@@ -72,7 +72,7 @@ static int workload_ids(const struct workload *w)
     return 0;
 }
 
-static int workload_limit(int what, rlim_t max)
+static int workload_limit(unsigned what, rlim_t max)
 {
     struct rlimit l;
 
