@@ -87,25 +87,27 @@ static int hostile(const char *name, const char *bin_dir, const char *base)
     return 0;
 }
 
-/* Lines that end before or without a hello, and one that never says it. */
+/* Siblings that never say hello (silent), all daemons at once because each waits for LIMIT_HELLO_MS; or that
+ * are gone before they said it. */
 static int crowd(const char *bin_dir, const char *base)
 {
     static const char *const names[] = {"signerd", "netd", "proxyd", "supervisor", "zygote"};
+    struct suspect silent[ARRAY_LEN(names)], gone[ARRAY_LEN(names)];
 
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        for (int silent = 0; silent < 2; silent++) {
-            const struct suspect_kind *k = suspect_kind(names[i]);
-            struct suspect s;
-            suspect_start(k, bin_dir, base, &s);
-            bool cut = false;
-            if (silent) /* longer than LIMIT_HELLO_MS */
-                cut = suspect_is_cut(&s, 0, LIMIT_HELLO_MS + PATIENCE_MS);
-            for (size_t l = 0; l < k->nlines; l++)
-                suspect_close(&s, l);
-            printf("{\"daemon\": \"%s\", \"kind\": \"%s\", \"cut\": %s, ", names[i],
-                   silent ? "silent" : "gone", cut ? "true" : "false");
-            print_end(&s);
-        }
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        suspect_start(suspect_kind(names[i]), bin_dir, base, &silent[i]);
+        suspect_start(suspect_kind(names[i]), bin_dir, base, &gone[i]);
+    }
+    for (size_t i = 0; i < 2 * ARRAY_LEN(names); i++) {
+        bool is_silent = i >= ARRAY_LEN(names);
+        struct suspect *s = is_silent ? &silent[i - ARRAY_LEN(names)] : &gone[i];
+        bool cut = is_silent && suspect_is_cut(s, 0, LIMIT_HELLO_MS + PATIENCE_MS);
+        for (size_t l = 0; l < s->kind->nlines; l++)
+            suspect_close(s, l);
+        printf("{\"daemon\": \"%s\", \"kind\": \"%s\", \"cut\": %s, ", s->kind->name,
+               is_silent ? "silent" : "gone", cut ? "true" : "false");
+        print_end(s);
+    }
     return 0;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <ftw.h>
 #include <grp.h>
 #include <poll.h>
 #include <signal.h>
@@ -15,6 +16,7 @@
 #include <sys/wait.h>
 
 #include "common/base/io.h"
+#include "common/base/num.h"
 #include "proto/line.h"
 #include "supervisor/launch/zygote.h"
 
@@ -38,6 +40,7 @@ struct cell_run {
     int cgroup;
     uint64_t landlock;
     char uid_map[129];
+    uint64_t inside, host; /* uids, read from it */
     /* the end */
     char text[65536];
     size_t len;
@@ -50,6 +53,21 @@ struct cell_run {
     uint64_t denied_count[16];
     size_t ndenied;
 };
+
+static inline int rig_remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+    (void)st;
+    (void)flag;
+    (void)ftw;
+    return remove(path);
+}
+
+/* A directory with all below it; links are not followed. */
+static inline void rig_remove(const char *path)
+{
+    if (nftw(path, rig_remove_one, 8, FTW_DEPTH | FTW_PHYS) != 0)
+        perror(path);
+}
 
 static inline int suite_start(struct suite *s)
 {
@@ -78,17 +96,13 @@ static inline int suite_start(struct suite *s)
 
 static inline void suite_stop(struct suite *s)
 {
-    char cmd[128];
-
     close(s->line.sock);
     while (waitpid(-1, NULL, 0) > 0)
         ;
     close(s->pidfd);
     close(s->locks);
     line_msg_done(&s->msg);
-    snprintf(cmd, sizeof(cmd), "rm -rf %s", s->dir);
-    if (system(cmd) != 0)
-        fprintf(stderr, "cannot remove %s\n", s->dir);
+    rig_remove(s->dir);
 }
 
 /* argv as string literals; the arrays must outlive the cell_run. */
@@ -150,6 +164,18 @@ static inline int cell_spawn(struct suite *s, struct cell_run *c)
     return line_hello(&c->line, &c->msg);
 }
 
+/* "INSIDE -> host HOST"; both stay 0 when it is anything else. */
+static inline void cell_read_map(struct cell_run *c)
+{
+    static const char between[] = " -> host ";
+    const char *at = strstr(c->uid_map, between);
+
+    if (!at ||
+        num_parse_u64((struct str){c->uid_map, (size_t)(at - c->uid_map)}, 0, UINT32_MAX, &c->inside) < 0 ||
+        num_parse_u64(str_of(at + strlen(between)), 0, UINT32_MAX, &c->host) < 0)
+        c->inside = c->host = 0;
+}
+
 static inline void cell_take(struct cell_run *c)
 {
     const struct init_failed *f;
@@ -162,6 +188,7 @@ static inline void cell_take(struct cell_run *c)
         c->ready = true;
         c->landlock = y->landlock_abi;
         snprintf(c->uid_map, sizeof(c->uid_map), "%.*s", (int)y->uid_map.len, y->uid_map.p);
+        cell_read_map(c);
         c->line.state = LINE_BARRIER;
         break;
     case MSG_INIT_STARTED:

@@ -208,9 +208,14 @@ static void say_in_colour(int out)
     log_init("x", LOG_INFO);
     log_error("grey");
     char text[1024];
-    ssize_t n = read(master, text, sizeof(text));
-    if (n <= 0 || write(out, text, (size_t)n) != n)
-        _exit(3);
+    for (size_t len = 0, lines = 0; lines < 3;) { /* the kernel hands a terminal's output on in pieces */
+        ssize_t n = read(master, text + len, sizeof(text) - len);
+        if (n <= 0 || write(out, text + len, (size_t)n) != n)
+            _exit(3);
+        for (ssize_t i = 0; i < n; i++)
+            lines += text[len + (size_t)i] == '\n';
+        len += (size_t)n;
+    }
 }
 
 static void colours(void **st)

@@ -11,7 +11,7 @@
 #include <sys/sysmacros.h>
 #include <sys/un.h>
 
-#include "supervisor/launch/etc.h"
+#include "supervisor/launch/etc_copy.h"
 #include "tests/unit/supervisor_rig.h"
 
 static struct suite suite;
@@ -76,7 +76,7 @@ static bool is_whiteout(int dir, const char *name)
 static void layer(void **state)
 {
     const struct userns_workload ids = {0, 0, 4321, 4321};
-    char path[128], cmd[160];
+    char path[128];
     struct fault f = {};
     struct stat st;
     int etc, out;
@@ -115,10 +115,24 @@ static void layer(void **state)
     assert_int_equal(fstatat(out, "resolv.conf", &st, AT_SYMLINK_NOFOLLOW), 0);
     assert_true(S_ISREG(st.st_mode));
     assert_int_equal(fstatat(out, "passwd", &st, 0), 0); /* 4321 had no row */
+    /* Where no overlay can be had, the same layer is completed by copying. */
+    assert_int_equal(etc_complete_layer(etc, out, &f), 0);
+    assert_int_equal(fstatat(out, "shadow", &st, AT_SYMLINK_NOFOLLOW), -1);
+    assert_int_equal(fstatat(out, "fifo", &st, AT_SYMLINK_NOFOLLOW), -1);
+    assert_int_equal(fstatat(out, "shut", &st, AT_SYMLINK_NOFOLLOW), -1);
+    assert_int_equal(fstatat(out, "a/b/c.key", &st, AT_SYMLINK_NOFOLLOW), -1);
+    assert_int_equal(fstatat(out, "plain", &st, 0), 0);
+    assert_int_equal(st.st_mode & 07777, 0644);
+    assert_int_equal(fstatat(out, "a/fine", &st, 0), 0);
+    assert_int_equal(fstatat(out, "empty", &st, 0), 0);
+    assert_int_equal(fstatat(out, "resolv.conf", &st, AT_SYMLINK_NOFOLLOW), 0);
+    assert_true(S_ISREG(st.st_mode)); /* still ours */
     close(etc);
     close(out);
-    snprintf(cmd, sizeof(cmd), "rm -rf %s/etc %s/layer", suite.dir, suite.dir);
-    assert_int_equal(system(cmd), 0);
+    snprintf(path, sizeof(path), "%s/etc", suite.dir);
+    rig_remove(path);
+    snprintf(path, sizeof(path), "%s/layer", suite.dir);
+    rig_remove(path);
 }
 
 /* ---- live cells ---- */

@@ -76,7 +76,7 @@ static void workload_ids(void **state)
 
 static int open_locks(char *dir)
 {
-    strcpy(dir, "/tmp/userns-test-XXXXXX");
+    snprintf(dir, 32, "/tmp/userns-test-XXXXXX");
     assert_non_null(mkdtemp(dir));
     return open(dir, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
 }

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: MIT */
+/* The claims of an emitter against a signerd by hand. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "common/base/log.h"
+#include "proto/signer_client.h"
+#include "tests/unit/child.h"
+#include "tests/unit/proto_wire.h"
+
+#define RUN_ID "0190b3c4-0000-7000-8000-000000000001"
+
+struct fixture;
+
+struct ack {
+    struct fixture *x;
+    int n, err;
+    uint64_t sequence;
+    bool free_client, claim_again;
+};
+
+struct fixture {
+    struct ev_loop *loop;
+    struct signer_client *s;
+    struct wire w;
+    int fds_before;
+    int gone, gone_err;
+    bool free_in_gone, calling;
+    struct ack ack, other;
+};
+
+static const struct ev_gap gap = {1, STR_LIT("2026-01-01T00:00:00Z"), STR_LIT("2026-01-01T00:00:01Z"),
+                                  STR_LIT("test")};
+
+static void on_gone(void *self, int err)
+{
+    struct fixture *x = self;
+    x->gone++;
+    x->gone_err = err;
+    if (x->free_in_gone)
+        x->s = signer_client_free(x->s);
+}
+
+static void on_ack(void *data, int err, uint64_t sequence)
+{
+    struct ack *a = data;
+    assert_false(a->x->calling); /* never from inside */
+    a->n++;
+    a->err = err;
+    a->sequence = sequence;
+    if (a->claim_again) {
+        a->claim_again = false;
+        assert_true(signer_claim(a->x->s, RUN_ID, EVENT_GAP, &gap, true, on_ack, a) <= 0);
+    }
+    if (a->free_client)
+        a->x->s = signer_client_free(a->x->s);
+}
+
+static int setup(void **state)
+{
+    struct fixture *x = calloc(1, sizeof(*x));
+    int s[2];
+    if (!x)
+        return -1;
+    log_init("test", LOG_CRIT);
+    x->fds_before = child_open_fds();
+    x->ack.x = x->other.x = x;
+    x->loop = ev_loop_new(EVFLAG_NOENV);
+    if (!x->loop || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, s) < 0)
+        return -1;
+    wire_init(&x->w, s[1], &iface_signer, FROM_SERVER, ROLE_SIGNERD);
+    *state = x;
+    return signer_client_new(x->loop, s[0], ROLE_SUPERVISOR, on_gone, x, &x->s);
+}
+
+static int teardown(void **state)
+{
+    struct fixture *x = *state;
+    signer_client_free(x->s);
+    wire_close(&x->w);
+    ev_loop_destroy(x->loop);
+    int leaked = child_open_fds() - x->fds_before;
+    if (leaked != 0)
+        fprintf(stderr, "%d fds leaked\n", leaked);
+    free(x);
+    return leaked == 0 ? 0 : -1;
+}
+
+static void turn(struct fixture *x)
+{
+    for (int i = 0; i < 8; i++)
+        ev_run(x->loop, EVRUN_NOWAIT);
+}
+
+static void on_wait_end(struct ev_loop *loop, ev_timer *t, int revents)
+{
+    (void)t;
+    (void)revents;
+    ev_break(loop, EVBREAK_ALL);
+}
+
+static void wait_ms(struct fixture *x, unsigned ms)
+{
+    ev_timer t;
+    ev_timer_init(&t, on_wait_end, ms / 1000.0, 0);
+    ev_now_update(x->loop);
+    ev_timer_start(x->loop, &t);
+    ev_run(x->loop, 0);
+}
+
+static void start(struct fixture *x)
+{
+    struct msg m;
+    assert_int_equal(wire_hello(&x->w), 0);
+    turn(x);
+    assert_int_equal(wire_recv(&x->w, ROLE_SUPERVISOR, LINE_HELLO, &m), 0);
+    assert_true(endpoint_is_ready(signer_client_endpoint(x->s)));
+}
+
+static int claim(struct fixture *x, struct ack *a)
+{
+    x->calling = true;
+    int r = signer_claim(x->s, RUN_ID, EVENT_GAP, &gap, true, a ? on_ack : NULL, a);
+    x->calling = false;
+    return r;
+}
+
+/* The claim that signerd sees next: its seq, and its counter in *counter. */
+static uint64_t expect_claim(struct fixture *x, uint64_t *counter)
+{
+    struct msg m;
+    struct ev_gap got;
+    assert_int_equal(wire_recv(&x->w, ROLE_SUPERVISOR, LINE_READY, &m), 0);
+    assert_int_equal(m.row->id, MSG_SIGNER_CLAIM_REQ);
+    const struct signer_claim_req *req = m.rec;
+    assert_true(str_is(req->run_id, RUN_ID));
+    assert_int_equal(req->type, EVENT_GAP);
+    assert_int_equal(codec_decode_all(event_row(EVENT_GAP)->data, req->body, &x->w.arena, &got), 0);
+    assert_true(str_is(got.cause, "test"));
+    *counter = req->counter;
+    return m.seq;
+}
+
+static void acknowledge(struct fixture *x, uint64_t seq, uint64_t sequence)
+{
+    struct signer_claim_rep rep = {sequence};
+    assert_int_equal(wire_send(&x->w, MSG_SIGNER_CLAIM_REP, seq, &rep), 0);
+    turn(x);
+}
+
+static void test_ack(void **state)
+{
+    struct fixture *x = *state;
+    uint64_t counter, last = 0;
+    start(x);
+    for (uint64_t i = 0; i < 5; i++) {
+        assert_int_equal(claim(x, &x->ack), 0);
+        assert_int_equal(signer_client_open(x->s), 1);
+        uint64_t seq = expect_claim(x, &counter);
+        assert_true(counter > last);
+        last = counter;
+        assert_int_equal(x->ack.n, i);
+        acknowledge(x, seq, 100 + i);
+        assert_int_equal(x->ack.n, i + 1);
+        assert_int_equal(x->ack.err, 0);
+        assert_true(x->ack.sequence == 100 + i);
+        assert_int_equal(signer_client_open(x->s), 0);
+    }
+}
+
+static void test_nobody_waits(void **state)
+{
+    struct fixture *x = *state;
+    uint64_t counter;
+    start(x);
+    assert_int_equal(claim(x, NULL), 0);
+    acknowledge(x, expect_claim(x, &counter), 1);
+    assert_int_equal(signer_client_open(x->s), 0);
+    assert_int_equal(x->gone, 0);
+}
+
+static void test_refusals(void **state)
+{
+    static const struct {
+        uint32_t fail;
+        int err;
+    } rows[] = {
+        {FAIL_INTERNAL, -EIO},       {FAIL_INVALID, -EPROTO},  {FAIL_STATE, -EPROTO},
+        {FAIL_UNKNOWN, -EPROTO},     {FAIL_EXISTS, -EPROTO},   {FAIL_QUOTA, -EDQUOT},
+        {FAIL_AUTHORITY, -EPERM},    {FAIL_BAD_FD, -EPROTO},   {FAIL_TIMEOUT, -ETIMEDOUT},
+        {FAIL_UNSUPPORTED, -EPROTO}, {FAIL_NO_SPACE, -ENOSPC}, {FAIL_UNAVAILABLE, -EPIPE},
+    };
+    struct fixture *x = *state;
+    start(x);
+    assert_int_equal(ARRAY_LEN(rows), enum_fail.n); /* a new word needs its errno */
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        uint64_t counter;
+        assert_int_equal(claim(x, &x->ack), 0);
+        assert_int_equal(wire_error(&x->w, expect_claim(x, &counter), rows[i].fail, "no"), 0);
+        turn(x);
+        assert_int_equal(x->ack.n, i + 1);
+        assert_int_equal(x->ack.err, rows[i].err);
+        assert_true(x->ack.sequence == 0);
+    }
+    assert_int_equal(x->gone, 0);
+}
+
+static void test_bad_claims(void **state)
+{
+    struct fixture *x = *state;
+    struct ev_gap bad = gap;
+    struct ev_gap late = gap;
+    char cause[65];
+    start(x);
+    memset(cause, 'x', sizeof(cause));
+    bad.cause = (struct str){cause, 65};
+    assert_int_equal(signer_claim(x->s, RUN_ID, EVENT_GAP, &bad, true, on_ack, &x->ack), -EINVAL);
+    assert_int_equal(signer_claim(x->s, RUN_ID, 0, &gap, true, on_ack, &x->ack), -EINVAL);
+    assert_int_equal(signer_claim(x->s, RUN_ID, _EVENT_TYPE_MAX, &gap, true, on_ack, &x->ack), -EINVAL);
+    assert_int_equal(signer_claim(x->s, RUN_ID "0", EVENT_GAP, &late, true, on_ack, &x->ack), -EINVAL);
+    assert_int_equal(signer_client_open(x->s), 0);
+    turn(x);
+    assert_int_equal(x->ack.n, 0);
+}
+
+/* A body over LIMIT_CLAIM_BODY is not sent at all. */
+static void test_body_too_big(void **state)
+{
+    struct fixture *x = *state;
+    static struct str names[LIMIT_DNS_NAMES];
+    static char name[LIMIT_HOSTNAME];
+    start(x);
+    memset(name, 'n', sizeof(name));
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        names[i] = (struct str){name, sizeof(name)};
+    struct ev_network_scope scope = {.mode = NET_MODE_INTERCEPT,
+                                     .hostname_allowlist = {names, ARRAY_LEN(names)}};
+    assert_int_equal(signer_claim(x->s, RUN_ID, EVENT_NETWORK_SCOPE, &scope, true, on_ack, &x->ack),
+                     -ENOBUFS);
+    assert_int_equal(signer_client_open(x->s), 0);
+}
+
+static void test_deadline(void **state)
+{
+    struct fixture *x = *state;
+    uint64_t counter;
+    start(x);
+    assert_int_equal(claim(x, &x->ack), 0);
+    assert_int_equal(signer_claim(x->s, RUN_ID, EVENT_GAP, &gap, false, on_ack, &x->other),
+                     0); /* no deadline */
+    uint64_t first = expect_claim(x, &counter), second = expect_claim(x, &counter);
+    wait_ms(x, LIMIT_ACK_MS - 500);
+    assert_int_equal(x->ack.n, 0);
+    wait_ms(x, 700);
+    assert_int_equal(x->ack.n, 1);
+    assert_int_equal(x->ack.err, -ETIMEDOUT);
+    assert_int_equal(signer_client_open(x->s), 1);
+    acknowledge(x, first, 1); /* late: dropped */
+    assert_int_equal(x->ack.n, 1);
+    acknowledge(x, second, 2);
+    assert_int_equal(x->other.n, 1);
+    assert_int_equal(x->other.err, 0);
+    assert_int_equal(x->gone, 0);
+}
+
+static void test_forget(void **state)
+{
+    struct fixture *x = *state;
+    uint64_t counter;
+    start(x);
+    assert_int_equal(claim(x, &x->ack), 0);
+    assert_int_equal(claim(x, &x->other), 0);
+    assert_int_equal(claim(x, &x->ack), 0);
+    signer_forget(x->s, &x->ack);
+    assert_int_equal(signer_client_open(x->s), 3); /* signerd still owes the answers */
+    for (uint64_t i = 0; i < 3; i++)
+        acknowledge(x, expect_claim(x, &counter), i);
+    assert_int_equal(x->ack.n, 0);
+    assert_int_equal(x->other.n, 1);
+    assert_int_equal(signer_client_open(x->s), 0);
+}
+
+static void test_free_with_open_claims(void **state)
+{
+    struct fixture *x = *state;
+    start(x);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(claim(x, &x->ack), 0);
+    x->s = signer_client_free(x->s);
+    turn(x);
+    assert_int_equal(x->ack.n, 0);
+    assert_int_equal(x->gone, 0);
+    assert_null(signer_client_free(NULL));
+}
+
+static void test_free_in_ack(void **state)
+{
+    struct fixture *x = *state;
+    uint64_t counter;
+    start(x);
+    x->ack.free_client = true;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(claim(x, &x->ack), 0);
+    acknowledge(x, expect_claim(x, &counter), 1);
+    assert_int_equal(x->ack.n, 1);
+    assert_null(x->s);
+}
+
+static void test_signerd_dies(void **state)
+{
+    struct fixture *x = *state;
+    start(x);
+    assert_int_equal(claim(x, &x->ack), 0);
+    assert_int_equal(claim(x, &x->other), 0);
+    x->other.claim_again = true; /* from inside: refused, not endless */
+    wire_close(&x->w);
+    turn(x);
+    assert_int_equal(x->ack.n, 1);
+    assert_int_equal(x->ack.err, -EPIPE);
+    assert_int_equal(x->other.n, 1);
+    assert_int_equal(x->gone, 1);
+    assert_int_equal(x->gone_err, 0);
+    assert_int_equal(signer_client_open(x->s), 0);
+    assert_int_equal(claim(x, &x->ack), -EPIPE);
+}
+
+static void test_free_in_ack_while_dying(void **state)
+{
+    struct fixture *x = *state;
+    start(x);
+    x->ack.free_client = true;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(claim(x, &x->ack), 0);
+    wire_close(&x->w);
+    turn(x);
+    assert_int_equal(x->ack.n, 1);
+    assert_int_equal(x->gone, 0);
+    assert_null(x->s);
+}
+
+static void test_free_in_gone(void **state)
+{
+    struct fixture *x = *state;
+    start(x);
+    x->free_in_gone = true;
+    assert_int_equal(claim(x, &x->ack), 0);
+    wire_close(&x->w);
+    turn(x);
+    assert_int_equal(x->ack.n, 1);
+    assert_int_equal(x->gone, 1);
+    assert_null(x->s);
+}
+
+static void check_log_failed(struct fixture *x, uint32_t fail, int err)
+{
+    struct signer_log_failed f = {fail, STR_LIT("the disk")};
+    uint64_t counter;
+    start(x);
+    assert_int_equal(claim(x, &x->ack), 0);
+    uint64_t seq = expect_claim(x, &counter);
+    assert_int_equal(wire_send(&x->w, MSG_SIGNER_LOG_FAILED, 1, &f), 0);
+    turn(x);
+    assert_int_equal(x->gone, 1);
+    assert_int_equal(x->gone_err, err);
+    acknowledge(x, seq, 3); /* the line lives on for the end events */
+    assert_int_equal(x->ack.n, 1);
+    assert_int_equal(x->ack.err, 0);
+}
+
+static void test_log_full(void **state)
+{
+    check_log_failed(*state, FAIL_NO_SPACE, -ENOSPC);
+}
+
+static void test_log_broken(void **state)
+{
+    check_log_failed(*state, FAIL_INTERNAL, -EIO);
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_ack),
+        TEST(test_nobody_waits),
+        TEST(test_refusals),
+        TEST(test_bad_claims),
+        TEST(test_body_too_big),
+        TEST(test_deadline),
+        TEST(test_forget),
+        TEST(test_free_with_open_claims),
+        TEST(test_free_in_ack),
+        TEST(test_signerd_dies),
+        TEST(test_free_in_ack_while_dying),
+        TEST(test_free_in_gone),
+        TEST(test_log_full),
+        TEST(test_log_broken),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
