@@ -1,19 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "supervisor/cell.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/file.h>
-#include <sys/pidfd.h>
-#include <sys/stat.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "supervisor/spec/parse.h"
-#include "supervisor/spec/policy.h"
-#include "supervisor/spec/resolv_conf.h"
 
 struct cell_step {
     const char *text; /* for -v; NULL = not worth a line */
@@ -143,71 +137,6 @@ void cell_say(struct cell *c, const char *fmt, ...)
         log_debug("step not shown: the operator's queue is full");
 }
 
-/* ---- claims ---- */
-
-struct cell_claim {
-    struct cell *c; /* NULL: the cell is gone */
-    enum event_type type;
-    struct cell_claim *next, **at;
-};
-
-static void claim_unlink(struct cell_claim *k)
-{
-    *k->at = k->next;
-    if (k->next)
-        k->next->at = k->at;
-    k->c->open_claims--;
-}
-
-/* True for steps that end when the last open claim is answered. */
-static bool waits_for_claims(enum cell_state s)
-{
-    return s == CELL_DECLARED || s == CELL_STARTED || s == CELL_DESTROYED || s == CELL_REJECT;
-}
-
-static void on_claim_ack(void *data, int err, uint64_t sequence)
-{
-    struct cell_claim *k = data;
-    struct cell *c = k->c;
-    const char *type = event_row(k->type)->suffix;
-    if (c)
-        claim_unlink(k);
-    free(k);
-    if (!c)
-        return;
-    if (err == 0 && c->nrefs < CELL_REFS_MAX)
-        c->refs[c->nrefs++] = (struct ev_reference){str_of(type), sequence};
-    if (err < 0) {
-        log_failed(LOG_ERR, err, "cell %s: event %s is not in the log", c->id, type);
-        if (c->claim_error == 0)
-            c->claim_error = err;
-        if (!steps[c->state].ending)
-            cell_abort(c, "the log did not take the event %s: %s", type, strerror(-err));
-    }
-    if (waits_for_claims(c->state) && c->open_claims == 0)
-        cell_step_done(c, c->state);
-}
-
-int cell_claim(struct cell *c, enum event_type type, const void *rec)
-{
-    if (!c->m->signer)
-        return -EPIPE;
-    struct cell_claim *k = malloc(sizeof(*k));
-    if (!k)
-        return -ENOMEM;
-    int r = signer_claim(c->m->signer, c->run_id, type, rec, true, on_claim_ack, k);
-    if (r < 0) {
-        free(k);
-        return log_failed(LOG_ERR, r, "cell %s: claiming %s", c->id, event_row(type)->suffix);
-    }
-    *k = (struct cell_claim){c, type, c->claims, &c->claims};
-    if (c->claims)
-        c->claims->at = &k->next;
-    c->claims = k;
-    c->open_claims++;
-    return 0;
-}
-
 /* ---- the machine ---- */
 
 static void on_step_timeout(struct ev_loop *loop, ev_timer *w, int revents)
@@ -271,84 +200,6 @@ static void on_kick(struct ev_loop *loop, ev_timer *w, int revents)
 
 /* ---- life ---- */
 
-/* One running cell per id: a locked file, so that a killed supervisor leaves no stale claim. The file is
- * removed by its last holder; who locked a removed file tries again. */
-static int lock_id(struct cell *c)
-{
-    for (int tries = 0; tries < 8; tries++) {
-        _cleanup_close_ int fd =
-            openat(c->m->ids_dir, c->id, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (fd < 0)
-            return -errno;
-        if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-            return errno == EWOULDBLOCK ? -EBUSY : -errno;
-        struct stat st;
-        if (fstat(fd, &st) == 0 && st.st_nlink > 0) {
-            c->id_lock = TAKE_FD(fd);
-            return 0;
-        }
-    }
-    return -EBUSY;
-}
-
-static void unlock_id(struct cell *c)
-{
-    if (c->id_lock < 0)
-        return;
-    (void)unlinkat(c->m->ids_dir, c->id, 0);
-    close(c->id_lock);
-    c->id_lock = -EBADF;
-}
-
-static void check_limits(struct cell *c)
-{
-    const struct spec_run *run = c->spec->run;
-    if (!run)
-        return;
-    struct cgroup_limits l = {run->limits.memory_max_bytes, run->limits.cpu_quota_us,
-                              run->limits.cpu_period_us, run->limits.pids_max};
-    const char *missing = cgroup_missing(c->m->cgroup, &l);
-    if (missing)
-        violations_add(&c->violations, "spec.run.limits", "unenforceable",
-                       "needs the cgroup v2 controller \"%s\", which this host or user does not have; run "
-                       "`cellctl doctor`",
-                       missing);
-}
-
-static int build_policy(struct cell *c)
-{
-    struct endpoint_addr host[RESOLV_CONF_NAMESERVERS];
-    size_t n = resolv_conf_parse(str_of(c->m->host_resolvers), host);
-    int r = policy_of_spec(c->spec, c->m->evidence, host, n, &c->arena, &c->policy);
-    if (r == POLICY_NO_RESOLVER)
-        violations_add(&c->violations, "spec.authority.dnsAuthority.resolvers", "missing", "%s",
-                       POLICY_NO_RESOLVER_TEXT);
-    if (r != POLICY_OK)
-        return r < 0 ? r : 0;
-    c->rule_used = arena_alloc(&c->arena, c->policy.egress.n * sizeof(bool));
-    return c->rule_used ? 0 : -ENOMEM;
-}
-
-/* Everything that can refuse a document before anything is made. */
-static int check_document(struct cell *c, struct str document)
-{
-    int r = spec_parse(document, &c->m->forbidden, &c->spec, &c->violations);
-    if (r != SPEC_OK)
-        return r;
-    snprintf(c->id, sizeof(c->id), "%.*s", (int)c->spec->id.len, c->spec->id.p);
-    r = lock_id(c);
-    if (r == -EBUSY)
-        violations_add(&c->violations, "spec.id", "busy",
-                       "a cell with this id is running; use another id or wait for it");
-    else if (r < 0)
-        return r;
-    check_limits(c);
-    r = build_policy(c);
-    if (r < 0)
-        return r;
-    return c->violations.n > 0 ? SPEC_INVALID : SPEC_OK;
-}
-
 static struct cell *cell_alloc(struct manager *m)
 {
     struct cell *c = calloc(1, sizeof(*c));
@@ -381,7 +232,7 @@ int cell_new(struct manager *m, uint64_t seq, const struct control_run_req *req,
     cell_digest_text((const uint8_t *)req->spec_sha256.p, c->spec_digest);
     for (size_t i = 0; i < 3; i++)
         c->stdio[i] = TAKE_FD(stdio[i]);
-    int r = check_document(c, document);
+    int r = cell_check(c, document);
     if (r < 0) {
         cell_free(c);
         return r;
@@ -397,12 +248,8 @@ void cell_free(struct cell *c)
     ev_timer_stop(c->m->loop, &c->kick);
     ev_timer_stop(c->m->loop, &c->deadline);
     ev_io_stop(c->m->loop, &c->pid_watch);
-    while (c->claims) { /* their answers find no cell any more */
-        struct cell_claim *k = c->claims;
-        claim_unlink(k);
-        k->c = NULL;
-    }
-    unlock_id(c);
+    cell_forget_claims(c);
+    cell_unlock_id(c);
     endpoint_free(c->init);
     const int fds[] = {c->pidfd, c->netns, c->userns, c->stdio[0], c->stdio[1], c->stdio[2]};
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)

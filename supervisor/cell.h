@@ -116,6 +116,14 @@ void cell_step_failed(struct cell *c, enum cell_state s, const char *fmt, ...)
  * goes on. */
 int cell_claim(struct cell *c, enum event_type type, const void *rec) MUST_CHECK;
 
+/* The cell goes: open claims are answered to nobody. */
+void cell_forget_claims(struct cell *c);
+
+/* cell_check.c: SPEC_OK with c->spec and c->policy, SPEC_INVALID with c->violations, or a negative errno.
+ * Takes the id's lock, which cell_unlock_id gives back. */
+int cell_check(struct cell *c, struct str document) MUST_CHECK;
+void cell_unlock_id(struct cell *c);
+
 /* Progress for the operator's -v. */
 void cell_say(struct cell *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

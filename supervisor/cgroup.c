@@ -5,80 +5,30 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 
-#include "common/base/io.h"
 #include "supervisor/cgroup_internal.h"
-
-#define CGROUP_FILE_MAX 65536u
 
 static const char *const cgroup_controllers[] = {"cpu", "memory", "pids"};
 
-struct str cgroup_word(struct str *rest, const char *seps)
+/* This process or a child of it, the zygote. */
+static bool cgroup_is_ours(struct str pid)
 {
-    size_t skip = 0, n = 0;
+    static const char key[] = "PPid:\t";
+    _cleanup_(buf_done) struct buf b;
+    char path[48], self[16];
+    const char *at;
 
-    while (skip < rest->len && strchr(seps, rest->p[skip]))
-        skip++;
-    while (skip + n < rest->len && !strchr(seps, rest->p[skip + n]))
-        n++;
-    struct str word = {rest->p + skip, n};
-    *rest = (struct str){rest->p + skip + n, rest->len - skip - n};
-    return word;
-}
-
-int cgroup_read(int dirfd, const char *file, struct buf *b)
-{
-    _cleanup_close_ int fd = openat(dirfd, file, O_RDONLY | O_CLOEXEC);
-
-    buf_init(b, CGROUP_FILE_MAX);
-    return fd < 0 ? -errno : io_read_to_end(fd, b);
-}
-
-int cgroup_write(int dirfd, const char *file, const char *text)
-{
-    _cleanup_close_ int fd = openat(dirfd, file, O_WRONLY | O_CLOEXEC);
-
-    return fd < 0 ? -errno : io_write_full(fd, text, strlen(text));
-}
-
-/* Where the top of the cgroup2 tree is mounted, by proc_pid_mountinfo(5): "id parent dev root point options -
- * type ...". */
-int cgroup_find_mount(struct str mountinfo, char *ret, size_t cap)
-{
-    while (mountinfo.len > 0) {
-        struct str line = cgroup_word(&mountinfo, "\n"), root, point, word;
-        for (int i = 0; i < 3; i++)
-            (void)cgroup_word(&line, " ");
-        root = cgroup_word(&line, " ");
-        point = cgroup_word(&line, " ");
-        do
-            word = cgroup_word(&line, " ");
-        while (word.len > 0 && !str_is(word, "-"));
-        if (!str_is(cgroup_word(&line, " "), "cgroup2") || !str_is(root, "/") || point.len >= cap)
-            continue;
-        if (memchr(point.p, '\\', point.len))
-            continue; /* blanks in the path: nobody mounts it there */
-        memcpy(ret, point.p, point.len);
-        ret[point.len] = '\0';
-        return 0;
-    }
-    return -EOPNOTSUPP;
-}
-
-/* The process's own directory: the line "0::PATH" of proc_pid_cgroup(5). */
-int cgroup_find_own(struct str text, char *ret, size_t cap)
-{
-    while (text.len > 0) {
-        struct str line = cgroup_word(&text, "\n");
-        if (line.len < 4 || memcmp(line.p, "0::/", 4) != 0 || line.len - 3 >= cap)
-            continue;
-        memcpy(ret, line.p + 3, line.len - 3);
-        ret[line.len - 3] = '\0';
-        return 0;
-    }
-    return -EOPNOTSUPP;
+    snprintf(self, sizeof(self), "%d", (int)getpid());
+    if (str_is(pid, self))
+        return true;
+    snprintf(path, sizeof(path), "/proc/%.*s/status", (int)pid.len, pid.p);
+    if (cgroup_read(AT_FDCWD, path, &b) < 0 || !buf_cstr(&b) || !(at = strstr(buf_cstr(&b), key)))
+        return false;
+    struct str rest = str_of(at + strlen(key));
+    return str_is(cgroup_word(&rest, "\n"), self);
 }
 
 /* A directory with processes in it cannot hand controllers on (no internal processes), so a supervisor that
@@ -87,19 +37,23 @@ static int cgroup_move_down(int parent)
 {
     _cleanup_(buf_done) struct buf b;
     struct str rest, pid;
-    char self[16];
     int r = cgroup_read(parent, "cgroup.procs", &b);
 
     if (r < 0)
         return r;
     rest = buf_str(&b);
-    snprintf(self, sizeof(self), "%d", (int)getpid());
     while ((pid = cgroup_word(&rest, "\n")).len > 0)
-        if (!str_is(pid, self))
+        if (!cgroup_is_ours(pid))
             return -EBUSY;
     if (mkdirat(parent, "cellos-supervisor", 0755) < 0 && errno != EEXIST)
         return -errno;
-    return cgroup_write(parent, "cellos-supervisor/cgroup.procs", self);
+    rest = buf_str(&b);
+    while (r == 0 && (pid = cgroup_word(&rest, "\n")).len > 0) {
+        char text[16];
+        snprintf(text, sizeof(text), "%.*s", (int)pid.len, pid.p);
+        r = cgroup_write(parent, "cellos-supervisor/cgroup.procs", text);
+    }
+    return r;
 }
 
 static bool cgroup_has(int dir, const char *controller)
@@ -131,59 +85,65 @@ static bool cgroup_hand_on(int dir, const char *controller)
     return r == 0;
 }
 
-static void cgroup_take_controllers(struct cgroup *c)
+static void cgroup_take_controllers(int top, struct cgroup *c)
 {
     size_t used = (size_t)snprintf(c->text, sizeof(c->text), "v2");
 
     for (unsigned i = 0; i < ARRAY_LEN(cgroup_controllers); i++) {
         const char *name = cgroup_controllers[i];
-        if (!cgroup_has(c->dir, name) && !cgroup_hand_on(c->parent, name))
+        if (!cgroup_has(c->parent, name) && !cgroup_hand_on(top, name))
             continue;
-        if (!cgroup_hand_on(c->dir, name))
+        if ((!cgroup_has(c->dir, name) && !cgroup_hand_on(c->parent, name)) || !cgroup_hand_on(c->dir, name))
             continue;
         c->controllers |= 1u << i;
         used += (size_t)snprintf(c->text + used, sizeof(c->text) - used, "%s%s", used > 2 ? " " : ": ", name);
     }
 }
 
-static int cgroup_make(const char *mount, const char *own, struct cgroup *c)
+/* The suite's directory, locked: who holds the lock lives. A sweep of another suite may come between making
+ * and locking, so the name is looked at again. */
+static int cgroup_make_locked(struct cgroup *c)
 {
-    char path[PATH_MAX * 2];
-    uint32_t salt;
+    for (int tries = 0; tries < 4; tries++) {
+        struct stat mine, there;
+        uint32_t salt;
 
-    snprintf(path, sizeof(path), "%s%s", mount, own);
-    c->parent = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    if (c->parent < 0)
-        return -errno;
-    /* A pid comes round again, and a suite that was killed may have left its directory. */
-    if (getrandom(&salt, sizeof(salt), 0) != (ssize_t)sizeof(salt))
-        return -EIO;
-    snprintf(c->name, sizeof(c->name), "cellos-%d-%08x", (int)getpid(), salt);
-    if (mkdirat(c->parent, c->name, 0755) < 0)
-        return -errno;
-    c->dir = openat(c->parent, c->name, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    if (c->dir < 0)
-        return -errno;
-    cgroup_take_controllers(c);
-    return 0;
+        if (getrandom(&salt, sizeof(salt), 0) != (ssize_t)sizeof(salt))
+            return -EIO;
+        snprintf(c->name, sizeof(c->name), "%d-%08x", (int)getpid(), salt);
+        if (mkdirat(c->parent, c->name, 0755) < 0)
+            return -errno;
+        c->dir = openat(c->parent, c->name, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+        if (c->dir >= 0 && flock(c->dir, LOCK_EX | LOCK_NB) == 0 && fstat(c->dir, &mine) == 0 &&
+            fstatat(c->parent, c->name, &there, 0) == 0 && mine.st_ino == there.st_ino)
+            return 0;
+        cleanup_closep(&c->dir);
+        c->dir = -EBADF;
+    }
+    return -EAGAIN;
 }
 
-static int cgroup_find(char *mount, char *own, size_t cap)
+/* The directory all suites share makes theirs removable by a supervisor that has given up its capabilities:
+ * the tree's own top is not writable even for its owner, root. */
+static int cgroup_make(const char *mount, const char *own, struct cgroup *c)
 {
-    _cleanup_close_ int proc = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    _cleanup_(buf_done) struct buf mounts, groups;
+    _cleanup_close_ int top = -EBADF;
+    char path[PATH_MAX * 2];
     int r;
 
-    buf_init(&mounts, 0);
-    buf_init(&groups, 0);
-    if (proc < 0)
+    snprintf(path, sizeof(path), "%s%s", mount, own);
+    top = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    if (top < 0 || (mkdirat(top, CGROUP_SHARED, 0755) < 0 && errno != EEXIST))
         return -errno;
-    r = cgroup_read(proc, "mountinfo", &mounts);
-    if (r == 0)
-        r = cgroup_read(proc, "cgroup", &groups);
-    if (r == 0)
-        r = cgroup_find_mount(buf_str(&mounts), mount, cap);
-    return r == 0 ? cgroup_find_own(buf_str(&groups), own, cap) : r;
+    c->parent = openat(top, CGROUP_SHARED, O_DIRECTORY | O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (c->parent < 0)
+        return -errno;
+    c->swept = cgroup_sweep(c->parent);
+    r = cgroup_make_locked(c);
+    if (r < 0)
+        return r;
+    cgroup_take_controllers(top, c);
+    return 0;
 }
 
 static struct cgroup *cgroup_alloc(void)
@@ -239,6 +199,11 @@ int cgroup_dirfd(const struct cgroup *c)
 int cgroup_parent_dirfd(const struct cgroup *c)
 {
     return c->parent;
+}
+
+unsigned cgroup_swept(const struct cgroup *c)
+{
+    return c ? c->swept : 0;
 }
 
 const char *cgroup_describe(const struct cgroup *c)

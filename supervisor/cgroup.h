@@ -10,6 +10,8 @@
 #define CGROUP_CPU_PERIOD_MIN 1000u /* microseconds; the kernel's own bounds (cpu.max) */
 #define CGROUP_CPU_PERIOD_MAX 1000000u
 
+#define CGROUP_SWEEP_MAX 64u /* directories of dead suites removed at one start */
+
 struct cgroup;      /* the directory of this suite */
 struct cgroup_cell; /* one cell's leaf in it */
 
@@ -29,9 +31,13 @@ int cgroup_open(struct cgroup **ret, struct fault *f) MUST_CHECK;
 /* Removes the suite's directory; cells must be gone. NULL-safe; returns NULL. */
 struct cgroup *cgroup_free(struct cgroup *c);
 
-/* The suite's directory and the one above it, borrowed: what a Landlock rule set must leave. */
+/* The suite's directory and the one above it, which all suites share; borrowed: what a Landlock rule set must
+ * leave. */
 int cgroup_dirfd(const struct cgroup *c);
 int cgroup_parent_dirfd(const struct cgroup *c);
+
+/* How many directories of suites that ended without removing theirs were removed by cgroup_open(). */
+unsigned cgroup_swept(const struct cgroup *c);
 
 /* For lifecycle.started: "none" for NULL, else "v2" with the controllers, e.g. "v2: cpu memory pids". */
 const char *cgroup_describe(const struct cgroup *c);

@@ -108,8 +108,6 @@ int daemon_begin(const struct role *role, int *argc, char **argv, struct daemon 
     r = activation_take(role, d.fds);
     if (r < 0)
         return r;
-    if (d.mode == ROLE_EMBEDDED)
-        d.parent = getppid();
     r = d.mode == ROLE_SYSTEM ? activation_notify_open(&d.notify) : 0;
     if (r < 0)
         return log_errno(r, "cannot connect to NOTIFY_SOCKET");
@@ -169,7 +167,7 @@ int daemon_confine(const struct daemon *d, const int *keep, size_t nkeep, const 
 
     if (r < 0)
         return r;
-    r = drop_privileges(d->role, d->mode, d->parent, &report);
+    r = drop_privileges(d->role, d->mode, &report);
     if (r < 0)
         return log_errno(r, "cannot drop privileges");
     r = daemon_audit(d, &report, keep, nkeep);

@@ -15,7 +15,6 @@ struct daemon {
     enum role_mode mode;
     bool verbose;
     int fds[DAEMON_FDS_MAX]; /* in the order of role->fds; owned by the daemon's main from here on */
-    pid_t parent;            /* embedded: whose death kills this process; system: 0 */
     int notify;              /* system: connected to NOTIFY_SOCKET, until daemon_ready(); else -EBADF */
 };
 

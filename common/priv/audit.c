@@ -72,19 +72,16 @@ static int audit_caps(const struct role *role, enum role_mode mode, const struct
     return ok ? 0 : -EPERM;
 }
 
-static int audit_process(const struct drop_report *report)
+static int audit_process(void)
 {
     struct rlimit core;
-    int deathsig = 0;
     bool ok;
 
-    if (prctl(PR_GET_PDEATHSIG, &deathsig, 0, 0, 0) < 0 || getrlimit(RLIMIT_CORE, &core) < 0)
+    if (getrlimit(RLIMIT_CORE, &core) < 0)
         return -errno;
     ok = audit_same("no_new_privs", (uint64_t)prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), 1);
     ok &= audit_same("dumpable", (uint64_t)prctl(PR_GET_DUMPABLE, 0, 0, 0, 0), 0);
     ok &= audit_same("core limit", core.rlim_max, 0);
-    if (report->pdeathsig)
-        ok &= audit_same("parent-death signal", (uint64_t)deathsig, 9);
     return ok ? 0 : -EPERM;
 }
 
@@ -178,7 +175,7 @@ int audit_drop(const struct role *role, enum role_mode mode, const struct drop_r
                const struct audit_fd *fds, size_t n)
 {
     const int results[] = {
-        audit_ids(mode, report), audit_caps(role, mode, report), audit_process(report), audit_one_thread(),
+        audit_ids(mode, report), audit_caps(role, mode, report), audit_process(), audit_one_thread(),
         audit_fds(fds, n),
     };
 

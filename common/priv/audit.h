@@ -14,7 +14,7 @@ struct audit_fd {
 };
 
 /* ids agree (and are not 0 in system mode), groups, all five capability sets, no_new_privs, dumpable,
- * parent-death signal, core limit, one thread, and the open fds: exactly 0, 1, 2 and the n listed, each of
+ * core limit, one thread, and the open fds: exactly 0, 1, 2 and the n listed, each of
  * its kind. Needs /proc. Logs every difference, and one line with what is. 0; -EPERM on a difference; -errno
  * when something could not be read. */
 int audit_drop(const struct role *role, enum role_mode mode, const struct drop_report *report,

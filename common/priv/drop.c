@@ -108,7 +108,7 @@ static int drop_prove(uint64_t keep)
     return 0;
 }
 
-int drop_privileges(const struct role *role, enum role_mode mode, pid_t parent, struct drop_report *ret)
+int drop_privileges(const struct role *role, enum role_mode mode, struct drop_report *ret)
 {
     struct drop_report report = {0};
     int r = drop_check_ids(mode);
@@ -121,16 +121,9 @@ int drop_privileges(const struct role *role, enum role_mode mode, pid_t parent, 
     r = drop_groups_and_caps(role->caps[mode], &report);
     if (r < 0)
         return r;
-    /* The kernel resets both of these when credentials change, so only now (prctl(2)). */
+    /* The kernel resets it when credentials change, so only now (prctl(2)). */
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return -errno;
-    if (parent != 0) {
-        if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
-            return -errno;
-        if (getppid() != parent) /* it died before the signal was asked for */
-            return -EOWNERDEAD;
-        report.pdeathsig = true;
-    }
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return -errno;
     r = drop_prove(role->caps[mode]);

@@ -64,6 +64,7 @@ static const struct role_syscall seccomp_shared_rows[] = {
     SECCOMP_ROW(signalfd4, "signals through the loop"),
 
     SECCOMP_ROW(clock_gettime, "where the vDSO does not answer"),
+    SECCOMP_ROW(gettimeofday, "libev, on a clock source the vDSO cannot read (hpet, acpi_pm, some guests)"),
     SECCOMP_ROW(clock_nanosleep, "libev: collect intervals"),
     SECCOMP_ROW(restart_syscall, "a stopped and continued sleep"),
     SECCOMP_ROW(getrandom, "ids, keys, DNS query ids"),
@@ -79,9 +80,9 @@ static const struct role_syscall seccomp_shared_rows[] = {
     SECCOMP_ROW(rt_sigaction, "libev, abort()"),
     SECCOMP_ROW(rt_sigprocmask, "signalfd, abort(), pthread"),
     SECCOMP_ROW1(tgkill, "abort(): only this one signal", SECCOMP_IS(2, SIGABRT)),
+    SECCOMP_ROW(getppid, "a forked child: is its parent still there"),
     SECCOMP_ROW(getpid, "abort(), libev's fork check"),
     SECCOMP_ROW(gettid, "abort()"),
-    SECCOMP_ROW(getppid, "is the parent still there"),
     SECCOMP_ROW(getuid, "compare with a peer's"),
     SECCOMP_ROW(geteuid, "compare with a peer's"),
     SECCOMP_ROW(exit, "end of a thread"),

@@ -49,18 +49,89 @@ int userns_subid_parse(struct str text, struct str owner, uint32_t *ret_base, ui
     return -ENOENT;
 }
 
-/* The range of one kind of ids: the administrator's row, else the built-in one. */
-static void userns_range(const char *file, uint32_t *ret_base, uint32_t *ret_count)
+/* The next line "inside outside count" of a map, or false at the end. */
+static bool userns_next_extent(struct str *map, uint64_t ret[3])
+{
+    while (map->len > 0) {
+        struct str line = userns_next_field(map, '\n');
+        size_t n = 0;
+        while (n < 3 && line.len > 0) {
+            struct str word = userns_next_field(&line, ' ');
+            if (word.len > 0 && num_parse_u64(word, 0, UINT32_MAX, &ret[n++]) < 0)
+                return false;
+        }
+        if (n == 3)
+            return true;
+    }
+    return false;
+}
+
+bool userns_has_ids(struct str map, uint32_t base, uint32_t count)
+{
+    uint64_t e[3];
+
+    while (userns_next_extent(&map, e))
+        if (base >= e[0] && (uint64_t)base + count <= e[0] + e[2])
+            return true;
+    return false;
+}
+
+int userns_spare_ids(struct str map, uint32_t *ret_base, uint32_t *ret_count)
+{
+    uint64_t e[3], base = 0, count = 0;
+
+    while (userns_next_extent(&map, e)) {
+        uint64_t half = e[2] / 2;
+        if (half >= 2 * (uint64_t)USERNS_SLOT_IDS && half - USERNS_SLOT_IDS > count) {
+            base = e[0] + e[2] - half;
+            count = half - USERNS_SLOT_IDS;
+        }
+    }
+    if (count == 0)
+        return -ENOENT;
+    *ret_base = (uint32_t)base;
+    *ret_count = count < USERNS_RANGE_IDS ? (uint32_t)count : USERNS_RANGE_IDS;
+    return 0;
+}
+
+static int userns_read(const char *file, struct buf *b)
 {
     _cleanup_close_ int fd = open(file, O_RDONLY | O_CLOEXEC);
-    _cleanup_(buf_done) struct buf b;
 
-    buf_init(&b, USERNS_SUBID_FILE_MAX);
+    buf_init(b, USERNS_SUBID_FILE_MAX);
+    return fd < 0 ? -errno : io_read_to_end(fd, b);
+}
+
+/* The range of one kind of ids: the administrator's row, else the built-in one, else what a container has to
+ * spare. */
+static int userns_range(const char *subids, const char *map, uint32_t *ret_base, uint32_t *ret_count)
+{
+    _cleanup_(buf_done) struct buf rows, ids;
+    int r = userns_read(map, &ids);
+
     *ret_base = USERNS_RANGE_BASE;
     *ret_count = USERNS_RANGE_IDS;
-    if (fd >= 0 && io_read_to_end(fd, &b) == 0)
-        if (userns_subid_parse(buf_str(&b), STR_LIT(USERNS_SUBID_OWNER), ret_base, ret_count) < 0)
-            return; /* the defaults stay */
+    if (userns_read(subids, &rows) == 0)
+        (void)!userns_subid_parse(buf_str(&rows), STR_LIT(USERNS_SUBID_OWNER), ret_base, ret_count);
+    if (r < 0 || userns_has_ids(buf_str(&ids), *ret_base, *ret_count))
+        return r;
+    return userns_spare_ids(buf_str(&ids), ret_base, ret_count);
+}
+
+/* Whether our uid 0 is not 0 outside either: then a workload may have it. */
+static bool userns_root_is_ordinary(void)
+{
+    _cleanup_(buf_done) struct buf b;
+    struct str map;
+    uint64_t e[3];
+
+    if (userns_read("/proc/self/uid_map", &b) < 0)
+        return false;
+    map = buf_str(&b);
+    while (userns_next_extent(&map, e))
+        if (e[0] == 0)
+            return e[1] != 0;
+    return false;
 }
 
 static int userns_lock_slot(int locks_dir, uint32_t slots, uint32_t *ret_slot, struct fault *f)
@@ -86,14 +157,24 @@ static int userns_lock_slot(int locks_dir, uint32_t slots, uint32_t *ret_slot, s
 int userns_plan(int locks_dir, struct userns_plan *ret, struct fault *f)
 {
     struct userns_plan p = {.uid = geteuid(), .gid = getegid(), .slot_fd = -EBADF};
-    uint32_t uids, gids, slot = 0;
+    uint32_t uids = 0, gids = 0, slot = 0;
+    int r;
 
     if (p.uid != 0) {
         *ret = p;
         return 0;
     }
-    userns_range("/etc/subuid", &p.uid_base, &uids);
-    userns_range("/etc/subgid", &p.gid_base, &gids);
+    r = userns_range("/etc/subuid", "/proc/self/uid_map", &p.uid_base, &uids);
+    if (r == 0)
+        r = userns_range("/etc/subgid", "/proc/self/gid_map", &p.gid_base, &gids);
+    if (r == -ENOENT && userns_root_is_ordinary()) {
+        p.uid_base = p.gid_base = 0;
+        *ret = p;
+        return 0;
+    }
+    if (r < 0)
+        return fault_set(f, r,
+                         "this user namespace has no user ids to spare for cells (see /proc/self/uid_map)");
     p.slot_fd = userns_lock_slot(locks_dir, (uids < gids ? uids : gids) / USERNS_SLOT_IDS, &slot, f);
     if (p.slot_fd < 0)
         return p.slot_fd;
@@ -113,7 +194,8 @@ void userns_plan_done(struct userns_plan *p)
 struct userns_workload userns_workload(const struct userns_plan *p, uint32_t index)
 {
     if (p->count == 0)
-        return (struct userns_workload){0, 0, p->uid, p->gid};
+        return (struct userns_workload){0, 0, p->uid ? p->uid : USERNS_CELL_UID,
+                                        p->gid ? p->gid : USERNS_CELL_UID};
     return (struct userns_workload){1 + index, 1 + index, USERNS_CELL_UID, USERNS_CELL_UID};
 }
 

@@ -17,7 +17,8 @@
 #define USERNS_CELL_NAME   "cell"
 #define USERNS_SUBID_OWNER "cellos"
 
-/* How U1 numbers ids. */
+/* How U1 numbers ids. Root of a container's user namespace gets a part of the ids that are mapped there;
+ * where none are to spare, and its 0 is somebody ordinary outside, it is an ordinary caller. */
 struct userns_plan {
     uid_t uid; /* host id of U1's 0: the caller */
     gid_t gid;
@@ -37,6 +38,13 @@ void userns_plan_done(struct userns_plan *p);
  * USERNS_SLOT_IDS). Malformed rows are skipped. */
 int userns_subid_parse(struct str text, struct str owner, uint32_t *ret_base, uint32_t *ret_count) MUST_CHECK;
 
+/* Whether the ids base ... base + count - 1 all exist here, by the text of /proc/self/uid_map or gid_map. */
+bool userns_has_ids(struct str map, uint32_t base, uint32_t count);
+
+/* Ids to spare in such a map: the upper half of its longest line but for the last USERNS_SLOT_IDS, where
+ * nobody's id may be. 0, or -ENOENT when that is less than USERNS_SLOT_IDS. */
+int userns_spare_ids(struct str map, uint32_t *ret_base, uint32_t *ret_count) MUST_CHECK;
+
 /* Moves the calling process, which must have one thread and be dumpable, into a new user namespace mapped by
  * the plan. The maps are written by a child made before the unshare that keeps only the capabilities to write
  * them. */
@@ -50,8 +58,8 @@ struct userns_workload {
     uint32_t inner_gid;
 };
 
-/* Ordinary caller (count 0): U1's 0, inside the caller's own uid and gid. Else U1's id 1 + index, inside
- * USERNS_CELL_UID. index < count. */
+/* Ordinary caller (count 0): U1's 0, inside the caller's own uid and gid (never 0). Else U1's id 1 + index,
+ * inside USERNS_CELL_UID. index < count. */
 struct userns_workload userns_workload(const struct userns_plan *p, uint32_t index);
 
 /* Writes the maps of pid's user namespace (a child of the caller's) through the proc file system at proc_fd.

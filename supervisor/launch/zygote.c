@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
@@ -87,7 +88,9 @@ static void zygote_prepare(struct zygote *z)
     if (r < 0)
         fault_set(&z->fault, r, "compiling the seccomp filters");
     else
-        (void)!rootfs_prepare(&ids, &z->fault);
+        r = rootfs_prepare(&ids, &z->fault);
+    if (r < 0 && z->fault.text[0] == '\0')
+        fault_set(&z->fault, r, "preparing the files of the cells");
 }
 
 /* ---- spawn ---- */
@@ -111,6 +114,16 @@ static bool zygote_is_cgroup(int fd)
            (unsigned long)s.f_type == CGROUP2_SUPER_MAGIC;
 }
 
+/* A directory among the standard fds would be a way out of the cell's root: openat(0, "../..") needs no path
+ * of the cell. */
+static bool zygote_is_way_out(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    struct stat st;
+
+    return flags < 0 || (flags & O_PATH) || fstat(fd, &st) < 0 || S_ISDIR(st.st_mode);
+}
+
 /* 0, or the fault that names what is wrong. */
 static uint32_t zygote_check(struct zygote *z, struct fault *f)
 {
@@ -126,6 +139,12 @@ static uint32_t zygote_check(struct zygote *z, struct fault *f)
         fault_set(f, -EBADMSG, "an fd of the spawn request");
         return FAIL_BAD_FD;
     }
+    for (int i = 0; i < 3; i++)
+        if (zygote_is_way_out(fr->fds[1 + i])) {
+            fault_set(f, -EISDIR, "standard fd %d of the command must be a file, pipe, socket or terminal",
+                      i);
+            return FAIL_BAD_FD;
+        }
     return 0;
 }
 

@@ -204,11 +204,13 @@ static inline void suite_run(struct suite *s, const bool *flag, unsigned ms)
         fail_msg("nothing happened in time");
 }
 
+/* cond is evaluated until it is true, never again. */
 #define SUITE_UNTIL(s, cond)                                                                                 \
     do {                                                                                                     \
-        for (int tries_ = 0; !(cond) && tries_ < 4000; tries_++)                                             \
+        bool came_ = false;                                                                                  \
+        for (int tries_ = 0; !(came_ = (cond)) && tries_ < 4000; tries_++)                                   \
             suite_run((s), NULL, 3);                                                                         \
-        if (!(cond))                                                                                         \
+        if (!came_)                                                                                          \
             fail_msg("not in time: %s", #cond);                                                              \
     } while (0)
 

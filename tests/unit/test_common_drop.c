@@ -91,8 +91,8 @@ static void embedded_root(void)
     clean();
     low_nofile();
     CHILD_CHECK(setgroups(2, groups) == 0);
-    CHILD_CHECK(drop_privileges(&plain, ROLE_EMBEDDED, 0, &report) == 0);
-    CHILD_CHECK(report.groups_cleared && report.bounding_cleared && !report.pdeathsig);
+    CHILD_CHECK(drop_privileges(&plain, ROLE_EMBEDDED, &report) == 0);
+    CHILD_CHECK(report.groups_cleared && report.bounding_cleared);
     CHILD_CHECK(getuid() == 0 && geteuid() == 0);
     CHILD_CHECK(strcmp(status_of("CapBnd"), "0000000000000000") == 0);
     CHILD_CHECK(getgroups(0, NULL) == 0);
@@ -118,7 +118,7 @@ static void embedded_ordinary(void)
     low_nofile();
     child_become_ordinary();
     int groups = getgroups(0, NULL);
-    CHILD_CHECK(drop_privileges(&plain, ROLE_EMBEDDED, 0, &report) == 0);
+    CHILD_CHECK(drop_privileges(&plain, ROLE_EMBEDDED, &report) == 0);
     CHILD_CHECK(!report.groups_cleared && !report.bounding_cleared);
     CHILD_CHECK(getgroups(0, NULL) == groups);
     CHILD_CHECK(setuid(0) < 0);
@@ -140,7 +140,7 @@ static void nofile_hard_limit(void)
 
     clean();
     CHILD_CHECK(setrlimit(RLIMIT_NOFILE, &l) == 0);
-    CHILD_CHECK(drop_privileges(&plain, ROLE_EMBEDDED, 0, &report) == 0);
+    CHILD_CHECK(drop_privileges(&plain, ROLE_EMBEDDED, &report) == 0);
     CHILD_CHECK(getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur == 128 && l.rlim_max == 128);
 }
 
@@ -151,7 +151,7 @@ static void thread_role_keeps_nproc(void)
     clean();
     child_become_ordinary();
     CHILD_CHECK(getrlimit(RLIMIT_NPROC, &before) == 0);
-    CHILD_CHECK(drop_privileges(&threads, ROLE_EMBEDDED, 0, &report) == 0);
+    CHILD_CHECK(drop_privileges(&threads, ROLE_EMBEDDED, &report) == 0);
     CHILD_CHECK(getrlimit(RLIMIT_NPROC, &after) == 0 && after.rlim_cur == before.rlim_cur);
 }
 
@@ -168,13 +168,13 @@ static void missing_capability(void)
 
     clean();
     child_become_ordinary();
-    CHILD_CHECK(drop_privileges(&wants, ROLE_EMBEDDED, 0, &report) == -EPERM);
+    CHILD_CHECK(drop_privileges(&wants, ROLE_EMBEDDED, &report) == -EPERM);
 }
 
 static void system_as_root(void)
 {
     clean();
-    CHILD_CHECK(drop_privileges(&plain, ROLE_SYSTEM, 0, &report) == -EPERM);
+    CHILD_CHECK(drop_privileges(&plain, ROLE_SYSTEM, &report) == -EPERM);
 }
 
 /* As a set-user-ID program would start. */
@@ -182,7 +182,7 @@ static void ids_differ(void)
 {
     clean();
     CHILD_CHECK(setresuid(CHILD_UID, 0, 0) == 0);
-    CHILD_CHECK(drop_privileges(&plain, ROLE_EMBEDDED, 0, &report) == -EPERM);
+    CHILD_CHECK(drop_privileges(&plain, ROLE_EMBEDDED, &report) == -EPERM);
 }
 
 static void test_refusals(void **state)
@@ -211,7 +211,7 @@ static void as_systemd_does(uint64_t bound)
 static void system_with_capability(void)
 {
     as_systemd_does(CAPS_BIT(CAP_SYS_ADMIN));
-    CHILD_CHECK(drop_privileges(&entering, ROLE_SYSTEM, 0, &report) == 0);
+    CHILD_CHECK(drop_privileges(&entering, ROLE_SYSTEM, &report) == 0);
     CHILD_CHECK(strcmp(status_of("CapEff"), "0000000000200000") == 0);
     CHILD_CHECK(strcmp(status_of("CapPrm"), "0000000000200000") == 0);
     CHILD_CHECK(strcmp(status_of("CapBnd"), "0000000000200000") == 0);
@@ -226,7 +226,7 @@ static void system_with_capability(void)
 static void system_with_wide_bounding_set(void)
 {
     as_systemd_does(caps_known());
-    CHILD_CHECK(drop_privileges(&entering, ROLE_SYSTEM, 0, &report) == 0);
+    CHILD_CHECK(drop_privileges(&entering, ROLE_SYSTEM, &report) == 0);
     CHILD_CHECK(audit_drop(&entering, ROLE_SYSTEM, &report, NULL, 0) == -EPERM);
 }
 
@@ -239,70 +239,6 @@ static void test_system(void **state)
     assert_int_equal(child_run(system_with_wide_bounding_set), CHILD_OK);
 }
 
-static int tell[2];
-
-static void grandchild(pid_t parent)
-{
-    CHILD_CHECK(drop_privileges(&plain, ROLE_EMBEDDED, parent, &report) == 0);
-    CHILD_CHECK(report.pdeathsig);
-    CHILD_CHECK(audit_drop(&plain, ROLE_EMBEDDED, &report, &(struct audit_fd){.fd = tell[1]}, 1) == 0);
-    CHILD_CHECK(write(tell[1], "r", 1) == 1);
-    pause();
-    _exit(1);
-}
-
-/* Is its parent, then dies. */
-static void parent_that_dies(void)
-{
-    char c;
-    pid_t self;
-    int ready[2];
-
-    for (int fd = 3; fd < 1024; fd++)
-        if (fd != tell[0] && fd != tell[1])
-            close(fd);
-    log_init("test", LOG_CRIT);
-    child_become_ordinary();
-    self = getpid();
-    CHILD_CHECK(pipe2(ready, O_CLOEXEC) == 0);
-    if (fork() == 0) {
-        close(ready[0]);
-        close(ready[1]);
-        close(tell[0]);
-        grandchild(self);
-    }
-    CHILD_CHECK(read(tell[0], &c, 1) == 1); /* it stands and sleeps */
-}
-
-static void test_parent_death_kills(void **state)
-{
-    int status = 0;
-    char c;
-
-    (void)state;
-    assert_int_equal(pipe(tell), 0);
-    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
-    assert_int_equal(child_run(parent_that_dies), CHILD_OK);
-    close(tell[1]);
-    assert_int_equal(read(tell[0], &c, 1), 0); /* nobody holds the pipe any more */
-    close(tell[0]);
-    assert_true(wait(&status) > 0);
-    assert_int_equal(status, SIGKILL);
-    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0), 0);
-}
-
-static void another_parent(void)
-{
-    clean();
-    CHILD_CHECK(drop_privileges(&plain, ROLE_EMBEDDED, getppid() + 1, &report) == -EOWNERDEAD);
-}
-
-static void test_parent_already_dead(void **state)
-{
-    (void)state;
-    assert_int_equal(child_run(another_parent), CHILD_OK);
-}
-
 static void not_dropped(void)
 {
     clean();
@@ -312,7 +248,7 @@ static void not_dropped(void)
 static void dropped(void)
 {
     clean();
-    CHILD_CHECK(drop_privileges(&plain, ROLE_EMBEDDED, 0, &report) == 0);
+    CHILD_CHECK(drop_privileges(&plain, ROLE_EMBEDDED, &report) == 0);
     CHILD_CHECK(audit_drop(&plain, ROLE_EMBEDDED, &report, NULL, 0) == 0);
 }
 
@@ -320,15 +256,6 @@ static void dumpable_again(void)
 {
     dropped();
     CHILD_CHECK(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0);
-    CHILD_CHECK(audit_drop(&plain, ROLE_EMBEDDED, &report, NULL, 0) == -EPERM);
-}
-
-static void lost_death_signal(void)
-{
-    clean();
-    CHILD_CHECK(drop_privileges(&plain, ROLE_EMBEDDED, getppid(), &report) == 0);
-    CHILD_CHECK(audit_drop(&plain, ROLE_EMBEDDED, &report, NULL, 0) == 0);
-    CHILD_CHECK(prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) == 0);
     CHILD_CHECK(audit_drop(&plain, ROLE_EMBEDDED, &report, NULL, 0) == -EPERM);
 }
 
@@ -389,7 +316,7 @@ static void second_thread(void)
     pthread_t t;
 
     clean();
-    CHILD_CHECK(drop_privileges(&threads, ROLE_EMBEDDED, 0, &report) == 0);
+    CHILD_CHECK(drop_privileges(&threads, ROLE_EMBEDDED, &report) == 0);
     CHILD_CHECK(audit_drop(&threads, ROLE_EMBEDDED, &report, NULL, 0) == 0);
     CHILD_CHECK(pthread_create(&t, NULL, sleeper, NULL) == 0);
     CHILD_CHECK(audit_drop(&threads, ROLE_EMBEDDED, &report, NULL, 0) == -EPERM);
@@ -398,8 +325,7 @@ static void second_thread(void)
 static void test_audit_notices(void **state)
 {
     static void (*const cases[])(void) = {
-        not_dropped, dropped,    dumpable_again, lost_death_signal,
-        extra_fd,    missing_fd, fd_kinds,       second_thread,
+        not_dropped, dropped, dumpable_again, extra_fd, missing_fd, fd_kinds, second_thread,
     };
 
     (void)state;
@@ -411,14 +337,9 @@ static void test_audit_notices(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_embedded_root),
-        cmocka_unit_test(test_embedded_ordinary),
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_system),
-        cmocka_unit_test(test_parent_death_kills),
-        cmocka_unit_test(test_parent_already_dead),
-        cmocka_unit_test(test_audit_notices),
+        cmocka_unit_test(test_embedded_root), cmocka_unit_test(test_embedded_ordinary),
+        cmocka_unit_test(test_limits),        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_system),        cmocka_unit_test(test_audit_notices),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The CloudEvents verifiability extension. Of the published vectors only some follow from the document's own procedure: the
- * core digest of case 5 and the ext digests of 6a, 6b and 7; the core digests of 1 to 4, 6 and 7 do not (1 and 2 even use an
- * older payload). Case 8 says what must be discarded; 8f (a value of an unsupported type) cannot be written in our form,
- * where every signed attribute is a String. */
+/* The CloudEvents verifiability extension. Of the published vectors only some follow from the document's own
+ * procedure: the core digest of case 5 and the ext digests of 6a, 6b and 7; the core digests of 1 to 4, 6 and
+ * 7 do not (1 and 2 even use an older payload). Case 8 says what must be discarded; 8f (a value of an
+ * unsupported type) cannot be written in our form, where every signed attribute is a String. */
 #include "tests/unit/evidence_fixture.h"
 
 #include "common/evidence/dsse.h"
@@ -85,7 +85,8 @@ static void test_published_ext(void **state)
         uint8_t ext[DIGEST_LEN];
 
         assert_true(vector_material(&f, cases[i].number, &text));
-        while (text.data[text.len - 1] == '=') /* 6a and 6b have a stray padding character behind the object */
+        while (text.data[text.len - 1] ==
+               '=') /* 6a and 6b have a stray padding character behind the object */
             text.len--;
         assert_int_equal(dsse_material_parse(buf_str(&text), &m), 0);
         assert_int_equal(m.nnames, cases[i].n);
@@ -100,12 +101,12 @@ static void test_published_ext(void **state)
 static void test_discarded(void **state)
 {
     static const char *const bad[] = {
-        "{\"core\":\"" B64 "\",\"ext\":\"" B64 "\",\"signedextattrs\":[\"exta\",\"exta\"]}",  /* 8a */
-        "{\"core\":\"" B64 "\",\"ext\":\"" B64 "\",\"signedextattrs\":[\"exta\",\"id\"]}",    /* 8b */
+        "{\"core\":\"" B64 "\",\"ext\":\"" B64 "\",\"signedextattrs\":[\"exta\",\"exta\"]}", /* 8a */
+        "{\"core\":\"" B64 "\",\"ext\":\"" B64 "\",\"signedextattrs\":[\"exta\",\"id\"]}",   /* 8b */
         "{\"core\":\"" B64 "\",\"ext\":\"" B64 "\",\"signedextattrs\":[\"time\"]}",
-        "{\"core\":\"" B64 "\",\"ext\":\"" B64 "\",\"signedextattrs\":[\"dssematerial\"]}",   /* 8c */
-        "{\"core\":\"" B64 "\",\"signedextattrs\":[\"exta\"]}",                               /* 8d */
-        "{\"core\":\"" B64 "\",\"ext\":\"" B64 "\"}",                                         /* 8e */
+        "{\"core\":\"" B64 "\",\"ext\":\"" B64 "\",\"signedextattrs\":[\"dssematerial\"]}", /* 8c */
+        "{\"core\":\"" B64 "\",\"signedextattrs\":[\"exta\"]}",                             /* 8d */
+        "{\"core\":\"" B64 "\",\"ext\":\"" B64 "\"}",                                       /* 8e */
         "{\"core\":\"" B64 "\",\"ext\":\"" B64 "\",\"signedextattrs\":[]}",
         "{\"core\":\"" B64 "\",\"ext\":\"" B64 "\",\"signedextattrs\":[\"Exta\"]}",
         "{\"core\":\"" B64 "\",\"ext\":\"" B64 "\",\"signedextattrs\":[\"exta\"",
@@ -124,7 +125,10 @@ static void test_discarded(void **state)
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         if (dsse_material_parse(str_of(bad[i]), &m) != -EBADMSG)
             fail_msg("accepted: %s", bad[i]);
-    assert_int_equal(dsse_material_parse(str_of("{\"core\":\"" B64 "\",\"ext\":\"" B64 "\",\"signedextattrs\":[\"exta\"]}"), &m), 0);
+    assert_int_equal(
+        dsse_material_parse(
+            str_of("{\"core\":\"" B64 "\",\"ext\":\"" B64 "\",\"signedextattrs\":[\"exta\"]}"), &m),
+        0);
     assert_int_equal(dsse_material_parse(str_of("{\"core\":\"" B64 "\"}"), &m), 0);
 }
 

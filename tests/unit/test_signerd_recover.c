@@ -67,7 +67,7 @@ static void test_every_start_is_sealed(void **state)
 
     (void)state;
     buf_init(&text, 65536);
-    rig_init(&r);
+    rig_init_fast(&r);
     assert_int_equal(rig_open(&r), 0);
     rig_close(&r); /* nothing was in it: nothing to seal */
     assert_int_equal(rig_open(&r), 0);
@@ -97,7 +97,7 @@ static void test_cut_at_every_byte(void **state)
     struct rig r;
 
     (void)state;
-    rig_init(&r);
+    rig_init_fast(&r);
     buf_init(&early, CHECKPOINT_NOTE_MAX);
     buf_init(&lines, 1u << 20);
     buf_init(&text, 65536);
@@ -143,7 +143,7 @@ static void test_torn_bytes_are_kept(void **state)
     struct rig r;
 
     (void)state;
-    rig_init(&r);
+    rig_init_fast(&r);
     buf_init(&text, 65536);
     buf_init(&torn, 65536);
     assert_int_equal(rig_open(&r), 0);
@@ -179,7 +179,7 @@ static void test_below_the_checkpoint_is_refused(void **state)
     struct rig r;
 
     (void)state;
-    rig_init(&r);
+    rig_init_fast(&r);
     buf_init(&lines, 1u << 20);
     assert_int_equal(rig_open(&r), 0);
     rig_run(&r, "a", 3);
@@ -206,8 +206,8 @@ static void test_checkpoint_gone_or_foreign_is_refused(void **state)
     struct rig r, other;
 
     (void)state;
-    rig_init(&r);
-    rig_init(&other);
+    rig_init_fast(&r);
+    rig_init_fast(&other);
     buf_init(&note, CHECKPOINT_NOTE_MAX);
     assert_int_equal(rig_open(&r), 0);
     rig_run(&r, "a", 0);
@@ -237,7 +237,7 @@ static void test_half_laid_out(void **state)
     struct rig r;
 
     (void)state;
-    rig_init(&r);
+    rig_init_fast(&r);
     rig_write(&r, "origin", "x", 1);
     rig_write(&r, "checkpoint.tmp", "x", 1);
     assert_int_equal(rig_open(&r), 0);
@@ -258,7 +258,7 @@ static void test_tiles_are_only_a_cache(void **state)
         for (unsigned how = 0; how < 4; how++) {
             struct rig r;
 
-            rig_init(&r);
+            rig_init_fast(&r);
             assert_int_equal(rig_open(&r), 0);
             rig_run(&r, "a", counts[i] - 3);
             rig_close(&r);
@@ -293,7 +293,7 @@ static void test_full_tiles_do_not_hide_a_missing_line(void **state)
     struct rig r;
 
     (void)state;
-    rig_init(&r);
+    rig_init_fast(&r);
     buf_init(&lines, 4u << 20);
     assert_int_equal(rig_open(&r), 0);
     rig_run(&r, "a", 253);
@@ -313,7 +313,7 @@ static void test_segments(void **state)
     struct rig r;
 
     (void)state;
-    rig_init(&r);
+    rig_init_fast(&r);
     buf_init(&lines, 1u << 20);
     assert_int_equal(rig_open(&r), 0);
     rig_run(&r, "a", 0);

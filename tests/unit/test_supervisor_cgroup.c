@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -141,6 +142,27 @@ static void limits(struct cgroup *c)
     }
 }
 
+/* A suite that was killed: its directory, with a leaf in it, goes at the next start; one that lives stays. */
+static void dead_suites_are_swept(struct cgroup *alive)
+{
+    const struct cgroup_limits none = {.cpu_period_us = 100000};
+    struct cgroup *c = NULL, *next = NULL;
+    struct cgroup_cell *cell = NULL;
+
+    assert_int_equal(cgroup_open(&c, NULL), 0);
+    assert_int_equal(cgroup_cell_new(c, "left", &none, &cell), 0);
+    assert_int_equal(faccessat(cgroup_parent_dirfd(alive), c->name, F_OK, 0), 0);
+    close(c->dir); /* what death does */
+    c->dir = -EBADF;
+    assert_int_equal(cgroup_open(&next, NULL), 0);
+    assert_true(cgroup_swept(next) >= 1);
+    assert_int_equal(faccessat(cgroup_parent_dirfd(alive), c->name, F_OK, 0), -1);
+    assert_int_equal(faccessat(cgroup_parent_dirfd(alive), alive->name, F_OK, 0), 0);
+    cgroup_cell_free(cell);
+    cgroup_free(c);
+    cgroup_free(next);
+}
+
 static void real_tree(void **state)
 {
     struct cgroup *c = NULL;
@@ -158,7 +180,13 @@ static void real_tree(void **state)
     assert_int_equal(strncmp(cgroup_describe(c), "v2", 2), 0);
     life_of_a_leaf(c);
     limits(c);
+    dead_suites_are_swept(c);
+    char name[sizeof(c->name)];
+    int shared = dup(cgroup_parent_dirfd(c));
+    memcpy(name, c->name, sizeof(name));
     assert_null(cgroup_free(c));
+    assert_int_equal(faccessat(shared, name, F_OK, 0), -1); /* nothing is left */
+    close(shared);
 }
 
 int main(void)

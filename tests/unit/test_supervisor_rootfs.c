@@ -383,6 +383,20 @@ static void standard_files_keep_their_mode(void **state)
         expect_text(r, "y\nz\n");
 }
 
+/* A directory as stdin would lead out: openat(0, ..). */
+static void no_directory_as_standard_file(void **state)
+{
+    (void)state;
+    for (int path_only = 0; path_only < 2; path_only++) {
+        cell_run_done(&cell);
+        setup(NULL);
+        cell.in = open("/", path_only ? O_PATH | O_CLOEXEC : O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert_int_equal(sh("echo ran"), -EREMOTEIO);
+        assert_non_null(strstr(cell.why, "standard fd 0"));
+        close(cell.in);
+    }
+}
+
 static int group_setup(void **state)
 {
     int r;
@@ -424,6 +438,7 @@ static int run_all(void)
         LIVE(suite_directories_are_refused),
         LIVE(odd_paths_are_refused),
         LIVE(standard_files_keep_their_mode),
+        LIVE(no_directory_as_standard_file),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

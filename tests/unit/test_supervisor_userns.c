@@ -68,10 +68,36 @@ static void workload_ids(void **state)
     assert_int_equal(w.outer_uid, 0);
     assert_int_equal(w.inner_uid, 1234);
     assert_int_equal(w.inner_gid, 99);
+    ordinary.uid = ordinary.gid = 0; /* root of a container without ids to spare */
+    w = userns_workload(&ordinary, 0);
+    assert_int_equal(w.inner_uid, USERNS_CELL_UID);
     w = userns_workload(&root, 4);
     assert_int_equal(w.outer_uid, 5); /* never U1's 0, which is host root */
     assert_int_equal(w.outer_gid, 5);
     assert_int_equal(w.inner_uid, USERNS_CELL_UID);
+}
+
+static void ids_of_a_map(void **state)
+{
+    static const struct str whole = STR_LIT("         0          0 4294967295\n");
+    static const struct str podman =
+        STR_LIT("         0       1000          1\n         1     100000      65536\n");
+    static const struct str single = STR_LIT("         0       1000          1\n");
+    uint32_t base = 0, count = 0;
+    (void)state;
+
+    assert_true(userns_has_ids(whole, USERNS_RANGE_BASE, USERNS_RANGE_IDS));
+    assert_false(userns_has_ids(podman, USERNS_RANGE_BASE, USERNS_RANGE_IDS));
+    assert_true(userns_has_ids(podman, 1, 65536));
+    assert_false(userns_has_ids(podman, 2, 65536));
+    assert_false(userns_has_ids(podman, 0, 2)); /* not across lines */
+    assert_int_equal(userns_spare_ids(podman, &base, &count), 0);
+    assert_int_equal(base, 32769);
+    assert_int_equal(count, 32768 - USERNS_SLOT_IDS);
+    assert_true(userns_has_ids(podman, base, count));
+    assert_int_equal(userns_spare_ids(single, &base, &count), -ENOENT);
+    assert_int_equal(userns_spare_ids(STR_LIT(""), &base, &count), -ENOENT);
+    assert_int_equal(userns_spare_ids(STR_LIT("x y z\n1 2\n"), &base, &count), -ENOENT);
 }
 
 static int open_locks(char *dir)
@@ -244,10 +270,11 @@ static void fault_sentences(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(subid_rows),      cmocka_unit_test(subid_nothing),
-        cmocka_unit_test(workload_ids),    cmocka_unit_test(slots_are_exclusive),
-        cmocka_unit_test(slots_run_out),   cmocka_unit_test(maps_are_written),
-        cmocka_unit_test(boot_round_trip), cmocka_unit_test(fault_sentences),
+        cmocka_unit_test(subid_rows),          cmocka_unit_test(subid_nothing),
+        cmocka_unit_test(workload_ids),        cmocka_unit_test(ids_of_a_map),
+        cmocka_unit_test(slots_are_exclusive), cmocka_unit_test(slots_run_out),
+        cmocka_unit_test(maps_are_written),    cmocka_unit_test(boot_round_trip),
+        cmocka_unit_test(fault_sentences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

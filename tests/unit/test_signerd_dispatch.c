@@ -1,0 +1,564 @@
+/* SPDX-License-Identifier: MIT */
+/* signerd's three lines with the real tables: the real client stub, and hostile frames. */
+#include <sys/socket.h>
+
+#include "tests/unit/signerd_rig.h"
+
+#include "common/evidence/log_reader.h"
+#include "proto/line.h"
+#include "proto/signer_client.h"
+#include "signerd/dispatch.h"
+
+struct suite {
+    struct rig r;
+    struct dispatch d;
+    struct signer_client *client[DISPATCH_LINES];
+    int sock[DISPATCH_LINES]; /* the peers' ends, for raw frames */
+    unsigned gone;
+    int gone_err;
+};
+
+static const uint32_t roles[DISPATCH_LINES] = {ROLE_SUPERVISOR, ROLE_NETD, ROLE_PROXYD};
+
+static void on_client_gone(void *self, int err)
+{
+    struct suite *s = self;
+
+    s->gone++;
+    s->gone_err = err;
+}
+
+/* clients: with the client stubs; else the peers' ends stay raw in sock. */
+static void suite_init(struct suite *s, bool clients)
+{
+    int ours[DISPATCH_LINES];
+
+    *s = (struct suite){.gone = 0};
+    rig_init(&s->r);
+    for (size_t i = 0; i < DISPATCH_LINES; i++) {
+        int pair[2];
+
+        assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+        ours[i] = pair[0];
+        s->sock[i] = pair[1];
+    }
+    assert_int_equal(dispatch_init(&s->d, s->r.loop, s->r.cells, ours), 0);
+    struct elog_config cfg = {s->r.loop,   s->r.log_dir, s->r.keys,  s->r.cells,
+                              "test-host", RIG_BOOT,     s->r.origin, dispatch_on_log_failed,
+                              dispatch_on_log_idle, &s->d};
+    assert_int_equal(elog_open(&cfg, &s->d.log), 0);
+    if (!clients)
+        return;
+    for (size_t i = 0; i < DISPATCH_LINES; i++) {
+        assert_int_equal(signer_client_new(s->r.loop, s->sock[i], roles[i], on_client_gone, s, &s->client[i]), 0);
+        s->sock[i] = -EBADF;
+    }
+}
+
+static void suite_done(struct suite *s)
+{
+    for (size_t i = 0; i < DISPATCH_LINES; i++) {
+        s->client[i] = signer_client_free(s->client[i]);
+        cleanup_closep(&s->sock[i]);
+    }
+    while (s->d.open > 0 || !elog_is_idle(s->d.log))
+        ev_run(s->r.loop, EVRUN_ONCE);
+    s->d.log = elog_free(s->d.log);
+    dispatch_done(&s->d);
+    struct log_report report;
+    rig_verify(&s->r, &report);
+    assert_int_equal(report.verdict, LOG_GOOD);
+    rig_done(&s->r);
+}
+
+struct opened {
+    bool done;
+    uint32_t fail;
+};
+
+static void on_opened(void *data, const struct error *error, const void *rec, int *fds, size_t nfds)
+{
+    struct opened *o = data;
+
+    (void)rec;
+    (void)fds;
+    (void)nfds;
+    *o = (struct opened){true, error ? error->fail : 0};
+}
+
+static uint32_t open_cell(struct suite *s, const char *run_id, const char *cell_id)
+{
+    struct signer_cell_open_req req = {.run_id = str_of(run_id), .cell_id = str_of(cell_id)};
+    struct opened o = {false, 0};
+
+    assert_int_equal(endpoint_call(signer_client_endpoint(s->client[0]), MSG_SIGNER_CELL_OPEN_REQ, &req, NULL, 0, 0, on_opened,
+                                   &o),
+                     0);
+    while (!o.done)
+        ev_run(s->r.loop, EVRUN_ONCE);
+    return o.fail;
+}
+
+struct acked {
+    bool done;
+    int err;
+    uint64_t sequence;
+};
+
+static void on_acked(void *data, int err, uint64_t sequence)
+{
+    *(struct acked *)data = (struct acked){true, err, sequence};
+}
+
+static int claim(struct suite *s, size_t line, const char *run_id, enum event_type type, const void *rec, uint64_t *sequence)
+{
+    struct acked a = {false, 0, 0};
+
+    assert_int_equal(signer_claim(s->client[line], run_id, type, rec, true, on_acked, &a), 0);
+    while (!a.done)
+        ev_run(s->r.loop, EVRUN_ONCE);
+    if (sequence)
+        *sequence = a.sequence;
+    return a.err;
+}
+
+static struct ev_gap gap = {.lost = 3,
+                            .since = {"2026-11-23T05:10:00Z", 20},
+                            .until = {"2026-11-23T05:10:01Z", 20},
+                            .cause = {"flood", 5}};
+static struct ev_destroyed destroyed = {.outcome = OUTCOME_FAILED,
+                                        .terminal_state = TERMINAL_FORCED,
+                                        .reason = {"test", 4},
+                                        .residue_class = RESIDUE_NONE};
+
+/* The type suffixes of all lines, separated by blanks. */
+static void types(struct suite *s, struct buf *b)
+{
+    struct log_reader *reader;
+    struct log_line l;
+
+    buf_clear(b);
+    assert_int_equal(log_reader_open(s->r.log_dir, 0, &reader), 0);
+    while (log_reader_next(reader, &l) == LOG_READ_LINE) {
+        struct envelope_line e;
+
+        assert_int_equal(envelope_parse(l.text, &e), ENVELOPE_OK);
+        if (b->len)
+            buf_putc(b, ' ');
+        buf_put(b, e.e.type.p + sizeof(EVENT_TYPE_PREFIX) - 1, e.e.type.len - sizeof(EVENT_TYPE_PREFIX) + 1);
+    }
+    log_reader_free(reader);
+}
+
+static void test_claims_of_all_roles(void **state)
+{
+    _cleanup_(buf_done) struct buf b;
+    char run[UUID_TEXT_LEN + 1];
+    uint64_t sequence;
+    struct suite s;
+
+    (void)state;
+    buf_init(&b, 4096);
+    suite_init(&s, true);
+    uuid_v7(run);
+    assert_int_equal(open_cell(&s, run, "web-1"), 0);
+    for (size_t i = 0; i < DISPATCH_LINES; i++) {
+        assert_int_equal(claim(&s, i, run, EVENT_GAP, &gap, &sequence), 0);
+        assert_int_equal(sequence, i);
+    }
+    assert_int_equal(claim(&s, 0, run, EVENT_DESTROYED, &destroyed, &sequence), 0);
+    assert_int_equal(sequence, 3);
+    types(&s, &b);
+    assert_string_equal(buf_cstr(&b), "observability.v1.gap observability.v1.gap observability.v1.gap lifecycle.v1.destroyed");
+    suite_done(&s);
+}
+
+/* Refused, answered, and the refusal is in the log. */
+static void test_role_cell_and_state(void **state)
+{
+    _cleanup_(buf_done) struct buf b;
+    char run[UUID_TEXT_LEN + 1], unknown[UUID_TEXT_LEN + 1];
+    struct suite s;
+
+    (void)state;
+    buf_init(&b, 4096);
+    suite_init(&s, true);
+    uuid_v7(run);
+    uuid_v7(unknown);
+    assert_int_equal(open_cell(&s, run, "web-1"), 0);
+    assert_int_equal(claim(&s, 2, run, EVENT_DESTROYED, &destroyed, NULL), -EPERM);
+    assert_int_equal(claim(&s, 0, unknown, EVENT_DESTROYED, &destroyed, NULL), -EPROTO);
+    struct ev_l7 l7 = {.action = ACTION_ALLOW,
+                       .reason_code = L7_SNI_ALLOWLIST_MATCH,
+                       .protocol = L7_TLS,
+                       .port = 443,
+                       .original_destination = STR_LIT("192.0.2.1:443"),
+                       .process = STR_LIT("unknown")};
+    assert_int_equal(claim(&s, 2, run, EVENT_L7, &l7, NULL), -EPROTO); /* not started yet */
+    assert_int_equal(claim(&s, 0, run, EVENT_DESTROYED, &destroyed, NULL), 0);
+    assert_int_equal(claim(&s, 0, run, EVENT_DESTROYED, &destroyed, NULL), -EPROTO);
+    types(&s, &b);
+    assert_string_equal(buf_cstr(&b), "log.v1.claim_refused log.v1.claim_refused log.v1.claim_refused lifecycle.v1.destroyed");
+    suite_done(&s);
+}
+
+static void test_a_flood_of_refusals_is_one_line(void **state)
+{
+    _cleanup_(buf_done) struct buf lines;
+    char run[UUID_TEXT_LEN + 1];
+    struct acked a[300];
+    struct suite s;
+
+    (void)state;
+    buf_init(&lines, 1u << 20);
+    suite_init(&s, true);
+    uuid_v7(run);
+    assert_int_equal(open_cell(&s, run, "web-1"), 0);
+    for (size_t i = 0; i < ARRAY_LEN(a); i++) {
+        a[i].done = false;
+        assert_int_equal(signer_claim(s.client[2], run, EVENT_DESTROYED, &destroyed, true, on_acked, &a[i]), 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(a); i++) {
+        while (!a[i].done)
+            ev_run(s.r.loop, EVRUN_ONCE);
+        assert_int_equal(a[i].err, -EPERM);
+    }
+    for (size_t i = 0; i < DISPATCH_LINES; i++)
+        s.client[i] = signer_client_free(s.client[i]);
+    ev_run(s.r.loop, 0); /* closing reports what is still counted */
+    rig_read(&s.r, RIG_FIRST, &lines);
+    assert_non_null(strstr(buf_cstr(&lines), "\"count\":1}"));
+    assert_non_null(strstr(buf_cstr(&lines), "\"count\":299}"));
+    uint64_t size;
+    (void)elog_head(s.d.log, &size);
+    assert_int_equal(size, 2);
+    suite_done(&s);
+}
+
+static void test_run_ids_are_used_once(void **state)
+{
+    char run[UUID_TEXT_LEN + 1];
+    struct suite s;
+
+    (void)state;
+    suite_init(&s, true);
+    uuid_v7(run);
+    assert_int_equal(open_cell(&s, "not-an-id", "web-1"), FAIL_INVALID);
+    assert_int_equal(open_cell(&s, run, "a/b"), FAIL_INVALID);
+    assert_int_equal(open_cell(&s, run, "web-1"), 0);
+    assert_int_equal(open_cell(&s, run, "web-1"), FAIL_EXISTS);
+    assert_int_equal(claim(&s, 0, run, EVENT_DESTROYED, &destroyed, NULL), 0);
+    assert_int_equal(open_cell(&s, run, "web-1"), FAIL_EXISTS);
+    suite_done(&s);
+}
+
+/* A second signer on the same log: a run of before the restart goes on where it was, a closed one stays closed. */
+static void test_runs_of_before_a_restart(void **state)
+{
+    char open_run[UUID_TEXT_LEN + 1], closed_run[UUID_TEXT_LEN + 1];
+    _cleanup_(buf_done) struct buf lines;
+    struct suite s, again;
+
+    (void)state;
+    buf_init(&lines, 1u << 20);
+    suite_init(&s, true);
+    uuid_v7(open_run);
+    uuid_v7(closed_run);
+    assert_int_equal(open_cell(&s, open_run, "a"), 0);
+    assert_int_equal(open_cell(&s, closed_run, "b"), 0);
+    assert_int_equal(claim(&s, 0, open_run, EVENT_GAP, &gap, NULL), 0);
+    assert_int_equal(claim(&s, 0, closed_run, EVENT_DESTROYED, &destroyed, NULL), 0);
+    for (size_t i = 0; i < DISPATCH_LINES; i++)
+        s.client[i] = signer_client_free(s.client[i]);
+    ev_run(s.r.loop, 0);
+    s.d.log = elog_free(s.d.log);
+    dispatch_done(&s.d);
+
+    suite_init(&again, true);
+    again.d.log = elog_free(again.d.log);
+    close(again.r.log_dir);
+    again.r.log_dir = dup(s.r.log_dir);
+    struct elog_config cfg = {again.r.loop,         again.r.log_dir, s.r.keys,   again.r.cells,
+                              "test-host",          RIG_BOOT,        s.r.origin, dispatch_on_log_failed,
+                              dispatch_on_log_idle, &again.d};
+    assert_int_equal(elog_open(&cfg, &again.d.log), 0);
+    assert_int_equal(open_cell(&again, closed_run, "b"), FAIL_EXISTS);
+    assert_int_equal(open_cell(&again, open_run, "a"), 0);
+    assert_int_equal(claim(&again, 0, open_run, EVENT_DESTROYED, &destroyed, NULL), 0);
+    struct log_report report;
+    rig_verify(&s.r, &report);
+    assert_int_equal(report.verdict, LOG_GOOD);
+    assert_int_equal(report.open_runs, 0);
+    for (size_t i = 0; i < DISPATCH_LINES; i++)
+        again.client[i] = signer_client_free(again.client[i]);
+    ev_run(again.r.loop, 0);
+    again.d.log = elog_free(again.d.log);
+    dispatch_done(&again.d);
+    rig_done(&again.r);
+    rig_done(&s.r);
+}
+
+static void on_head(void *data, const struct error *error, const void *rec, int *fds, size_t nfds)
+{
+    const struct signer_head_rep *rep = rec;
+    struct buf *b = data;
+
+    (void)fds;
+    (void)nfds;
+    assert_null(error);
+    buf_printf(b, "%llu\n", (unsigned long long)rep->tree_size);
+    buf_put_str(b, rep->checkpoint);
+}
+
+static void test_head(void **state)
+{
+    _cleanup_(buf_done) struct buf b;
+    char run[UUID_TEXT_LEN + 1];
+    struct checkpoint c;
+    struct suite s;
+
+    (void)state;
+    buf_init(&b, 4096);
+    suite_init(&s, true);
+    uuid_v7(run);
+    assert_int_equal(open_cell(&s, run, "a"), 0);
+    assert_int_equal(claim(&s, 0, run, EVENT_GAP, &gap, NULL), 0);
+    struct empty req;
+    assert_int_equal(endpoint_call(signer_client_endpoint(s.client[0]), MSG_SIGNER_HEAD_REQ, &req, NULL, 0, 0, on_head, &b), 0);
+    while (b.len == 0)
+        ev_run(s.r.loop, EVRUN_ONCE);
+    assert_memory_equal(b.data, "1\n", 2);
+    assert_int_equal(checkpoint_open((struct str){(const char *)b.data + 2, b.len - 2}, keys_vkey(s.r.keys), &c), CHECKPOINT_OK);
+    assert_int_equal(c.size, 1);
+    suite_done(&s);
+}
+
+static void test_everything_accepted_is_written_at_the_end(void **state)
+{
+    char run[UUID_TEXT_LEN + 1];
+    struct log_report report;
+    struct suite s;
+
+    (void)state;
+    suite_init(&s, true);
+    uuid_v7(run);
+    assert_int_equal(open_cell(&s, run, "a"), 0);
+    for (unsigned i = 0; i < 200; i++)
+        assert_int_equal(signer_claim(s.client[2], run, EVENT_GAP, &gap, false, NULL, NULL), 0);
+    while (elog_is_idle(s.d.log)) /* until the first of them has arrived */
+        ev_run(s.r.loop, EVRUN_ONCE);
+    for (size_t i = 0; i < DISPATCH_LINES; i++)
+        s.client[i] = signer_client_free(s.client[i]);
+    ev_run(s.r.loop, 0);
+    rig_verify(&s.r, &report);
+    assert_int_equal(report.lines, 200);
+    suite_done(&s);
+}
+
+/* ---- raw frames ---- */
+
+static void send_rec(struct suite *s, size_t line, uint32_t id, uint64_t seq, const void *rec)
+{
+    _cleanup_(buf_done) struct buf b;
+
+    buf_init(&b, LIMIT_FRAME);
+    assert_int_equal(iface_encode(iface_row(&iface_signer, id), seq, rec, &b), 0);
+    assert_int_equal(frame_send(s->sock[line], b.data, b.len, NULL, 0), 0);
+}
+
+static void hello(struct suite *s, size_t line, uint32_t role)
+{
+    struct hello h = {STR_LIT("signer"), iface_signer.version, role};
+
+    send_rec(s, line, MSG_HELLO, 0, &h);
+}
+
+static void settle(struct suite *s)
+{
+    for (unsigned i = 0; i < 5; i++)
+        ev_run(s->r.loop, EVRUN_NOWAIT);
+}
+
+static bool is_cut(struct suite *s, size_t line)
+{
+    settle(s);
+    return s->d.line[line].e == NULL;
+}
+
+/* The next frame of the peer behind its hello: its id, or -1. */
+static int next_id(struct suite *s, size_t line, uint64_t *ret_seq, uint64_t *ret_value)
+{
+    static struct frame f;
+    struct arena arena;
+    struct msg m;
+    int r = -1;
+
+    arena_init(&arena, LIMIT_ARENA);
+    while (frame_recv(s->sock[line], &f) == FRAME_GOT) {
+        if (iface_decode(&iface_signer, FROM_SERVER, ROLE_SIGNERD, LINE_HELLO | LINE_READY, f.data, f.len, f.nfds, &arena,
+                         &m) < 0)
+            break;
+        if (m.row->id == MSG_HELLO)
+            continue;
+        *ret_seq = m.seq;
+        if (m.row->id == MSG_SIGNER_CLAIM_REP)
+            *ret_value = ((const struct signer_claim_rep *)m.rec)->sequence;
+        r = (int)m.row->id;
+        break;
+    }
+    arena_done(&arena);
+    return r;
+}
+
+static void test_broken_frames_cut_the_line(void **state)
+{
+    struct suite s;
+
+    (void)state;
+    for (unsigned how = 0; how < 8; how++) {
+        struct hello bad = {STR_LIT("signer"), iface_signer.version + 1, ROLE_NETD};
+        struct signer_cell_open_req open_req = {.run_id = STR_LIT("x"), .cell_id = STR_LIT("y")};
+        struct signer_claim_req req = {.counter = 0, .run_id = STR_LIT("x"), .type = EVENT_GAP, .body = STR_LIT("")};
+        struct empty empty;
+
+        suite_init(&s, false);
+        switch (how) {
+        case 0: /* before any hello */
+            send_rec(&s, 1, MSG_SIGNER_CLAIM_REQ, 1, &req);
+            break;
+        case 1: /* another version */
+            send_rec(&s, 1, MSG_HELLO, 0, &bad);
+            break;
+        case 2: /* somebody else's role: netd's line says it is proxyd */
+            hello(&s, 1, ROLE_PROXYD);
+            break;
+        case 3: /* twice */
+            hello(&s, 1, ROLE_NETD);
+            hello(&s, 1, ROLE_NETD);
+            break;
+        case 4: /* only the supervisor opens cells */
+            hello(&s, 1, ROLE_NETD);
+            send_rec(&s, 1, MSG_SIGNER_CELL_OPEN_REQ, 1, &open_req);
+            break;
+        case 5: /* nor is the head for others */
+            hello(&s, 1, ROLE_NETD);
+            send_rec(&s, 1, MSG_SIGNER_HEAD_REQ, 1, &empty);
+            break;
+        case 6: /* counters begin with 1 */
+            hello(&s, 1, ROLE_NETD);
+            send_rec(&s, 1, MSG_SIGNER_CLAIM_REQ, 1, &req);
+            break;
+        default: /* an fd where none is allowed */
+            hello(&s, 1, ROLE_NETD);
+            assert_int_equal(frame_send(s.sock[1], "\xc0", 1, &s.r.log_dir, 1), 0);
+        }
+        if (!is_cut(&s, 1))
+            fail_msg("case %u was not cut", how);
+        assert_false(is_cut(&s, 0)); /* the others live on */
+        suite_done(&s);
+    }
+}
+
+/* A good claim cut short: the line is cut, nothing of it is in the log. */
+static void test_truncated_claims(void **state)
+{
+    _cleanup_(buf_done) struct buf body, frame;
+    char run[UUID_TEXT_LEN + 1];
+    struct suite s;
+
+    (void)state;
+    buf_init(&body, LIMIT_CLAIM_BODY);
+    buf_init(&frame, LIMIT_FRAME);
+    uuid_v7(run);
+    assert_int_equal(codec_encode(&schema_ev_gap, &gap, &body), 0);
+    struct signer_claim_req req = {1, str_of(run), EVENT_GAP, buf_str(&body)};
+    assert_int_equal(iface_encode(iface_row(&iface_signer, MSG_SIGNER_CLAIM_REQ), 1, &req, &frame), 0);
+    for (size_t n = 1; n < frame.len; n += 3) {
+        suite_init(&s, false);
+        hello(&s, 2, ROLE_PROXYD);
+        assert_int_equal(frame_send(s.sock[2], frame.data, n, NULL, 0), 0);
+        assert_true(is_cut(&s, 2));
+        suite_done(&s);
+    }
+}
+
+static void test_repeats_get_the_first_answer(void **state)
+{
+    _cleanup_(buf_done) struct buf body;
+    char run[UUID_TEXT_LEN + 1];
+    uint64_t seq = 0, first = 99, second = 99;
+    struct suite s;
+
+    (void)state;
+    buf_init(&body, LIMIT_CLAIM_BODY);
+    suite_init(&s, false);
+    uuid_v7(run);
+    hello(&s, 0, ROLE_SUPERVISOR);
+    struct signer_cell_open_req o = {.run_id = str_of(run), .cell_id = STR_LIT("a")};
+    send_rec(&s, 0, MSG_SIGNER_CELL_OPEN_REQ, 1, &o);
+    assert_int_equal(codec_encode(&schema_ev_gap, &gap, &body), 0);
+    struct signer_claim_req req = {7, str_of(run), EVENT_GAP, buf_str(&body)};
+    send_rec(&s, 0, MSG_SIGNER_CLAIM_REQ, 2, &req);
+    uint64_t size = 0;
+    while (size == 0) {
+        ev_run(s.r.loop, EVRUN_ONCE);
+        (void)elog_head(s.d.log, &size);
+    }
+    settle(&s);
+    send_rec(&s, 0, MSG_SIGNER_CLAIM_REQ, 3, &req); /* the same counter */
+    settle(&s);
+    assert_int_equal(next_id(&s, 0, &seq, &first), MSG_SIGNER_CELL_OPEN_REP);
+    assert_int_equal(next_id(&s, 0, &seq, &first), MSG_SIGNER_CLAIM_REP);
+    assert_int_equal(seq, 2);
+    assert_int_equal(next_id(&s, 0, &seq, &second), MSG_SIGNER_CLAIM_REP);
+    assert_int_equal(seq, 3);
+    assert_int_equal(first, 0);
+    assert_int_equal(second, 0);
+    (void)elog_head(s.d.log, &size);
+    assert_int_equal(size, 1); /* one line */
+    req.counter = 3; /* never seen, but below the greatest: nobody knows what it was */
+    send_rec(&s, 0, MSG_SIGNER_CLAIM_REQ, 4, &req);
+    settle(&s);
+    assert_int_equal(next_id(&s, 0, &seq, &second), MSG_ERROR);
+    suite_done(&s);
+}
+
+static void test_credits(void **state)
+{
+    _cleanup_(buf_done) struct buf body;
+    char run[UUID_TEXT_LEN + 1];
+    struct suite s;
+
+    (void)state;
+    buf_init(&body, LIMIT_CLAIM_BODY);
+    suite_init(&s, true);
+    uuid_v7(run);
+    assert_int_equal(open_cell(&s, run, "a"), 0);
+    struct cell *cell = cells_find(s.r.cells, str_of(run));
+    cell->credits[ROLE_PROXYD] = LIMIT_CLAIM_CREDITS;
+    assert_int_equal(claim(&s, 2, run, EVENT_GAP, &gap, NULL), -EDQUOT);
+    assert_int_equal(claim(&s, 1, run, EVENT_GAP, &gap, NULL), 0); /* another line has its own */
+    cell->credits[ROLE_PROXYD] = 0;
+    assert_int_equal(claim(&s, 2, run, EVENT_GAP, &gap, NULL), 0);
+    assert_int_equal(cell->credits[ROLE_PROXYD], 0);
+    suite_done(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_claims_of_all_roles),
+        cmocka_unit_test(test_role_cell_and_state),
+        cmocka_unit_test(test_a_flood_of_refusals_is_one_line),
+        cmocka_unit_test(test_run_ids_are_used_once),
+        cmocka_unit_test(test_runs_of_before_a_restart),
+        cmocka_unit_test(test_head),
+        cmocka_unit_test(test_everything_accepted_is_written_at_the_end),
+        cmocka_unit_test(test_broken_frames_cut_the_line),
+        cmocka_unit_test(test_truncated_claims),
+        cmocka_unit_test(test_repeats_get_the_first_answer),
+        cmocka_unit_test(test_credits),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
