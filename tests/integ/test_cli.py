@@ -132,7 +132,7 @@ def test_secrets_reach_only_the_workload(user):
     path = user.file("token", token + "-file\n", 0o600)
     r = user.ctl("run", "--secret", "env-token", "--secret", "disk-token", "--", "sh", "-c", 'echo "$env_token $disk_token"',
                  env={"CELLOS_SECRET_ENV_TOKEN": token, "CELLOS_SECRET_FILE_DISK_TOKEN": str(path)})
-    assert r.stdout == "%s %s-file\n" % (token, token), r.stderr
+    assert (r.returncode, r.stdout) == (0, "%s %s-file\n" % (token, token)), r.stderr
     raw = b"".join(p.read_bytes() for p in user.last_log().rglob("*") if p.is_file())
     assert token.encode() not in raw
     kinds = types(user.events())

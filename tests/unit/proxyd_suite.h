@@ -6,11 +6,15 @@
 #include "tests/unit/proxyd_net.h"
 
 #include <ev.h>
+#include <sys/wait.h>
 
 #include "common/base/clock.h"
 #include "common/base/uuid.h"
+#include "common/daemon/daemon.h"
 #include "common/evidence/digest.h"
 #include "proxyd/cell.h"
+#include "proxyd/hostaddr.h"
+#include "proxyd/role.h"
 
 #define SUITE_CLAIMS 8192
 #define SUITE_PORT   8443 /* of the cell's transparent listener, and so the one port that can be dialed */
@@ -30,8 +34,10 @@ struct suite_host {
 struct suite {
     struct ev_loop *loop;
     struct endpoint *supervisor, *signerd;
-    struct proxy *proxy;
-    bool hold; /* claims of hold_type (0: all) stay unanswered */
+    struct proxy *proxy; /* NULL when it runs, confined, in a process of its own */
+    pid_t pid;           /* or 0 */
+    bool cut;            /* proxyd ended the supervisor's line */
+    bool hold;           /* claims of hold_type (0: all) stay unanswered */
     uint64_t hold_type;
     uint32_t refuse; /* l7 claims are answered with this failure */
     struct suite_claim claims[SUITE_CLAIMS];
@@ -129,6 +135,13 @@ static inline void suite_on_gone(void *self, struct endpoint *e, int err)
     (void)self;
     (void)e;
     (void)err;
+}
+
+static inline void suite_on_cut(void *self, struct endpoint *e, int err)
+{
+    (void)e;
+    (void)err;
+    ((struct suite *)self)->cut = true;
 }
 
 /* ---- resolver ---- */
@@ -325,11 +338,53 @@ static inline uint32_t suite_close(struct suite *s)
 
 /* ---- life ---- */
 
-static inline struct suite *suite_start(const struct suite_host *hosts)
+/* What main() does, in a forked process. */
+static inline void suite_daemon(int supervisor, int signerd)
+{
+    char name[] = "proxyd", option[] = "--mode", mode[] = "embedded", text[16];
+    char *argv[] = {name, option, mode, NULL};
+    int argc = 3;
+    struct daemon d;
+    struct proxy *p = NULL;
+    int high1 = fcntl(supervisor, F_DUPFD, 100), high2 = fcntl(signerd, F_DUPFD, 100);
+    dup2(high1, 3);
+    dup2(high2, 4);
+    snprintf(text, sizeof(text), "%d", (int)getpid());
+    setenv("LISTEN_PID", text, 1);
+    setenv("LISTEN_FDS", "2", 1);
+    setenv("LISTEN_FDNAMES", "supervisor:signerd", 1);
+    if (daemon_begin(&role_proxyd, &argc, argv, &d) < 0)
+        _exit(1);
+    hostaddr_init();
+    if (digest_init() < 0 || daemon_confine(&d, NULL, 0, NULL, 0) < 0)
+        _exit(2);
+    struct ev_loop *loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
+    if (!loop || proxy_new(loop, d.fds[ROLE_PROXYD_SUPERVISOR], d.fds[ROLE_PROXYD_SIGNERD], &p) < 0)
+        _exit(3);
+    ev_run(loop, 0);
+    _exit(p->failed ? 4 : 0);
+}
+
+static inline void suite_proxy_start(struct suite *s, int supervisor, int signerd, bool confined)
+{
+    if (!confined) {
+        assert_int_equal(proxy_new(s->loop, supervisor, signerd, &s->proxy), 0);
+        return;
+    }
+    fflush(NULL);
+    s->pid = fork();
+    assert_true(s->pid >= 0);
+    if (s->pid == 0)
+        suite_daemon(supervisor, signerd);
+    close(supervisor);
+    close(signerd);
+}
+
+static inline struct suite *suite_start_as(const struct suite_host *hosts, bool confined)
 {
     static const struct endpoint_handler handlers[] = {{MSG_SIGNER_CLAIM_REQ, suite_on_claim}};
     static const struct endpoint_ops signer_ops = {.handlers = handlers, .n = 1, .gone = suite_on_gone};
-    static const struct endpoint_ops supervisor_ops = {.gone = suite_on_gone};
+    static const struct endpoint_ops supervisor_ops = {.gone = suite_on_cut};
     struct suite *s = calloc(1, sizeof(*s));
     int sup[2], sig[2];
     assert_non_null(s);
@@ -345,7 +400,7 @@ static inline struct suite *suite_start(const struct suite_host *hosts)
     ev_io_start(s->loop, &s->resolver_io);
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sup), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sig), 0);
-    assert_int_equal(proxy_new(s->loop, sup[1], sig[1], &s->proxy), 0);
+    suite_proxy_start(s, sup[1], sig[1], confined);
     const struct endpoint_config sup_cfg = {&iface_proxy, FROM_CLIENT,     ROLE_SUPERVISOR,
                                             ROLE_PROXYD,  &supervisor_ops, s};
     const struct endpoint_config sig_cfg = {&iface_signer, FROM_SERVER, ROLE_SIGNERD,
@@ -355,10 +410,20 @@ static inline struct suite *suite_start(const struct suite_host *hosts)
     return s;
 }
 
+static inline struct suite *suite_start(const struct suite_host *hosts)
+{
+    return suite_start_as(hosts, false);
+}
+
 static inline void suite_stop(struct suite *s)
 {
     proxy_free(s->proxy);
     endpoint_free(s->supervisor);
+    if (s->pid > 0) { /* the end of the line is the end of proxyd */
+        int status = 0;
+        assert_int_equal(waitpid(s->pid, &status, 0), s->pid);
+        assert_int_equal(status, 0);
+    }
     endpoint_free(s->signerd);
     ev_io_stop(s->loop, &s->resolver_io);
     close(s->resolver);
