@@ -57,7 +57,7 @@ static int encode_bytes(const struct field *f, const struct str *s, struct buf *
         mp_write_nil(b);
         return 0;
     }
-    if (s->len > f->max)
+    if (s->len > f->max || (!s->p && s->len > 0))
         return -EINVAL;
     if (f->kind == FIELD_BIN) {
         mp_write_bin(b, *s);
@@ -75,11 +75,12 @@ static int encode_strs(const struct field *f, const struct strs *l, struct buf *
         mp_write_nil(b);
         return 0;
     }
-    if (l->n > f->max)
+    if (l->n > f->max || (!l->v && l->n > 0))
         return -EINVAL;
     mp_write_array(b, l->n);
     for (size_t i = 0; i < l->n; i++) {
-        if (l->v[i].len > f->entry_max || !str_utf8_valid(l->v[i].p ? l->v[i].p : "", l->v[i].len))
+        if (l->v[i].len > f->entry_max || (!l->v[i].p && l->v[i].len > 0) ||
+            !str_utf8_valid(l->v[i].p ? l->v[i].p : "", l->v[i].len))
             return -EINVAL;
         mp_write_str(b, l->v[i]);
     }
@@ -92,7 +93,7 @@ static int encode_list(const struct field *f, const struct schema_list *l, struc
         mp_write_nil(b);
         return 0;
     }
-    if (l->n > f->max)
+    if (l->n > f->max || (!l->v && l->n > 0))
         return -EINVAL;
     mp_write_array(b, l->n);
     for (size_t i = 0; i < l->n; i++) {

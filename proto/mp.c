@@ -122,7 +122,7 @@ static int read_token(struct cursor *c, struct mp_token *t)
     }
     if (tag >= 0xe0) {
         t->kind = MP_INT;
-        t->i = (int8_t)tag;
+        t->i = (int64_t)tag - 0x100;
         return 0;
     }
     if (tag >= 0x90 && tag <= 0x9f)

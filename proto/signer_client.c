@@ -108,7 +108,7 @@ struct signer_client *signer_client_free(struct signer_client *s)
     endpoint_free(s->e);
     while (s->claims) {
         struct claim *c = s->claims;
-        claim_unlink(c);
+        s->claims = c->next;
         free(c);
     }
     free(s);

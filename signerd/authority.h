@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Who may say what, when: the table of proto/events.h (role x type x state of the cell) and the states a cell walks through.
+/* Who may say what, when: the table of proto/events.h (role x type x state of the cell) and the states a cell
+ * walks through.
  *
  *   SIGNER_CELL_OPEN      -> opened
  *   lifecycle.started     -> started
  *   command.completed     -> ended
  *   lifecycle.destroyed   -> closed: nothing more is accepted for that run, ever
  *
- * An event may skip forward only where its row allows the state it comes in (a cell that never started is destroyed from
- * opened). Pure functions over a row and a state. */
+ * An event may skip forward only where its row allows the state it comes in (a cell that never started is
+ * destroyed from opened). Pure functions over a row and a state. */
 #pragma once
 
 #include "proto/events.h"

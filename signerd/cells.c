@@ -14,7 +14,7 @@ struct cells {
     struct cell *bucket[CELLS_BUCKETS];
     size_t n;
     uint8_t (*closed)[16];
-    size_t nclosed; /* ever */
+    size_t nclosed;        /* ever */
     uint64_t forgotten_ms; /* greatest time stamp of a run id that fell out of the ring */
 };
 
@@ -113,8 +113,8 @@ static bool cells_id_ok(struct str s)
     for (size_t i = 0; i < s.len; i++) {
         char ch = s.p[i];
 
-        if (!((ch >= '0' && ch <= '9') || (ch >= 'A' && ch <= 'Z') || (ch >= 'a' && ch <= 'z') || ch == '.' || ch == '_' ||
-              ch == '-'))
+        if (!((ch >= '0' && ch <= '9') || (ch >= 'A' && ch <= 'Z') || (ch >= 'a' && ch <= 'z') || ch == '.' ||
+              ch == '_' || ch == '-'))
             return false;
         if (ch == '.' && i > 0 && s.p[i - 1] == '.')
             return false;
@@ -141,7 +141,8 @@ int cells_add(struct cells *c, const struct cells_open *o, struct cell **ret)
 {
     struct cell *cell, **place;
 
-    if (!uuid_v7_valid(o->run_id) || !cells_id_ok(o->cell_id) || (o->policy_digest.p && !cells_digest_ok(o->policy_digest)) ||
+    if (!uuid_v7_valid(o->run_id) || !cells_id_ok(o->cell_id) ||
+        (o->policy_digest.p && !cells_digest_ok(o->policy_digest)) ||
         (o->correlation_id.p && (o->correlation_id.len == 0 || o->correlation_id.len > LIMIT_LABEL)))
         return -EINVAL;
     if (cells_find(c, o->run_id))

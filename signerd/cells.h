@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The runs the supervisor has opened, by run id, and the ids of those that were closed: a run id is never used twice. */
+/* The runs the supervisor has opened, by run id, and the ids of those that were closed: a run id is never
+ * used twice. */
 #pragma once
 
 #include "common/base/uuid.h"
 #include "proto/events.h"
 
-#define CELLS_CLOSED_MAX 65536 /* run ids remembered after their destroyed event; older ones are looked up in the log */
+#define CELLS_CLOSED_MAX                                                                                     \
+    65536 /* run ids remembered after their destroyed event; older ones are looked up in the log */
 
 struct cell {
     struct cell *next;
@@ -13,12 +15,12 @@ struct cell {
     char cell_id[LIMIT_CELL_ID + 1];
     char policy_digest[LIMIT_DIGEST + 1]; /* "" = absent */
     char correlation_id[LIMIT_LABEL + 1]; /* "" = absent */
-    uint32_t state;                       /* of accepted claims, durable or not: CELL_STATE_*, AUTHORITY_CLOSED */
-    uint64_t cellsequence;                /* of the last line given out */
-    uint64_t reserve;                     /* bytes of disk still reserved for it */
-    bool rewound;                         /* used while the log takes back what the disk refused */
-    uint32_t claims;                      /* not yet durable; a cell is freed only at 0 */
-    uint32_t credits[ROLE_INIT + 1];      /* the same, by role */
+    uint32_t state;                  /* of accepted claims, durable or not: CELL_STATE_*, AUTHORITY_CLOSED */
+    uint64_t cellsequence;           /* of the last line given out */
+    uint64_t reserve;                /* bytes of disk still reserved for it */
+    bool rewound;                    /* used while the log takes back what the disk refused */
+    uint32_t claims;                 /* not yet durable; a cell is freed only at 0 */
+    uint32_t credits[ROLE_INIT + 1]; /* the same, by role */
 };
 
 struct cells;
@@ -28,8 +30,8 @@ struct cells *cells_free(struct cells *c);    /* NULL-safe; returns NULL */
 
 struct cell *cells_find(const struct cells *c, struct str run_id); /* or NULL */
 
-/* True when the run was closed in this process's life, as far as it is remembered (ret_unsure: it may have been one of the
- * forgotten ones). */
+/* True when the run was closed in this process's life, as far as it is remembered (ret_unsure: it may have
+ * been one of the forgotten ones). */
 bool cells_was_closed(const struct cells *c, struct str run_id, bool *ret_unsure);
 
 struct cells_open {
@@ -39,7 +41,8 @@ struct cells_open {
     struct str correlation_id;
 };
 
-/* A new cell in state opened. 0; -EINVAL for ids that break their form; -EEXIST; -EDQUOT at LIMIT_CELLS; -ENOMEM. */
+/* A new cell in state opened. 0; -EINVAL for ids that break their form; -EEXIST; -EDQUOT at LIMIT_CELLS;
+ * -ENOMEM. */
 int cells_add(struct cells *c, const struct cells_open *o, struct cell **ret) MUST_CHECK;
 
 /* Forgets a cell and, when its end is in the log (state closed), remembers that run id as used up. */

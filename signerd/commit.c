@@ -78,7 +78,8 @@ static int commit_spawn(struct commit *c)
     return -r;
 }
 
-int commit_new(struct ev_loop *loop, struct disk *disk, void (*done)(void *self, int err), void *self, struct commit **ret)
+int commit_new(struct ev_loop *loop, struct disk *disk, void (*done)(void *self, int err), void *self,
+               struct commit **ret)
 {
     struct commit *c = calloc(1, sizeof(*c));
     int r;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The one thread that waits for the disk. The loop hands it a batch, it makes the batch durable, the loop hears the result. */
+/* The one thread that waits for the disk. The loop hands it a batch, it makes the batch durable, the loop
+ * hears the result. */
 #pragma once
 
 #include <ev.h>
@@ -16,5 +17,6 @@ int commit_new(struct ev_loop *loop, struct disk *disk, void (*done)(void *self,
 /* Starts one batch; everything it points to stays unchanged until done(). Only when none is under way. */
 void commit_start(struct commit *c, const struct disk_batch *b);
 
-/* Waits for a batch under way (whose done() is then not called) and ends the thread. NULL-safe; returns NULL. */
+/* Waits for a batch under way (whose done() is then not called) and ends the thread. NULL-safe; returns NULL.
+ */
 struct commit *commit_free(struct commit *c);

@@ -10,11 +10,11 @@
 #include "common/base/log.h"
 
 struct disk {
-    int dir;       /* an open file description of our own: the lock is bound to it */
-    int segment;   /* written with pwrite at end */
+    int dir;     /* an open file description of our own: the lock is bound to it */
+    int segment; /* written with pwrite at end */
     int spare;
-    uint64_t first; /* of the segment */
-    uint64_t end;   /* bytes of whole, durable lines in it */
+    uint64_t first;     /* of the segment */
+    uint64_t end;       /* bytes of whole, durable lines in it */
     uint64_t allocated; /* up to here the file system has given us blocks */
     bool no_fallocate;  /* this file system cannot reserve */
 };
@@ -158,7 +158,8 @@ static int disk_append(struct disk *d, struct str lines)
     return fdatasync(d->segment) < 0 ? -errno : 0;
 }
 
-/* Back to the last durable line. The blocks behind it are lost with that, so the reserve is taken again, if still possible. */
+/* Back to the last durable line. The blocks behind it are lost with that, so the reserve is taken again, if
+ * still possible. */
 static int disk_undo(struct disk *d, uint64_t reserve)
 {
     if (ftruncate(d->segment, (off_t)d->end) < 0 || fdatasync(d->segment) < 0)
@@ -197,7 +198,8 @@ static int disk_write_new(const struct disk *d, const char *tmp, struct str byte
     return r;
 }
 
-/* The new names are visible already: a failure here is never "nothing changed", whatever the kernel calls it. */
+/* The new names are visible already: a failure here is never "nothing changed", whatever the kernel calls it.
+ */
 static int disk_sync_names(const struct disk *d)
 {
     return fsync(d->dir) < 0 ? -EIO : 0;
@@ -228,7 +230,8 @@ int disk_make_spare(struct disk *d, struct str note)
     return d->spare < 0 ? -errno : 0;
 }
 
-/* Writes over the spare file, whose block is ours already, and lets the two files change names: no new block, no new inode. */
+/* Writes over the spare file, whose block is ours already, and lets the two files change names: no new block,
+ * no new inode. */
 static int disk_checkpoint_spare(struct disk *d, struct str note)
 {
     _cleanup_close_ int old = openat(d->dir, DISK_CHECKPOINT, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);

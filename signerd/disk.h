@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The log's directory: segments, checkpoint, tiles, and the space kept free for the end events. No knowledge of events: it
- * makes bytes durable. After disk_open() only one thread at a time may use it (the commit thread, once it runs). */
+/* The log's directory: segments, checkpoint, tiles, and the space kept free for the end events. No knowledge
+ * of events: it makes bytes durable. After disk_open() only one thread at a time may use it (the commit
+ * thread, once it runs). */
 #pragma once
 
 #include "common/evidence/log_reader.h"
@@ -24,17 +25,17 @@ struct disk_tile {
 
 /* One commit. */
 struct disk_batch {
-    struct str lines;      /* whole lines */
-    uint64_t first;        /* index of the first */
-    struct str note;       /* the checkpoint over them and everything before */
-    uint64_t reserve;      /* bytes that must still be allocated behind the lines */
-    bool emergency;        /* the lines may eat from the space reserved before; nothing new is allocated */
+    struct str lines; /* whole lines */
+    uint64_t first;   /* index of the first */
+    struct str note;  /* the checkpoint over them and everything before */
+    uint64_t reserve; /* bytes that must still be allocated behind the lines */
+    bool emergency;   /* the lines may eat from the space reserved before; nothing new is allocated */
     const struct disk_tile *tiles;
     size_t ntiles;
 };
 
-/* A directory for one signer: takes its own lock on it. dirfd is borrowed. 0; -EWOULDBLOCK when another signer has it;
- * -errno. */
+/* A directory for one signer: takes its own lock on it. dirfd is borrowed. 0; -EWOULDBLOCK when another
+ * signer has it; -errno. */
 int disk_open(int dirfd, struct disk **ret) MUST_CHECK;
 struct disk *disk_free(struct disk *d); /* gives back the unused reserve; NULL-safe; returns NULL */
 void disk_freep(struct disk **d);
@@ -46,9 +47,10 @@ int disk_use_segment(struct disk *d, uint64_t first) MUST_CHECK;
 /* The same for a new, empty one. */
 int disk_new_segment(struct disk *d, uint64_t first) MUST_CHECK;
 
-/* lines -> fdatasync -> checkpoint (tmp, fsync, rename, fsync of the directory). Tiles are written after that and their
- * failure is only logged: they can be made again. 0: durable. -ENOSPC: nothing changed, the log is as before. Another
- * negative errno: what is on the disk is not known any more; the process must end, recovery sorts it out. */
+/* lines -> fdatasync -> checkpoint (tmp, fsync, rename, fsync of the directory). Tiles are written after that
+ * and their failure is only logged: they can be made again. 0: durable. -ENOSPC: nothing changed, the log is
+ * as before. Another negative errno: what is on the disk is not known any more; the process must end,
+ * recovery sorts it out. */
 int disk_commit(struct disk *d, const struct disk_batch *b) MUST_CHECK;
 
 /* Replaces a small file as a whole and makes it durable. 0 or -errno. */

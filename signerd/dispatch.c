@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The whole attack surface of signerd: what the three other daemons may ask of it. Each has its own line, and the line a
- * claim came on is its role; no field of a message can say otherwise. What they send is never trusted to be in order: the
- * frame is checked by the codec, the event's body by its own schema, the right to say it by authority.c. Nothing of a
- * message is signed as it came: only typed fields get from here to the sealing. signerd asks nobody anything. */
+/* The whole attack surface of signerd: what the three other daemons may ask of it. Each has its own line, and
+ * the line a claim came on is its role; no field of a message can say otherwise. What they send is never
+ * trusted to be in order: the frame is checked by the codec, the event's body by its own schema, the right to
+ * say it by authority.c. Nothing of a message is signed as it came: only typed fields get from here to the
+ * sealing. signerd asks nobody anything. */
 #include "signerd/dispatch.h"
 
 #include "common/base/clock.h"
@@ -13,7 +14,8 @@
 #define DISPATCH_TOO_LARGE "the event is too large"
 #define DISPATCH_MALFORMED "the body does not fit its type"
 #define DISPATCH_CREDITS   "too many unacknowledged claims of this cell"
-#define DISPATCH_RESUME_S  86400 /* how far the clock may have gone back between a run's id and its first line */
+#define DISPATCH_RESUME_S                                                                                    \
+    86400 /* how far the clock may have gone back between a run's id and its first line */
 
 /* ---- answers ---- */
 
@@ -67,13 +69,13 @@ static void dispatch_on_durable(void *data, int err, uint64_t sequence)
 {
     struct dispatch_answer *a = data;
 
-    /* After a durable destroyed event the cell is gone. */
     if (a->cell)
         a->cell->credits[a->line->role]--;
     dispatch_answer(a, err, sequence);
 }
 
-/* The place of a counter, or NULL with *ret_repeat set when it was seen before (and answered again if it can be). */
+/* The place of a counter, or NULL with *ret_repeat set when it was seen before (and answered again if it can
+ * be). */
 static struct dispatch_answer *dispatch_place(struct dispatch_line *l, uint64_t counter, uint64_t seq)
 {
     struct dispatch_answer *a = &l->answers[counter % DISPATCH_ANSWERS];
@@ -120,8 +122,10 @@ static void dispatch_seal_refusal(struct dispatch *d, struct refused_kind *k)
     if (event_render(row, &ev, &stamps, &json) < 0)
         return;
     /* What the disk does not take now stays counted and is tried again. */
-    if (elog_submit(d->log, &(struct elog_event){.role = ROLE_SIGNERD, .row = row, .cell = cell, .data = buf_str(&json)}, NULL,
-                    NULL) == 0)
+    if (elog_submit(
+            d->log,
+            &(struct elog_event){.role = ROLE_SIGNERD, .row = row, .cell = cell, .data = buf_str(&json)},
+            NULL, NULL) == 0)
         k->count = 0;
 }
 
@@ -139,13 +143,15 @@ static void dispatch_on_refused_timer(struct ev_loop *loop, ev_timer *w, int rev
         ev_timer_stop(d->loop, &d->refused_timer);
 }
 
-static void dispatch_refuse(struct dispatch_answer *a, uint64_t type, const struct cell *cell, int err, const char *reason)
+static void dispatch_refuse(struct dispatch_answer *a, uint64_t type, const struct cell *cell, int err,
+                            const char *reason)
 {
     struct dispatch *d = a->line->d;
     struct refused_kind *k = refused_add(&d->refused, a->line->role, type, reason, cell ? cell->run_id : NULL,
                                          clock_boottime_us());
 
-    log_warning("claim of %s for event %u refused: %s", enum_text(&enum_role_name, a->line->role), (unsigned)type, reason);
+    log_warning("claim of %s for event %u refused: %s", enum_text(&enum_role_name, a->line->role),
+                (unsigned)type, reason);
     if (k)
         dispatch_seal_refusal(d, k);
     if (!ev_is_active(&d->refused_timer))
@@ -156,7 +162,8 @@ static void dispatch_refuse(struct dispatch_answer *a, uint64_t type, const stru
 /* ---- claims ---- */
 
 /* Decodes the body by its row, renders data. 0 or a negative errno. */
-static int dispatch_render(const struct event_row *row, const struct cell *cell, struct str body, struct buf *json)
+static int dispatch_render(const struct event_row *row, const struct cell *cell, struct str body,
+                           struct buf *json)
 {
     struct event_stamps stamps = {
         .cell_id = str_of(cell->cell_id),
@@ -178,16 +185,17 @@ static int dispatch_render(const struct event_row *row, const struct cell *cell,
     return event_render(row, rec, &stamps, json);
 }
 
-static void dispatch_accept(struct dispatch_answer *a, const struct event_row *row, struct cell *cell, struct str body)
+static void dispatch_accept(struct dispatch_answer *a, const struct event_row *row, struct cell *cell,
+                            struct str body)
 {
     _cleanup_(buf_done) struct buf json;
     int r;
 
+    buf_init(&json, LIMIT_EVENT_DATA);
     if (cell->credits[a->line->role] >= LIMIT_CLAIM_CREDITS) {
         dispatch_refuse(a, row->type, cell, -EDQUOT, DISPATCH_CREDITS);
         return;
     }
-    buf_init(&json, LIMIT_EVENT_DATA);
     r = dispatch_render(row, cell, body, &json);
     if (r == -EMSGSIZE) {
         dispatch_refuse(a, row->type, cell, r, DISPATCH_TOO_LARGE);
@@ -198,9 +206,10 @@ static void dispatch_accept(struct dispatch_answer *a, const struct event_row *r
         return;
     }
     if (r == 0)
-        r = elog_submit(a->line->d->log,
-                        &(struct elog_event){.role = a->line->role, .row = row, .cell = cell, .data = buf_str(&json)},
-                        dispatch_on_durable, a);
+        r = elog_submit(
+            a->line->d->log,
+            &(struct elog_event){.role = a->line->role, .row = row, .cell = cell, .data = buf_str(&json)},
+            dispatch_on_durable, a);
     if (r < 0) {
         dispatch_answer(a, r, 0);
         return;
@@ -228,7 +237,8 @@ static int dispatch_on_claim(void *self, struct endpoint *e, struct endpoint_msg
     if (v == AUTHORITY_OK)
         dispatch_accept(a, row, cell, req->body);
     else
-        dispatch_refuse(a, req->type, cell, v == AUTHORITY_E_STATE || v == AUTHORITY_E_CELL ? -EPROTO : -EPERM,
+        dispatch_refuse(a, req->type, cell,
+                        v == AUTHORITY_E_STATE || v == AUTHORITY_E_CELL ? -EPROTO : -EPERM,
                         authority_text(v));
     return 0;
 }
@@ -251,10 +261,12 @@ static uint64_t dispatch_run_ms(struct str run_id)
     return ms;
 }
 
-/* Whether the run is new. 0: yes; 1: the log knows it, *ret says how far it got; -EEXIST: it was destroyed; -errno. */
+/* Whether the run is new. 0: yes; 1: the log knows it, *ret says how far it got; -EEXIST: it was destroyed;
+ * -errno. */
 static int dispatch_known_run(struct dispatch *d, struct str run_id, struct elog_run *ret)
 {
-    uint64_t ms = dispatch_run_ms(run_id), since = ms / 1000 > DISPATCH_RESUME_S ? ms / 1000 - DISPATCH_RESUME_S : 0;
+    uint64_t ms = dispatch_run_ms(run_id),
+             since = ms / 1000 > DISPATCH_RESUME_S ? ms / 1000 - DISPATCH_RESUME_S : 0;
     bool unsure;
     int r;
 
@@ -317,7 +329,8 @@ static int dispatch_on_head(void *self, struct endpoint *e, struct endpoint_msg 
 
 /* ---- life ---- */
 
-/* All lines are closed: what is still counted as refused is sealed, and when everything is durable the process ends. */
+/* All lines are closed: what is still counted as refused is sealed, and when everything is durable the
+ * process ends. */
 static void dispatch_maybe_end(struct dispatch *d)
 {
     struct refused_kind *k;
@@ -325,7 +338,8 @@ static void dispatch_maybe_end(struct dispatch *d)
     if (d->open > 0)
         return;
     ev_timer_stop(d->loop, &d->refused_timer);
-    for (size_t i = 0; i < REFUSED_KINDS_MAX && (k = refused_due(&d->refused, clock_boottime_us(), true)); i++)
+    for (size_t i = 0; i < REFUSED_KINDS_MAX && (k = refused_due(&d->refused, clock_boottime_us(), true));
+         i++)
         dispatch_seal_refusal(d, k);
     d->refused.n = 0;
     if (elog_is_idle(d->log))
@@ -364,7 +378,8 @@ void dispatch_on_log_failed(void *self, int err)
     struct endpoint *e = d->line[0].e;
     struct signer_log_failed note = {
         .fail = err == -ENOSPC ? FAIL_NO_SPACE : FAIL_INTERNAL,
-        .text = err == -ENOSPC ? STR_LIT("the disk under the log is full") : STR_LIT("the log cannot be written"),
+        .text =
+            err == -ENOSPC ? STR_LIT("the disk under the log is full") : STR_LIT("the log cannot be written"),
     };
 
     log_failed(LOG_ERR, err, "the log takes no more events");

@@ -6,8 +6,9 @@
 #include "signerd/log.h"
 #include "signerd/refused.h"
 
-#define DISPATCH_LINES   3
-#define DISPATCH_ANSWERS 2048 /* answers remembered per line; more than a sender can have open (LIMIT_PENDING_CALLS) */
+#define DISPATCH_LINES 3
+#define DISPATCH_ANSWERS                                                                                     \
+    2048 /* answers remembered per line; more than a sender can have open (LIMIT_PENDING_CALLS) */
 
 /* One claim of a line, answered or not: a repeat gets the same answer. */
 struct dispatch_answer {
@@ -22,9 +23,9 @@ struct dispatch_answer {
 
 struct dispatch_line {
     struct dispatch *d;
-    uint32_t role;          /* of everything said on this line */
-    struct endpoint *e;     /* NULL once it is gone */
-    uint64_t counter;       /* the greatest so far */
+    uint32_t role;                   /* of everything said on this line */
+    struct endpoint *e;              /* NULL once it is gone */
+    uint64_t counter;                /* the greatest so far */
     struct dispatch_answer *answers; /* DISPATCH_ANSWERS, by counter */
 };
 
@@ -40,9 +41,9 @@ struct dispatch {
     struct dispatch_line line[DISPATCH_LINES];
 };
 
-/* Serves the three sockets (taken, closed on failure too; -EBADF: there is none for that role, in tests), in the order
- * supervisor, netd, proxyd. When all lines have closed and everything accepted is durable the loop is broken out of.
- * 0 or -errno. */
+/* Serves the three sockets (taken, closed on failure too; -EBADF: there is none for that role, in tests), in
+ * the order supervisor, netd, proxyd. When all lines have closed and everything accepted is durable the loop
+ * is broken out of. 0 or -errno. */
 int dispatch_init(struct dispatch *d, struct ev_loop *loop, struct cells *cells, int *socks) MUST_CHECK;
 void dispatch_done(struct dispatch *d);
 

@@ -186,7 +186,8 @@ static bool event_put_stamp(struct buf *b, const char *name, struct str value, b
     return false;
 }
 
-int event_render(const struct event_row *row, const void *rec, const struct event_stamps *stamps, struct buf *b)
+int event_render(const struct event_row *row, const void *rec, const struct event_stamps *stamps,
+                 struct buf *b)
 {
     size_t start = b->len;
     bool first = true;

@@ -55,7 +55,8 @@ void keys_sign(struct keys *k, const void *msg, size_t n, uint8_t ret_sig[static
 
 /* ---- making the key ---- */
 
-/* A file without a name; where the file system has none of these, one with a random name (*ret_name is set). */
+/* A file without a name; where the file system has none of these, one with a random name (*ret_name is set).
+ */
 static int keys_open_new(int dirfd, char ret_name[static 32], int *ret_fd)
 {
     int fd = openat(dirfd, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
@@ -90,7 +91,8 @@ static int keys_write_seed(int fd)
     return r;
 }
 
-/* Gives the finished file its name. A link never replaces: of two makers one wins, and both then read the winner's. */
+/* Gives the finished file its name. A link never replaces: of two makers one wins, and both then read the
+ * winner's. */
 static int keys_publish(int dirfd, int fd, const char *name)
 {
     char path[64];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The signing key: one Ed25519 seed in keys/signing.key, made on first use. In memory it lies in guarded, locked pages that
- * are inaccessible except during a signature; nobody but this module sees it. */
+/* The signing key: one Ed25519 seed in keys/signing.key, made on first use. In memory it lies in guarded,
+ * locked pages that are inaccessible except during a signature; nobody but this module sees it. */
 #pragma once
 
 #include "common/evidence/checkpoint.h"
@@ -10,9 +10,9 @@
 
 struct keys;
 
-/* Reads the key below dirfd (borrowed), or makes it: two processes that do so at once end up with the same one. Needs
- * /proc, so before the process is confined. 0; -EPERM when the file is not a private file of this user; -EBADMSG when its
- * content is no key; -errno. Failures are logged. */
+/* Reads the key below dirfd (borrowed), or makes it: two processes that do so at once end up with the same
+ * one. Needs /proc, so before the process is confined. 0; -EPERM when the file is not a private file of this
+ * user; -EBADMSG when its content is no key; -errno. Failures are logged. */
 int keys_open(int dirfd, struct keys **ret) MUST_CHECK;
 
 struct keys *keys_free(struct keys *k); /* wipes; NULL-safe; returns NULL */

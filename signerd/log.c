@@ -93,17 +93,19 @@ static struct claim *queue_pop(struct claim_queue *q)
 /* Ends a claim's life; the cell may go with it. */
 static void claim_end(struct elog *l, struct claim *c, int err)
 {
-    if (c->cell) {
-        c->cell->claims--;
-        if (err == 0 && c->row->type == EVENT_DESTROYED && c->cell->claims == 0) {
-            l->reserve -= c->cell->reserve;
-            c->cell->state = AUTHORITY_CLOSED;
-            cells_remove(l->cfg.cells, c->cell);
-        }
-    }
+    struct cell *cell = c->cell;
+    bool closed = cell && err == 0 && c->row->type == EVENT_DESTROYED;
+
+    if (cell)
+        cell->claims--;
     if (c->done)
         c->done(c->data, err, c->sequence);
     free(c);
+    if (closed && cell->claims == 0) {
+        l->reserve -= cell->reserve;
+        cell->state = AUTHORITY_CLOSED;
+        cells_remove(l->cfg.cells, cell);
+    }
 }
 
 /* ---- a batch ---- */
@@ -113,7 +115,8 @@ static bool elog_fits_reserve(const struct claim *c, size_t len)
 {
     bool last = c->row->type == EVENT_COMPLETED || c->row->type == EVENT_DESTROYED;
 
-    return c->cell && authority_is_end(c->row->type) && c->cell->reserve >= len + (last ? 0 : ELOG_LAST_RESERVE);
+    return c->cell && authority_is_end(c->row->type) &&
+           c->cell->reserve >= len + (last ? 0 : ELOG_LAST_RESERVE);
 }
 
 static void elog_full_tile(void *arg, unsigned level, uint64_t index, const uint8_t *data)
@@ -239,8 +242,8 @@ static void elog_on_kick(struct ev_loop *loop, ev_timer *w, int revents)
     elog_start_batch(w->data);
 }
 
-/* The next batch begins once the loop has dealt with everything else that is there now: that makes batches, and no caller
- * of elog_submit() hears its own answer before it has returned. */
+/* The next batch begins once the loop has dealt with everything else that is there now: that makes batches,
+ * and no caller of elog_submit() hears its own answer before it has returned. */
 static void elog_kick(struct elog *l)
 {
     ev_feed_event(l->cfg.loop, &l->kick, EV_CUSTOM);
@@ -248,7 +251,8 @@ static void elog_kick(struct elog *l)
 
 /* ---- losing events ---- */
 
-/* Gives up one claim that is in no batch. The cell goes back to its state before, unless later claims build on it. */
+/* Gives up one claim that is in no batch. The cell goes back to its state before, unless later claims build
+ * on it. */
 static void elog_lose(struct elog *l, struct claim *c, int err)
 {
     if (c->cell && c->cell->claims == 1)
@@ -268,7 +272,8 @@ static void elog_die(struct elog *l, int err)
     l->cfg.failed(l->cfg.self, err);
 }
 
-/* Every claim not yet durable, oldest first, in one queue; the state of each cell is what it was before the first of its. */
+/* Every claim not yet durable, oldest first, in one queue; the state of each cell is what it was before the
+ * first of its. */
 static void elog_unwind(struct elog *l, struct claim_queue *ret)
 {
     struct claim *c;
@@ -306,7 +311,8 @@ static bool elog_rejudge(struct elog *l, struct claim *c)
     return true;
 }
 
-/* The disk took nothing of the batch. Ordinary events are refused; end events try once more, out of the reserve. */
+/* The disk took nothing of the batch. Ordinary events are refused; end events try once more, out of the
+ * reserve. */
 static void elog_on_full(struct elog *l)
 {
     size_t spent = l->emergency ? l->batch.n : 0; /* so many have had their second try */
@@ -408,7 +414,8 @@ int elog_submit(struct elog *l, const struct elog_event *e, elog_done_fn done, v
     c = malloc(sizeof(*c) + e->data.len);
     if (!c)
         return -ENOMEM;
-    *c = (struct claim){.role = e->role, .row = e->row, .cell = e->cell, .done = done, .data = data, .len = e->data.len};
+    *c = (struct claim){
+        .role = e->role, .row = e->row, .cell = e->cell, .done = done, .data = data, .len = e->data.len};
     memcpy(c->json, e->data.p, e->data.len);
     r = seal_stamp_now(&c->stamp);
     if (r < 0) {
@@ -428,8 +435,8 @@ int elog_submit(struct elog *l, const struct elog_event *e, elog_done_fn done, v
 /* ---- runs from before this process ---- */
 
 /* What the lines of one segment say of a run. */
-static int elog_scan_segment(const struct elog *l, uint64_t first, uint64_t end, struct str run_id, struct elog_run *run,
-                             bool *ret_older)
+static int elog_scan_segment(const struct elog *l, uint64_t first, uint64_t end, struct str run_id,
+                             struct elog_run *run, bool *ret_older)
 {
     _cleanup_(log_reader_freep) struct log_reader *reader = NULL;
     char oldest[CLOCK_RFC3339_LEN + 1];
@@ -449,7 +456,8 @@ static int elog_scan_segment(const struct elog *l, uint64_t first, uint64_t end,
         if (envelope_parse(line.text, &e) != ENVELOPE_OK)
             return -EBADMSG;
         if (line.index == first)
-            *ret_older = e.e.time.len == CLOCK_RFC3339_LEN && memcmp(e.e.time.p, oldest, CLOCK_RFC3339_LEN) < 0;
+            *ret_older =
+                e.e.time.len == CLOCK_RFC3339_LEN && memcmp(e.e.time.p, oldest, CLOCK_RFC3339_LEN) < 0;
         if (!e.e.runid.p || !str_eq(e.e.runid, run_id))
             continue;
         if (e.e.cellsequence > run->cellsequence)
@@ -520,7 +528,8 @@ static int elog_seal_start(struct elog *l, const struct recovered *rec)
     r = event_render(row, &ev, &(struct event_stamps){.cell_id = STR_NONE}, &json);
     if (r < 0)
         return r;
-    return elog_submit(l, &(struct elog_event){.role = ROLE_SIGNERD, .row = row, .data = buf_str(&json)}, NULL, NULL);
+    return elog_submit(l, &(struct elog_event){.role = ROLE_SIGNERD, .row = row, .data = buf_str(&json)},
+                       NULL, NULL);
 }
 
 static int elog_prepare(struct elog *l)

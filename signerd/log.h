@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The evidence log: accepted events in, acknowledgements out once they are durable. Group commit: while the disk is busy
- * with one batch the next one collects. Order is the order of arrival. */
+/* The evidence log: accepted events in, acknowledgements out once they are durable. Group commit: while the
+ * disk is busy with one batch the next one collects. Order is the order of arrival. */
 #pragma once
 
 #include <ev.h>
@@ -24,24 +24,25 @@ struct elog_config {
     const char *host;
     const char *boot_id;
     const char *origin;
-    /* The log takes nothing more: -ENOSPC (only the end events of started cells; it may get better), or another negative
-     * errno: nothing at all, the process must end. */
+    /* The log takes nothing more: -ENOSPC (only the end events of started cells; it may get better), or
+     * another negative errno: nothing at all, the process must end. */
     void (*failed)(void *self, int err);
     /* Nothing is pending and nothing under way any more. May be NULL. */
     void (*idle)(void *self);
     void *self;
 };
 
-/* Opens or lays out the log, recovers it, starts the disk thread, seals log.v1.recovered when the log was not new. cfg is
- * copied, its strings are borrowed. 0; -EBADMSG: not a log that may be continued; -EWOULDBLOCK: another signer has it;
- * -errno. Logged. */
+/* Opens or lays out the log, recovers it, starts the disk thread, seals log.v1.recovered when the log was not
+ * new. cfg is copied, its strings are borrowed. 0; -EBADMSG: not a log that may be continued; -EWOULDBLOCK:
+ * another signer has it; -errno. Logged. */
 int elog_open(const struct elog_config *cfg, struct elog **ret) MUST_CHECK;
 
-/* Makes what was accepted durable as far as possible without calling back, stores the unfinished tiles. NULL-safe. */
+/* Makes what was accepted durable as far as possible without calling back, stores the unfinished tiles.
+ * NULL-safe. */
 struct elog *elog_free(struct elog *l);
 
-/* err 0: durable as `sequence`. Else it is not in the log: -ENOSPC (the disk is full, for this event or one it followed from),
- * -EIO, -ENOMEM. */
+/* err 0: durable as `sequence`. Else it is not in the log: -ENOSPC (the disk is full, for this event or one
+ * it followed from), -EIO, -ENOMEM. */
 typedef void (*elog_done_fn)(void *data, int err, uint64_t sequence);
 
 struct elog_event {
@@ -51,8 +52,9 @@ struct elog_event {
     struct str data;   /* rendered JSON; copied */
 };
 
-/* Accepts an event that authority_judge() allowed in the cell's present state, and moves that state. done (may be NULL) comes
- * later, never from inside. 0; -EDQUOT: too much is pending; -ENOSPC: the disk is full; -EIO; -ENOMEM; -ERANGE. */
+/* Accepts an event that authority_judge() allowed in the cell's present state, and moves that state. done
+ * (may be NULL) comes later, never from inside. 0; -EDQUOT: too much is pending; -ENOSPC: the disk is full;
+ * -EIO; -ENOMEM; -ERANGE. */
 int elog_submit(struct elog *l, const struct elog_event *e, elog_done_fn done, void *data) MUST_CHECK;
 
 bool elog_is_idle(const struct elog *l);
@@ -67,7 +69,8 @@ struct elog_run {
     bool started, ended, destroyed;
 };
 
-/* Reads the log from its end back to lines older than since_s. 1: found; 0: the log does not know it; -errno. */
+/* Reads the log from its end back to lines older than since_s. 1: found; 0: the log does not know it; -errno.
+ */
 int elog_find_run(const struct elog *l, struct str run_id, uint64_t since_s, struct elog_run *ret) MUST_CHECK;
 
 /* A cell just opened goes on where the log left it. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* cellos-signerd: the only process that holds the signing key, and the only one that writes the log. It may read and write
- * one directory and talk on three sockets it was started with; it has no network, no capability, no child. Supervisor, netd
- * and proxyd claim events on a line each; it trusts none of them to be in order, and none of them for another's events. An
- * event is acknowledged when it is durable. When all lines have closed it makes the rest durable and exits with 0. */
+/* cellos-signerd: the only process that holds the signing key, and the only one that writes the log. It may
+ * read and write one directory and talk on three sockets it was started with; it has no network, no
+ * capability, no child. Supervisor, netd and proxyd claim events on a line each; it trusts none of them to be
+ * in order, and none of them for another's events. An event is acknowledged when it is durable. When all
+ * lines have closed it makes the rest durable and exits with 0. */
 #include <ev.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
@@ -18,16 +19,18 @@
 
 #define EXIT_LOG_REFUSED 4 /* the log is not one that may be continued: as cellctl verify */
 
-#define LOG_ACCESS                                                                                                             \
-    (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_WRITE_FILE |                               \
-     LANDLOCK_ACCESS_FS_TRUNCATE | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE)
+#define LOG_ACCESS                                                                                           \
+    (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_WRITE_FILE |            \
+     LANDLOCK_ACCESS_FS_TRUNCATE | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_DIR |               \
+     LANDLOCK_ACCESS_FS_REMOVE_FILE)
 
 struct signerd {
     struct daemon daemon;
     struct keys *keys;
     struct cells *cells;
     struct dispatch dispatch;
-    char host[LIMIT_HOSTNAME + 1], boot_id[UUID_TEXT_LEN + 1], origin[CHECKPOINT_NAME_MAX + UUID_TEXT_LEN + 2];
+    char host[LIMIT_HOSTNAME + 1], boot_id[UUID_TEXT_LEN + 1],
+        origin[CHECKPOINT_NAME_MAX + UUID_TEXT_LEN + 2];
 };
 
 /* [--origin-suffix RUNID] */
@@ -71,8 +74,16 @@ static int signerd_prepare(struct signerd *s, int argc, char **argv)
 
 static int signerd_run(struct signerd *s, struct ev_loop *loop)
 {
-    struct elog_config cfg = {loop,         s->daemon.fds[SIGNERD_FD_LOG], s->keys,   s->cells, s->host, s->boot_id,
-                              s->origin,    dispatch_on_log_failed,        dispatch_on_log_idle, &s->dispatch};
+    struct elog_config cfg = {loop,
+                              s->daemon.fds[SIGNERD_FD_LOG],
+                              s->keys,
+                              s->cells,
+                              s->host,
+                              s->boot_id,
+                              s->origin,
+                              dispatch_on_log_failed,
+                              dispatch_on_log_idle,
+                              &s->dispatch};
     int r = dispatch_init(&s->dispatch, loop, s->cells, s->daemon.fds);
 
     if (r == 0)
@@ -115,7 +126,8 @@ int main(int argc, char **argv)
     if (r == 0)
         r = signerd_prepare(&s, argc, argv);
     if (r == 0)
-        r = daemon_confine(&s.daemon, NULL, 0, &(struct role_path){s.daemon.fds[SIGNERD_FD_LOG], LOG_ACCESS}, 1);
+        r = daemon_confine(&s.daemon, NULL, 0, &(struct role_path){s.daemon.fds[SIGNERD_FD_LOG], LOG_ACCESS},
+                           1);
     loop = r == 0 ? ev_loop_new(EVFLAG_NOENV) : NULL;
     if (!loop)
         return EXIT_FAILURE;

@@ -99,11 +99,13 @@ static int recover_checkpoint(struct recover *v)
         return r;
     r = checkpoint_open(buf_str(&v->ret->note), keys_vkey(v->keys), &v->checkpoint);
     if (r != CHECKPOINT_OK) {
-        log_error("log/checkpoint: %s (key %s): %s", checkpoint_error_text(r), keys_vkey(v->keys)->name, RECOVER_REMEDY);
+        log_error("log/checkpoint: %s (key %s): %s", checkpoint_error_text(r), keys_vkey(v->keys)->name,
+                  RECOVER_REMEDY);
         return -EBADMSG;
     }
     if (strcmp(v->checkpoint.origin, v->origin) != 0) {
-        log_error("log/checkpoint is of the log %s, not of %s: %s", v->checkpoint.origin, v->origin, RECOVER_REMEDY);
+        log_error("log/checkpoint is of the log %s, not of %s: %s", v->checkpoint.origin, v->origin,
+                  RECOVER_REMEDY);
         return -EBADMSG;
     }
     return 0;
@@ -175,7 +177,8 @@ static int recover_next_leaf(struct recover *v, uint8_t *ret)
     return 0;
 }
 
-/* The tiles already hold every leaf: the last line must be there all the same, and be the one they end with. */
+/* The tiles already hold every leaf: the last line must be there all the same, and be the one they end with.
+ */
 static int recover_last_line(struct recover *v)
 {
     _cleanup_(buf_done) struct buf tile;
@@ -183,14 +186,16 @@ static int recover_last_line(struct recover *v)
     uint8_t leaf[DIGEST_LEN];
     int r = recover_next_leaf(v, leaf);
 
+    buf_init(&tile, TILE_BYTES);
     if (r < 0)
         return r;
     tile_path(0, v->checkpoint.size / TILE_WIDTH - 1, 0, path);
-    buf_init(&tile, TILE_BYTES);
     r = log_verify_read_file(disk_dirfd(v->disk), path, &tile);
     if (r < 0)
         return -EBADMSG;
-    return tile.len == TILE_BYTES && memcmp(tile.data + TILE_BYTES - DIGEST_LEN, leaf, DIGEST_LEN) == 0 ? 0 : -EBADMSG;
+    return tile.len == TILE_BYTES && memcmp(tile.data + TILE_BYTES - DIGEST_LEN, leaf, DIGEST_LEN) == 0
+               ? 0
+               : -EBADMSG;
 }
 
 /* Reads on to the checkpoint's size. 0; -EBADMSG: fewer lines, or another root; -errno. */
@@ -231,8 +236,10 @@ static int recover_tree(struct recover *v)
     tiles_init(&v->ret->tiles);
     r = recover_leaves(v);
     if (r == -EBADMSG) {
-        log_error("the log has %" PRIu64 " whole lines where its checkpoint signs %" PRIu64 " (or they were changed): "
-                  "see cellctl verify; %s", v->ret->tiles.size, v->checkpoint.size, RECOVER_REMEDY);
+        log_error("the log has %" PRIu64 " whole lines where its checkpoint signs %" PRIu64
+                  " (or they were changed): "
+                  "see cellctl verify; %s",
+                  v->ret->tiles.size, v->checkpoint.size, RECOVER_REMEDY);
         return r;
     }
     return r < 0 ? log_errno(r, "cannot read the log") : 0;
@@ -331,7 +338,8 @@ static int recover_tear(struct recover *v, uint64_t segment, uint64_t from)
     return 0;
 }
 
-/* Cuts behind the last good line; segments behind it (there are none unless somebody put them there) go as a whole. */
+/* Cuts behind the last good line; segments behind it (there are none unless somebody put them there) go as a
+ * whole. */
 static int recover_cut(struct recover *v)
 {
     _cleanup_free_ uint64_t *segments = NULL;
@@ -347,7 +355,8 @@ static int recover_cut(struct recover *v)
         if (segments[i] < v->segment)
             continue;
         r = recover_tear(v, segments[i], last ? v->end : 0);
-        /* An empty one with the next line's index is what a crash right after a roll-over leaves: it is used. */
+        /* An empty one with the next line's index is what a crash right after a roll-over leaves: it is used.
+         */
         if (r == 0 && !last && segments[i] != v->ret->tiles.size) {
             log_segment_name(segments[i], name);
             if (unlinkat(disk_dirfd(v->disk), name, 0) < 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* From the directory to a log one may append to: a new one is laid out, an old one is brought back to its longest good
- * prefix behind the last checkpoint (decisions 39). */
+/* From the directory to a log one may append to: a new one is laid out, an old one is brought back to its
+ * longest good prefix behind the last checkpoint (decisions 39). */
 #pragma once
 
 #include "common/evidence/checkpoint.h"
@@ -18,8 +18,8 @@ struct recovered {
     struct buf note; /* the checkpoint that is on the disk now; the caller frees it (buf_done) */
 };
 
-/* 0; -EBADMSG when this is not a log that may be continued (the log line names the file and the remedy; exit status 4);
- * another negative errno (logged). */
+/* 0; -EBADMSG when this is not a log that may be continued (the log line names the file and the remedy; exit
+ * status 4); another negative errno (logged). */
 int recover_log(struct disk *d, struct keys *keys, const char *origin, struct recovered *ret) MUST_CHECK;
 
 /* The note over a tree, signed. Appends to b. 0 or b's error. */

@@ -13,18 +13,20 @@ static struct refused_kind *refused_find(struct refused *r, uint32_t role, uint6
     for (size_t i = 0; i < r->n; i++) {
         struct refused_kind *k = &r->kind[i];
 
-        if (k->role == role && k->type == type && strcmp(k->reason, reason) == 0 && strcmp(k->run_id, run_id) == 0)
+        if (k->role == role && k->type == type && strcmp(k->reason, reason) == 0 &&
+            strcmp(k->run_id, run_id) == 0)
             return k;
     }
     return NULL;
 }
 
-struct refused_kind *refused_add(struct refused *r, uint32_t role, uint64_t type, const char *reason, const char *run_id,
-                                 uint64_t now_us)
+struct refused_kind *refused_add(struct refused *r, uint32_t role, uint64_t type, const char *reason,
+                                 const char *run_id, uint64_t now_us)
 {
     struct refused_kind *k = refused_find(r, role, type, reason, run_id ? run_id : "");
 
-    /* The last places are kept for everything that finds no place of its own, one for each role that claims. */
+    /* The last places are kept for everything that finds no place of its own, one for each role that claims.
+     */
     if (!k && r->n >= REFUSED_KINDS_MAX - REFUSED_ROLES) {
         type = 0;
         reason = refused_various;
@@ -36,7 +38,8 @@ struct refused_kind *refused_add(struct refused *r, uint32_t role, uint64_t type
         return NULL;
     }
     k = &r->kind[r->n++];
-    *k = (struct refused_kind){.role = role, .type = type, .reason = reason, .count = 1, .until_us = now_us + REFUSED_WINDOW_US};
+    *k = (struct refused_kind){
+        .role = role, .type = type, .reason = reason, .count = 1, .until_us = now_us + REFUSED_WINDOW_US};
     (void)snprintf(k->run_id, sizeof(k->run_id), "%s", run_id ? run_id : "");
     return k;
 }

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* Refused claims, collapsed: the first of a kind is reported at once, its repeats within a second as one count, so that a
- * hostile or broken sender cannot fill the log with its own refusals. */
+/* Refused claims, collapsed: the first of a kind is reported at once, its repeats within a second as one
+ * count, so that a hostile or broken sender cannot fill the log with its own refusals. */
 #pragma once
 
 #include "proto/events.h"
 #include "signerd/cells.h"
 
-#define REFUSED_KINDS_MAX 64   /* role x type x reason x run; what does not fit counts as "various" */
+#define REFUSED_KINDS_MAX 64 /* role x type x reason x run; what does not fit counts as "various" */
 #define REFUSED_WINDOW_US 1000000
 
 struct refused_kind {
     uint32_t role;
-    uint64_t type;     /* as claimed; 0 in the kind "various" */
-    const char *reason; /* a constant text */
+    uint64_t type;                  /* as claimed; 0 in the kind "various" */
+    const char *reason;             /* a constant text */
     char run_id[UUID_TEXT_LEN + 1]; /* "" = no open cell */
-    uint64_t count;    /* not yet reported */
-    uint64_t until_us; /* end of the window (clock_boottime_us) */
+    uint64_t count;                 /* not yet reported */
+    uint64_t until_us;              /* end of the window (clock_boottime_us) */
 };
 
 struct refused {
@@ -23,13 +23,14 @@ struct refused {
     size_t n;
 };
 
-/* Counts one refusal. Returns the kind to report now (its count is then taken as reported by the caller, who sets it 0), or
- * NULL when it has to wait. run_id: of an open cell, or NULL. */
-struct refused_kind *refused_add(struct refused *r, uint32_t role, uint64_t type, const char *reason, const char *run_id,
-                                 uint64_t now_us);
+/* Counts one refusal. Returns the kind to report now (its count is then taken as reported by the caller, who
+ * sets it 0), or NULL when it has to wait. run_id: of an open cell, or NULL. */
+struct refused_kind *refused_add(struct refused *r, uint32_t role, uint64_t type, const char *reason,
+                                 const char *run_id, uint64_t now_us);
 
-/* The next kind whose window is over and that has something to report (flush: regardless of the window); kinds that are
- * over without anything new are forgotten. NULL when there is none. The caller sets count 0. */
+/* The next kind whose window is over and that has something to report (flush: regardless of the window);
+ * kinds that are over without anything new are forgotten. NULL when there is none. The caller sets count 0.
+ */
 struct refused_kind *refused_due(struct refused *r, uint64_t now_us, bool flush);
 
 /* The claimed type's suffix, "unknown" or "various". */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* No capability, no network, no process of its own: three sockets it is given, one directory it writes, one thread that
- * waits for the disk. The keys' directory is read before the sandbox closes and is not needed after. */
+/* No capability, no network, no process of its own: three sockets it is given, one directory it writes, one
+ * thread that waits for the disk. The keys' directory is read before the sandbox closes and is not needed
+ * after. */
 #include "signerd/role.h"
 
 #include <fcntl.h>
@@ -25,9 +26,11 @@ static const struct role_syscall signerd_syscalls[] = {
     SECCOMP_ROW(fdatasync, "disk_append"),
     SECCOMP_ROW(fsync, "disk_write_file"),
     SECCOMP_ROW(ftruncate, "disk_undo, disk_trim, recover_tear"),
-    SECCOMP_ROW1(fallocate, "disk_allocate: the reserve for the end events", SECCOMP_IS(1, FALLOC_FL_KEEP_SIZE)),
+    SECCOMP_ROW1(fallocate, "disk_allocate: the reserve for the end events",
+                 SECCOMP_IS(1, FALLOC_FL_KEEP_SIZE)),
     SECCOMP_ROW(renameat, "disk_write_file, disk_write_tile"),
-    SECCOMP_ROW1(renameat2, "disk_checkpoint_spare (RENAME_EXCHANGE); renameat() where it does not exist as a call",
+    SECCOMP_ROW1(renameat2,
+                 "disk_checkpoint_spare (RENAME_EXCHANGE); renameat() where it does not exist as a call",
                  SECCOMP_BITS(4, ~(scmp_datum_t)2, 0)),
     SECCOMP_ROW1(unlinkat, "leftovers of an unfinished write; never a directory", SECCOMP_IS(2, 0)),
     SECCOMP_ROW(mkdirat, "tile and torn directories"),
@@ -41,5 +44,6 @@ const struct role signerd_role = {
     .nsyscalls = sizeof(signerd_syscalls) / sizeof(signerd_syscalls[0]),
     .nofile = 256,
     .may_fork = false,
-    .help = "  --origin-suffix RUNID   the log is of one run: its origin is the key's name, a slash and this id\n",
+    .help = "  --origin-suffix RUNID   the log is of one run: its origin is the key's name, a slash and this "
+            "id\n",
 };

@@ -12,7 +12,8 @@ void seal_init(struct seal *s, struct keys *keys, const char *host)
     *s = (struct seal){.keys = keys};
     for (; host[n] && n < LIMIT_HOSTNAME; n++) {
         char c = host[n];
-        bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '.' || c == '_';
+        bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '.' ||
+                     c == '_';
 
         s->host[n] = plain ? c : '-';
     }
@@ -53,13 +54,14 @@ static int seal_render(struct seal *s, const struct envelope *e, struct buf *b)
 }
 
 int seal_line(struct seal *s, uint32_t role, const struct event_row *row, const struct seal_stamp *stamp,
-              const struct cell *cell, uint64_t cellsequence, struct str data, uint64_t sequence, struct buf *b,
-              uint8_t ret_leaf[static DIGEST_LEN])
+              const struct cell *cell, uint64_t cellsequence, struct str data, uint64_t sequence,
+              struct buf *b, uint8_t ret_leaf[static DIGEST_LEN])
 {
     char source[LIMIT_HOSTNAME + 32], type[128], subject[LIMIT_CELL_ID + sizeof(ENVELOPE_SUBJECT)];
     struct envelope e = {
         .id = str_of(stamp->id),
-        .source = {source, (size_t)snprintf(source, sizeof(source), "/cellos/%s/%s", enum_text(&enum_role_name, role), s->host)},
+        .source = {source, (size_t)snprintf(source, sizeof(source), "/cellos/%s/%s",
+                                            enum_text(&enum_role_name, role), s->host)},
         .type = {type, (size_t)snprintf(type, sizeof(type), EVENT_TYPE_PREFIX "%s", row->suffix)},
         .time = str_of(stamp->time),
         .data = data,

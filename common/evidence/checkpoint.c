@@ -72,8 +72,8 @@ int vkey_parse(struct str s, struct vkey *ret)
     s = (struct str){plus + 1, s.len - (size_t)(plus + 1 - s.p)};
     if (s.len < 10 || s.p[8] != '+' || encoding_hex_get((struct str){s.p, 8}, id, sizeof(id)) < 0)
         return -EBADMSG;
-    if (encoding_base64_get((struct str){s.p + 9, s.len - 9}, &key) < 0 || key.len != 1 + ED25519_PUBLIC_LEN ||
-        key.data[0] != NOTE_ALG_ED25519)
+    if (encoding_base64_get((struct str){s.p + 9, s.len - 9}, &key) < 0 ||
+        key.len != 1 + ED25519_PUBLIC_LEN || key.data[0] != NOTE_ALG_ED25519)
         return -EBADMSG;
     memcpy(k.public, key.data + 1, ED25519_PUBLIC_LEN);
     k.id = (uint32_t)id[0] << 24 | (uint32_t)id[1] << 16 | (uint32_t)id[2] << 8 | id[3];
@@ -99,11 +99,11 @@ void checkpoint_text(const struct checkpoint *c, struct buf *b)
     buf_putc(b, '\n');
 }
 
-void checkpoint_render(const struct checkpoint *c, const struct vkey *k, const uint8_t sig[static ED25519_SIG_LEN],
-                       struct buf *b)
+void checkpoint_render(const struct checkpoint *c, const struct vkey *k,
+                       const uint8_t sig[static ED25519_SIG_LEN], struct buf *b)
 {
-    uint8_t bytes[4 + ED25519_SIG_LEN] = {(uint8_t)(k->id >> 24), (uint8_t)(k->id >> 16), (uint8_t)(k->id >> 8),
-                                          (uint8_t)k->id};
+    uint8_t bytes[4 + ED25519_SIG_LEN] = {(uint8_t)(k->id >> 24), (uint8_t)(k->id >> 16),
+                                          (uint8_t)(k->id >> 8), (uint8_t)k->id};
 
     memcpy(bytes + 4, sig, ED25519_SIG_LEN);
     checkpoint_text(c, b);
@@ -142,7 +142,8 @@ static bool note_split(struct str note, struct str *ret_text, struct str *ret_si
     return false;
 }
 
-/* One signature line under k: CHECKPOINT_OK; CHECKPOINT_E_UNSIGNED for another's; CHECKPOINT_E_SIGNATURE; _E_FORM. */
+/* One signature line under k: CHECKPOINT_OK; CHECKPOINT_E_UNSIGNED for another's; CHECKPOINT_E_SIGNATURE;
+ * _E_FORM. */
 static int note_signature(struct str line, struct str text, const struct vkey *k)
 {
     const size_t dash = sizeof(NOTE_DASH) - 1, n = strlen(k->name);
@@ -168,7 +169,8 @@ static int note_signature(struct str line, struct str text, const struct vkey *k
                                                                                   : CHECKPOINT_E_SIGNATURE;
 }
 
-/* All signature lines: one good one of k is wanted, a bad one of k spoils the note (signed-note, "Signatures"). */
+/* All signature lines: one good one of k is wanted, a bad one of k spoils the note (signed-note,
+ * "Signatures"). */
 static int note_verify(struct str sigs, struct str text, const struct vkey *k)
 {
     int verdict = CHECKPOINT_E_UNSIGNED;

@@ -37,8 +37,8 @@ struct checkpoint {
 void checkpoint_text(const struct checkpoint *c, struct buf *b);
 
 /* The whole note with one signature of the text. Appends to b. */
-void checkpoint_render(const struct checkpoint *c, const struct vkey *k, const uint8_t sig[static ED25519_SIG_LEN],
-                       struct buf *b);
+void checkpoint_render(const struct checkpoint *c, const struct vkey *k,
+                       const uint8_t sig[static ED25519_SIG_LEN], struct buf *b);
 
 enum checkpoint_error {
     CHECKPOINT_OK = 0,
@@ -49,9 +49,10 @@ enum checkpoint_error {
 };
 const char *checkpoint_error_text(int error);
 
-/* Reads a note and verifies it under k. Signatures of other keys are ignored, extension lines of the text are accepted
- * (they are signed too). A checkpoint_error; *ret only on CHECKPOINT_OK. */
+/* Reads a note and verifies it under k. Signatures of other keys are ignored, extension lines of the text are
+ * accepted (they are signed too). A checkpoint_error; *ret only on CHECKPOINT_OK. */
 int checkpoint_open(struct str note, const struct vkey *k, struct checkpoint *ret) MUST_CHECK;
 
-/* True for what we take as a key name or origin: 1 ... CHECKPOINT_NAME_MAX printable ASCII bytes, no blank, no plus. */
+/* True for what we take as a key name or origin: 1 ... CHECKPOINT_NAME_MAX printable ASCII bytes, no blank,
+ * no plus. */
 bool checkpoint_name_ok(struct str s);

@@ -41,7 +41,8 @@ void digest_done(void)
     digest_ctx = NULL;
 }
 
-/* With an initialised context none of these can fail; if one ever did, going on would sign or accept a wrong digest. */
+/* With an initialised context none of these can fail; if one ever did, going on would sign or accept a wrong
+ * digest. */
 static void digest_must(int ok)
 {
     if (ok != 1)

@@ -9,7 +9,8 @@
 void dsse_core_digest(const struct dsse_event *e, uint8_t ret[static DIGEST_LEN])
 {
     const struct str parts[] = {
-        e->id, e->source, e->specversion, e->type, e->datacontenttype, e->dataschema, e->subject, e->time, e->data,
+        e->id,         e->source,  e->specversion, e->type, e->datacontenttype,
+        e->dataschema, e->subject, e->time,        e->data,
     };
     uint8_t list[ARRAY_LEN(parts)][DIGEST_LEN];
 
@@ -29,8 +30,8 @@ void dsse_ext_digest(const struct str *values, size_t n, uint8_t ret[static DIGE
 
 static bool dsse_name_ok(struct str name)
 {
-    static const char *const reserved[] = {"id",      "source", "specversion", "type", "datacontenttype", "dataschema",
-                                           "subject", "time",   "data",        "dssematerial"};
+    static const char *const reserved[] = {"id",         "source",  "specversion", "type", "datacontenttype",
+                                           "dataschema", "subject", "time",        "data", "dssematerial"};
 
     if (name.len == 0 || name.len > DSSE_NAME_MAX)
         return false;
@@ -130,8 +131,8 @@ int dsse_material_parse(struct str s, struct dsse_material *ret)
     if (s.len > DSSE_MATERIAL_MAX || !dsse_take(&s, "{\"core\":\"") || !dsse_take_digest(&s, m.core))
         return -EBADMSG;
     if (dsse_take(&s, "\",\"ext\":\"")) {
-        if (!dsse_take_digest(&s, m.ext) || !dsse_take(&s, "\",\"signedextattrs\":[") || !dsse_take_names(&s, &m) ||
-            dsse_names_check(m.names, m.nnames) < 0)
+        if (!dsse_take_digest(&s, m.ext) || !dsse_take(&s, "\",\"signedextattrs\":[") ||
+            !dsse_take_names(&s, &m) || dsse_names_check(m.names, m.nnames) < 0)
             return -EBADMSG;
     } else if (!dsse_take(&s, "\"")) {
         return -EBADMSG;
@@ -148,7 +149,8 @@ void dsse_pae(struct str body, struct buf *b)
     buf_put_str(b, body);
 }
 
-void dsse_envelope_render(struct str body, struct str keyid, const uint8_t *sig, size_t sig_len, struct buf *b)
+void dsse_envelope_render(struct str body, struct str keyid, const uint8_t *sig, size_t sig_len,
+                          struct buf *b)
 {
     buf_puts(b, "{\"payload\":\"");
     encoding_base64_put(b, body.p, body.len);

@@ -111,11 +111,11 @@ int envelope_render(const struct envelope *e, struct str material, struct str ke
     char digits[ENVELOPE_SEQUENCE_LEN + 1];
     size_t start = b->len;
 
+    buf_init(&dsse, ENVELOPE_DSSE_MAX);
     if (envelope_check(e) < 0)
         return -EINVAL;
     if (e->data.len > ENVELOPE_DATA_MAX)
         return -EMSGSIZE;
-    buf_init(&dsse, ENVELOPE_DSSE_MAX);
     dsse_envelope_render(material, keyid, sig, ED25519_SIG_LEN, &dsse);
     if (dsse.err)
         return dsse.err;
@@ -175,7 +175,8 @@ static bool envelope_take_attributes(struct str *s, struct envelope *e)
         return false;
     if (!envelope_take(s, ENVELOPE_SUBJECT_KEY, &e->subject))
         e->subject = STR_NONE;
-    if (!envelope_take(s, ENVELOPE_TIME, &e->time) || !envelope_take_sequence(s, ENVELOPE_SEQUENCE, &e->sequence))
+    if (!envelope_take(s, ENVELOPE_TIME, &e->time) ||
+        !envelope_take_sequence(s, ENVELOPE_SEQUENCE, &e->sequence))
         return false;
     if (e->subject.p)
         return envelope_take_sequence(s, ENVELOPE_CELLSEQUENCE, &e->cellsequence) &&
@@ -187,7 +188,8 @@ int envelope_parse(struct str line, struct envelope_line *ret)
 {
     struct envelope_line l = {.e = {.subject = STR_NONE}};
     struct str s = line;
-    const size_t tail = sizeof(ENVELOPE_TAIL) - 1, data = sizeof(ENVELOPE_DATA) - 1, key = sizeof(ENVELOPE_DSSE) - 1;
+    const size_t tail = sizeof(ENVELOPE_TAIL) - 1, data = sizeof(ENVELOPE_DATA) - 1,
+                 key = sizeof(ENVELOPE_DSSE) - 1;
     const char *quote;
 
     if (line.len > ENVELOPE_LINE_MAX || !envelope_take_attributes(&s, &l.e))
@@ -239,7 +241,8 @@ static bool envelope_dsse_parse(struct str s, struct envelope_dsse *ret)
     struct envelope_dsse d;
 
     if (!envelope_take(&s, "{\"payload\":\"", &d.payload) ||
-        !envelope_take(&s, "\",\"payloadType\":\"" DSSE_PAYLOAD_TYPE "\",\"signatures\":[{\"keyid\":\"", &d.keyid) ||
+        !envelope_take(&s, "\",\"payloadType\":\"" DSSE_PAYLOAD_TYPE "\",\"signatures\":[{\"keyid\":\"",
+                       &d.keyid) ||
         !envelope_take(&s, "\",\"sig\":\"", &d.sig) || !str_is(s, "\"}]}"))
         return false;
     *ret = d;
@@ -272,8 +275,8 @@ static int envelope_verify_dsse(struct str dsse, const struct envelope *e, const
     return str_eq(buf_str(&payload), buf_str(&want)) ? ENVELOPE_OK : ENVELOPE_E_DIGEST;
 }
 
-/* The line once more from its parts. Parsing already fixes the spelling; comparing the bytes keeps that true even if the
- * parser were ever more lenient than the writer. */
+/* The line once more from its parts. Parsing already fixes the spelling; comparing the bytes keeps that true
+ * even if the parser were ever more lenient than the writer. */
 static int envelope_verify_bytes(struct str line, const struct envelope_line *l, struct str dsse)
 {
     _cleanup_(buf_done) struct buf again, sig, payload;
@@ -292,7 +295,8 @@ static int envelope_verify_bytes(struct str line, const struct envelope_line *l,
     return r == 0 && str_eq(buf_str(&again), line) ? ENVELOPE_OK : ENVELOPE_E_FORM;
 }
 
-int envelope_verify(struct str line, const struct envelope_line *parsed, const uint8_t public[static ED25519_PUBLIC_LEN])
+int envelope_verify(struct str line, const struct envelope_line *parsed,
+                    const uint8_t public[static ED25519_PUBLIC_LEN])
 {
     _cleanup_(buf_done) struct buf dsse;
     int r;

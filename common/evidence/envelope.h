@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* One event of the log as one line: a CloudEvent 1.0 in JSON format with exactly one spelling. Attribute order, blanks
- * (none), time form, digits and base64 are fixed, and what the DSSE signature leaves open is thereby pinned: a verifier
- * renders the envelope again around the raw data bytes and wants the same line, byte for byte.
+/* One event of the log as one line: a CloudEvent 1.0 in JSON format with exactly one spelling. Attribute
+ * order, blanks (none), time form, digits and base64 are fixed, and what the DSSE signature leaves open is
+ * thereby pinned: a verifier renders the envelope again around the raw data bytes and wants the same line,
+ * byte for byte.
  *
  *   {"specversion":"1.0","id":...,"source":...,"type":...,["subject":...,]"time":...,"datacontenttype":"application/json",
  *    "sequence":...,["cellsequence":...,"runid":...,]"data":{...},"dssematerial":"..."}
  *
- * subject, cellsequence and runid are all there (an event of a cell) or all absent (an event of the log itself). */
+ * subject, cellsequence and runid are all there (an event of a cell) or all absent (an event of the log
+ * itself). */
 #pragma once
 
 #include "common/base/buf.h"
@@ -34,16 +36,16 @@ struct envelope {
     uint64_t cellsequence; /* from 1; 0 exactly when subject is absent */
 };
 
-/* Whether the attributes keep the rules above (lengths, printable ASCII without quote and backslash, forms of id, time,
- * runid, all-or-none). data is not looked into. 0 or -EINVAL. */
+/* Whether the attributes keep the rules above (lengths, printable ASCII without quote and backslash, forms of
+ * id, time, runid, all-or-none). data is not looked into. 0 or -EINVAL. */
 int envelope_check(const struct envelope *e) MUST_CHECK;
 
-/* The VERIFICATION_MATERIAL of the event (signed attributes sequence, cellsequence, runid). Appends to b. 0 or b's
- * error. */
+/* The VERIFICATION_MATERIAL of the event (signed attributes sequence, cellsequence, runid). Appends to b. 0
+ * or b's error. */
 int envelope_material(const struct envelope *e, struct buf *b) MUST_CHECK;
 
-/* The whole line without LF around a material and its signature. Appends to b. 0; -EINVAL (envelope_check); -EMSGSIZE
- * when data or the line would be over its limit; b's error. */
+/* The whole line without LF around a material and its signature. Appends to b. 0; -EINVAL (envelope_check);
+ * -EMSGSIZE when data or the line would be over its limit; b's error. */
 int envelope_render(const struct envelope *e, struct str material, struct str keyid,
                     const uint8_t sig[static ED25519_SIG_LEN], struct buf *b) MUST_CHECK;
 
@@ -69,10 +71,12 @@ struct envelope_line {
  * ENVELOPE_E_FORM or ENVELOPE_E_DATA with *ret untouched. */
 int envelope_parse(struct str line, struct envelope_line *ret) MUST_CHECK;
 
-/* "sha256:" and the hex of SHA-256(public); the DSSE keyid of that key. dst has ENVELOPE_KEYID_LEN + 1 bytes. */
+/* "sha256:" and the hex of SHA-256(public); the DSSE keyid of that key. dst has ENVELOPE_KEYID_LEN + 1 bytes.
+ */
 void envelope_keyid(const uint8_t public[static ED25519_PUBLIC_LEN], char *dst);
 
-/* Everything that can be said of a line alone: its digests are computed again, the envelope is rendered again with them
- * and compared byte for byte, the signature is verified under this key. An envelope_error; -ENOMEM. */
-int envelope_verify(struct str line, const struct envelope_line *parsed, const uint8_t public[static ED25519_PUBLIC_LEN])
-    MUST_CHECK;
+/* Everything that can be said of a line alone: its digests are computed again, the envelope is rendered again
+ * with them and compared byte for byte, the signature is verified under this key. An envelope_error; -ENOMEM.
+ */
+int envelope_verify(struct str line, const struct envelope_line *parsed,
+                    const uint8_t public[static ED25519_PUBLIC_LEN]) MUST_CHECK;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/evidence/json_check.h"
 
-/* A reader that moves over one value at a time. Every function leaves p at the first byte it did not accept. */
+/* A reader that moves over one value at a time. Every function leaves p at the first byte it did not accept.
+ */
 struct json_scan {
     const char *p;
     const char *end;
@@ -23,7 +24,8 @@ static bool json_scan_hex4(struct json_scan *s)
     if ((s->p[0] == 'd' || s->p[0] == 'D') && s->p[1] >= '8')
         return false;
     for (int i = 0; i < 4; i++, s->p++)
-        if (!((*s->p >= '0' && *s->p <= '9') || (*s->p >= 'a' && *s->p <= 'f') || (*s->p >= 'A' && *s->p <= 'F')))
+        if (!((*s->p >= '0' && *s->p <= '9') || (*s->p >= 'a' && *s->p <= 'f') ||
+              (*s->p >= 'A' && *s->p <= 'F')))
             return false;
     return true;
 }
@@ -129,7 +131,8 @@ bool json_check_object(struct str s)
 {
     struct json_scan scan = {s.p, s.p + s.len};
 
-    return s.len >= 2 && s.p[0] == '{' && str_utf8_valid(s.p, s.len) && json_scan_value(&scan) && scan.p == scan.end;
+    return s.len >= 2 && s.p[0] == '{' && str_utf8_valid(s.p, s.len) && json_scan_value(&scan) &&
+           scan.p == scan.end;
 }
 
 int json_check_member(struct str object, const char *name, struct str *ret)

@@ -28,7 +28,8 @@ struct log_check {
     struct log_run *bucket[LOG_CHECK_BUCKETS];
 };
 
-void log_check_alone(struct str line, const uint8_t public[static ED25519_PUBLIC_LEN], struct log_check_line *ret)
+void log_check_alone(struct str line, const uint8_t public[static ED25519_PUBLIC_LEN],
+                     struct log_check_line *ret)
 {
     ret->error = envelope_parse(line, &ret->parsed);
     merkle_leaf(line.p, line.len, ret->leaf);
@@ -101,10 +102,10 @@ static bool log_check_stamps(const struct envelope *e)
     if (e->subject.len <= urn || memcmp(e->subject.p, ENVELOPE_SUBJECT, urn) != 0)
         return false;
     n = snprintf(want, sizeof(want), "{\"cellId\":\"%.*s\",\"specId\":\"%.*s\",\"runId\":\"%.*s\"",
-                 (int)(e->subject.len - urn), e->subject.p + urn, (int)(e->subject.len - urn), e->subject.p + urn,
-                 (int)e->runid.len, e->runid.p);
-    return n > 0 && (size_t)n < sizeof(want) && e->data.len > (size_t)n && memcmp(e->data.p, want, (size_t)n) == 0 &&
-           (e->data.p[n] == ',' || e->data.p[n] == '}');
+                 (int)(e->subject.len - urn), e->subject.p + urn, (int)(e->subject.len - urn),
+                 e->subject.p + urn, (int)e->runid.len, e->runid.p);
+    return n > 0 && (size_t)n < sizeof(want) && e->data.len > (size_t)n &&
+           memcmp(e->data.p, want, (size_t)n) == 0 && (e->data.p[n] == ',' || e->data.p[n] == '}');
 }
 
 static int log_check_new_run(struct log_check *c, struct log_run **place, const struct envelope *e, char *why)
@@ -112,8 +113,9 @@ static int log_check_new_run(struct log_check *c, struct log_run **place, const 
     struct log_run *run;
 
     if (c->from_start && e->cellsequence != 1)
-        return log_check_wrong(why, "cellsequence is %" PRIu64 " where 1 is due: no event of run %.*s is open before it",
-                               e->cellsequence, (int)e->runid.len, e->runid.p);
+        return log_check_wrong(
+            why, "cellsequence is %" PRIu64 " where 1 is due: no event of run %.*s is open before it",
+            e->cellsequence, (int)e->runid.len, e->runid.p);
     if (c->open == LOG_CHECK_RUNS_MAX)
         return log_check_wrong(why, "more than %d runs are open at once", LOG_CHECK_RUNS_MAX);
     if (e->subject.len > sizeof(run->subject))
@@ -144,8 +146,8 @@ static int log_check_run(struct log_check *c, const struct envelope *e, char *wh
         if (r < 0)
             return r;
     } else if (e->cellsequence != (*place)->cellsequence + 1) {
-        return log_check_wrong(why, "cellsequence is %" PRIu64 " where %" PRIu64 " is due in run %.*s", e->cellsequence,
-                               (*place)->cellsequence + 1, (int)e->runid.len, e->runid.p);
+        return log_check_wrong(why, "cellsequence is %" PRIu64 " where %" PRIu64 " is due in run %.*s",
+                               e->cellsequence, (*place)->cellsequence + 1, (int)e->runid.len, e->runid.p);
     } else if (!str_eq(e->subject, (struct str){(*place)->subject, (*place)->subject_len})) {
         return log_check_wrong(why, "run %.*s changes its cell", (int)e->runid.len, e->runid.p);
     }
@@ -167,12 +169,13 @@ static int log_check_recovered(const struct log_check *c, const struct envelope 
     struct str size, text;
 
     buf_init(&want, 256);
-    if (json_check_member(e->data, "previousSize", &size) < 0 || json_check_member(e->data, "previousRoot", &text) < 0)
+    if (json_check_member(e->data, "previousSize", &size) < 0 ||
+        json_check_member(e->data, "previousRoot", &text) < 0)
         return log_check_wrong(why, "log.v1.recovered without the size and root it found");
     buf_printf(&want, "%" PRIu64, c->tree.size);
     if (!want.err && !str_eq(size, buf_str(&want)))
-        return log_check_wrong(why, "log.v1.recovered says the log had %.*s lines, it has %" PRIu64, (int)(size.len % 32),
-                               size.p, c->tree.size);
+        return log_check_wrong(why, "log.v1.recovered says the log had %.*s lines, it has %" PRIu64,
+                               (int)(size.len < 32 ? size.len : 32), size.p, c->tree.size);
     buf_clear(&want);
     merkle_root(&c->tree, root);
     buf_puts(&want, "\"sha256:");
@@ -195,8 +198,9 @@ int log_check_next(struct log_check *c, const struct log_check_line *l, char why
     if (l->error != ENVELOPE_OK)
         return log_check_wrong(why, "%s", envelope_error_text(l->error));
     if (e->sequence != c->tree.size)
-        return log_check_wrong(why, "sequence is %" PRIu64 " where %" PRIu64 " is due: a line is missing, repeated or moved",
-                               e->sequence, c->tree.size);
+        return log_check_wrong(
+            why, "sequence is %" PRIu64 " where %" PRIu64 " is due: a line is missing, repeated or moved",
+            e->sequence, c->tree.size);
     if (e->type.len <= sizeof(LOG_TYPE_PREFIX) - 1 ||
         memcmp(e->type.p, LOG_TYPE_PREFIX, sizeof(LOG_TYPE_PREFIX) - 1) != 0)
         return log_check_wrong(why, "the type is not one of this log");
@@ -226,12 +230,13 @@ uint64_t log_check_runs(const struct log_check *c)
 }
 
 void log_check_each_open(const struct log_check *c,
-                         void (*fn)(void *arg, struct str run_id, struct str cell_id, uint64_t cellsequence), void *arg)
+                         void (*fn)(void *arg, struct str run_id, struct str cell_id, uint64_t cellsequence),
+                         void *arg)
 {
     const size_t urn = sizeof(ENVELOPE_SUBJECT) - 1;
 
     for (size_t i = 0; i < LOG_CHECK_BUCKETS; i++)
         for (const struct log_run *r = c->bucket[i]; r; r = r->next)
-            fn(arg, (struct str){r->run_id, UUID_TEXT_LEN}, (struct str){r->subject + urn, r->subject_len - urn},
-               r->cellsequence);
+            fn(arg, (struct str){r->run_id, UUID_TEXT_LEN},
+               (struct str){r->subject + urn, r->subject_len - urn}, r->cellsequence);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads the lines of a log directory: segments named <20-digit index of their first line>.jsonl, each a run of lines that
- * end in LF. Memory is bounded by one line; nothing of a line is judged here but its length. */
+/* Reads the lines of a log directory: segments named <20-digit index of their first line>.jsonl, each a run
+ * of lines that end in LF. Memory is bounded by one line; nothing of a line is judged here but its length. */
 #pragma once
 
 #include "common/base/cleanup.h"
@@ -12,25 +12,27 @@
 #define LOG_SEGMENT_NAME_MAX    (20 + sizeof(LOG_SEGMENT_SUFFIX)) /* with NUL */
 
 struct log_line {
-    struct str text;      /* without LF; valid until the next call */
-    uint64_t index;       /* in the log, from 0 */
-    uint64_t segment;     /* first index of its segment: the file's name */
+    struct str text;       /* without LF; valid until the next call */
+    uint64_t index;        /* in the log, from 0 */
+    uint64_t segment;      /* first index of its segment: the file's name */
     uint64_t segment_line; /* in that file, from 1 */
-    uint64_t offset;      /* of its first byte in that file */
+    uint64_t offset;       /* of its first byte in that file */
 };
 
 enum log_read {
     LOG_READ_END = 0,
     LOG_READ_LINE = 1,
-    LOG_READ_TORN,       /* the rest of a segment has no LF: ret->text is that rest (at most LINE_MAX + 1 bytes of it) */
-    LOG_READ_TOO_LONG,   /* a line over LOG_READER_LINE_MAX */
+    LOG_READ_TORN, /* the rest of a segment has no LF: ret->text is that rest (at most LINE_MAX + 1 bytes of
+                      it) */
+    LOG_READ_TOO_LONG,    /* a line over LOG_READER_LINE_MAX */
     LOG_READ_BAD_SEGMENT, /* a segment does not begin with the index that is due: ret->segment is its name */
 };
 
 struct log_reader;
 
-/* dirfd: the log's directory, borrowed. Reading starts with line `from`, without looking at segments before it; the first
- * segment must begin at or below it. 0; -ENOENT when there is no segment with that line's place; -EFBIG; -errno. */
+/* dirfd: the log's directory, borrowed. Reading starts with line `from`, without looking at segments before
+ * it; the first segment must begin at or below it. 0; -ENOENT when there is no segment with that line's
+ * place; -EFBIG; -errno. */
 int log_reader_open(int dirfd, uint64_t from, struct log_reader **ret) MUST_CHECK;
 
 /* One file as the only segment of a log (tests, fuzzing). Takes fd. */

@@ -11,9 +11,9 @@
 #include "common/base/io.h"
 #include "common/evidence/log_reader.h"
 
-#define LOG_VERIFY_BATCH       1024              /* lines that are read, then judged on all threads */
-#define LOG_VERIFY_BATCH_BYTES (4u << 20)        /* and their bytes; one line more always fits behind */
-#define LOG_VERIFY_BATCH_ALONE 64                /* so few are judged on this thread */
+#define LOG_VERIFY_BATCH       1024       /* lines that are read, then judged on all threads */
+#define LOG_VERIFY_BATCH_BYTES (4u << 20) /* and their bytes; one line more always fits behind */
+#define LOG_VERIFY_BATCH_ALONE 64         /* so few are judged on this thread */
 
 /* One batch of lines, copied out of the reader. */
 struct verify_batch {
@@ -76,18 +76,19 @@ static int verify_key(int dirfd, const struct log_verify_options *o, struct log_
     _cleanup_(buf_done) struct buf text;
     int e;
 
+    buf_init(&text, LOG_FILE_MAX);
     if (o->key) {
         r->key = *o->key;
         return 0;
     }
-    buf_init(&text, LOG_FILE_MAX);
     e = log_verify_read_file(dirfd, "vkey", &text);
-    if (e < 0 && e != -ENOENT && e != -EBADMSG && e != -ELOOP)
+    if (e < 0 && e != -ENOENT && e != -EBADMSG && e != -EFBIG && e != -ELOOP)
         return e;
     if (text.len > 0 && text.data[text.len - 1] == '\n')
         text.len--;
     if (e < 0 || vkey_parse(buf_str(&text), &r->key) < 0)
-        return verify_verdict(r, LOG_BAD_KEY, "no usable vkey file in the log: give the public key with --key");
+        return verify_verdict(r, LOG_BAD_KEY,
+                              "no usable vkey file in the log: give the public key with --key");
     r->self_declared = true;
     return 0;
 }
@@ -101,7 +102,8 @@ static int verify_checkpoint(int dirfd, struct log_report *r)
     buf_init(&origin, LOG_FILE_MAX);
     e = log_verify_read_file(dirfd, "checkpoint", &note);
     if (e == -ENOENT)
-        return verify_verdict(r, LOG_BAD_CHECKPOINT, "there is no checkpoint: nothing says how long this log was");
+        return verify_verdict(r, LOG_BAD_CHECKPOINT,
+                              "there is no checkpoint: nothing says how long this log was");
     if (e < 0 && e != -EBADMSG && e != -EFBIG && e != -ELOOP)
         return e;
     e = e < 0 ? CHECKPOINT_E_FORM : checkpoint_open(buf_str(&note), &r->key, &r->checkpoint);
@@ -113,7 +115,8 @@ static int verify_checkpoint(int dirfd, struct log_report *r)
         return e;
     if (e < 0 || origin.len < 2 || origin.data[origin.len - 1] != '\n' ||
         !str_eq((struct str){(const char *)origin.data, origin.len - 1}, str_of(r->checkpoint.origin)))
-        return verify_verdict(r, LOG_BAD_CHECKPOINT, "the checkpoint is of the log %s, which the origin file does not say",
+        return verify_verdict(r, LOG_BAD_CHECKPOINT,
+                              "the checkpoint is of the log %s, which the origin file does not say",
                               r->checkpoint.origin);
     return 0;
 }
@@ -128,16 +131,19 @@ static int verify_outside(struct verify *v)
     } else if (v->o->outside_note.p) {
         e = checkpoint_open(v->o->outside_note, &r->key, &v->outside);
         if (e != CHECKPOINT_OK)
-            return verify_verdict(r, LOG_BAD_OUTSIDE, "the checkpoint from outside: %s", checkpoint_error_text(e));
+            return verify_verdict(r, LOG_BAD_OUTSIDE, "the checkpoint from outside: %s",
+                                  checkpoint_error_text(e));
     } else {
         return 0;
     }
     v->has_outside = true;
     if (strcmp(v->outside.origin, r->checkpoint.origin) != 0)
-        return verify_verdict(r, LOG_BAD_OUTSIDE, "the checkpoint from outside is of another log: %s", v->outside.origin);
+        return verify_verdict(r, LOG_BAD_OUTSIDE, "the checkpoint from outside is of another log: %s",
+                              v->outside.origin);
     if (v->outside.size > r->checkpoint.size)
         return verify_verdict(r, LOG_BAD_OUTSIDE,
-                              "the log was cut: it had %" PRIu64 " lines once, its checkpoint now says %" PRIu64,
+                              "the log was cut: it had %" PRIu64
+                              " lines once, its checkpoint now says %" PRIu64,
                               v->outside.size, r->checkpoint.size);
     return 0;
 }
@@ -232,7 +238,8 @@ static int verify_sizes(struct verify *v)
         merkle_root(tree, root);
         if (memcmp(root, v->outside.root, DIGEST_LEN) != 0)
             return verify_verdict(v->report, LOG_BAD_OUTSIDE,
-                                  "the log's first %" PRIu64 " lines are not those the checkpoint from outside signs",
+                                  "the log's first %" PRIu64
+                                  " lines are not those the checkpoint from outside signs",
                                   tree->size);
     }
     if (tree->size == v->report->checkpoint.size)
@@ -278,7 +285,8 @@ static int verify_end(struct verify *v)
         return verify_bad_line(r, l, "the line is longer than 65535 bytes");
     case LOG_READ_BAD_SEGMENT:
         r->segment = l->segment;
-        return verify_verdict(r, LOG_BAD_SEGMENT, "line %" PRIu64 " is due, but the next segment begins with line %" PRIu64,
+        return verify_verdict(r, LOG_BAD_SEGMENT,
+                              "line %" PRIu64 " is due, but the next segment begins with line %" PRIu64,
                               l->index + 1, l->segment + 1);
     default:
         return v->batch->end;
@@ -315,8 +323,8 @@ static int verify_tree(struct verify *v)
         log_check_each_open(v->check, v->o->open_run, v->o->arg);
     if (r->lines < r->checkpoint.size)
         return verify_verdict(r, LOG_BAD_SHORT,
-                              "the log is shorter than its checkpoint: %" PRIu64 " whole lines of %" PRIu64, r->lines,
-                              r->checkpoint.size);
+                              "the log is shorter than its checkpoint: %" PRIu64 " whole lines of %" PRIu64,
+                              r->lines, r->checkpoint.size);
     if (memcmp(v->root, r->checkpoint.root, DIGEST_LEN) != 0)
         return verify_verdict(r, LOG_BAD_ROOT, "every line is good, but the checkpoint signs another tree");
     return 0;

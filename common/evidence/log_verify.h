@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The whole check of one log directory with nothing but public keys: every line (log_check.h), the tree against the
- * checkpoint, the checkpoint's signature and origin, the segments' names. Reads; never writes. */
+/* The whole check of one log directory with nothing but public keys: every line (log_check.h), the tree
+ * against the checkpoint, the checkpoint's signature and origin, the segments' names. Reads; never writes. */
 #pragma once
 
 #include "common/evidence/log_check.h"
@@ -9,24 +9,25 @@
 
 enum log_verdict {
     LOG_GOOD = 0,
-    LOG_BAD_LINE = 1,    /* a line is wrong: line, segment, segment_line say which */
-    LOG_BAD_SEGMENT,     /* a file's name does not fit */
-    LOG_BAD_CHECKPOINT,  /* none, not signed by the key, or of another log */
-    LOG_BAD_KEY,         /* no key to verify with: neither given nor in the log */
-    LOG_BAD_SHORT,       /* fewer lines than the checkpoint says */
-    LOG_BAD_ROOT,        /* all lines are good, but the checkpoint signs another tree */
-    LOG_BAD_OUTSIDE,     /* contradicts the checkpoint from outside (rolled back, or another history) */
+    LOG_BAD_LINE = 1,   /* a line is wrong: line, segment, segment_line say which */
+    LOG_BAD_SEGMENT,    /* a file's name does not fit */
+    LOG_BAD_CHECKPOINT, /* none, not signed by the key, or of another log */
+    LOG_BAD_KEY,        /* no key to verify with: neither given nor in the log */
+    LOG_BAD_SHORT,      /* fewer lines than the checkpoint says */
+    LOG_BAD_ROOT,       /* all lines are good, but the checkpoint signs another tree */
+    LOG_BAD_OUTSIDE,    /* contradicts the checkpoint from outside (rolled back, or another history) */
     _LOG_VERDICT_MAX,
 };
 
 struct log_verify_options {
-    const struct vkey *key;            /* NULL: the log's own vkey file is believed (self_declared in the report) */
-    const struct checkpoint *outside;  /* NULL: none */
-    struct str outside_note;           /* instead of outside: verified here, once the key is known; p == NULL: none */
-    unsigned threads;                  /* 0: as many as there are processors, at most LOG_VERIFY_THREADS_MAX */
+    const struct vkey *key; /* NULL: the log's own vkey file is believed (self_declared in the report) */
+    const struct checkpoint *outside; /* NULL: none */
+    struct str outside_note; /* instead of outside: verified here, once the key is known; p == NULL: none */
+    unsigned threads;        /* 0: as many as there are processors, at most LOG_VERIFY_THREADS_MAX */
     /* May be NULL. Called now and then with the lines done and the lines expected. */
     void (*progress)(void *arg, uint64_t done, uint64_t size);
-    /* May be NULL. A rule of the caller's about a line that passed everything else: 0, or -EBADMSG with a sentence. */
+    /* May be NULL. A rule of the caller's about a line that passed everything else: 0, or -EBADMSG with a
+     * sentence. */
     int (*rule)(void *arg, const struct envelope *e, char why[static LOG_CHECK_WHY_MAX]);
     /* May be NULL. Called for every run that has no destroyed event. */
     void (*open_run)(void *arg, struct str run_id, struct str cell_id, uint64_t cellsequence);
@@ -54,8 +55,8 @@ struct log_report {
 /* 0 with *ret filled (whatever the verdict), or a negative errno when the log could not be read at all. */
 int log_verify(int dirfd, const struct log_verify_options *o, struct log_report *ret) MUST_CHECK;
 
-/* Small files of a log directory ("origin", "vkey", "checkpoint"), at most max bytes, regular, not through a link.
- * Appends to b. 0 or -errno. */
+/* Small files of a log directory ("origin", "vkey", "checkpoint"), at most max bytes, regular, not through a
+ * link. Appends to b. 0 or -errno. */
 int log_verify_read_file(int dirfd, const char *name, struct buf *b) MUST_CHECK;
 
 #define LOG_FILE_MAX 65536

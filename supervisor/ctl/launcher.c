@@ -62,6 +62,18 @@ static int fail(char *error, size_t cap, int err, const char *fmt, ...)
 
 /* ---- where things are ---- */
 
+/* All of them: one that is missing is named before anything is started. */
+static int check_binaries(const struct wiring *w, char *error, size_t cap)
+{
+    char probe[PATH_MAX + 64];
+    for (size_t i = 0; i < _LAUNCHER_MAX; i++) {
+        snprintf(probe, sizeof(probe), "%s/%s", w->binaries, launcher_name((enum launcher_daemon)i));
+        if (access(probe, X_OK) < 0)
+            return fail(error, cap, -errno, "cannot execute %s: install the suite again", probe);
+    }
+    return 0;
+}
+
 /* Beside cellctl, else in ../libexec/cellos. */
 static int find_binaries(struct wiring *w, char *error, size_t cap)
 {
@@ -76,8 +88,8 @@ static int find_binaries(struct wiring *w, char *error, size_t cap)
         if (snprintf(w->binaries, sizeof(w->binaries), "%s%s", self, places[i]) >= (int)sizeof(w->binaries))
             continue;
         snprintf(probe, sizeof(probe), "%s/cellos-supervisor", w->binaries);
-        if (access(probe, X_OK) == 0)
-            return 0;
+        if (access(probe, F_OK) == 0)
+            return check_binaries(w, error, cap);
     }
     return fail(error, cap, -ENOENT,
                 "the daemons (cellos-supervisor and the others) are neither beside cellctl nor in %s",

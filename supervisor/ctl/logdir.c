@@ -169,6 +169,7 @@ int logdir_state_key(struct vkey *ret)
     char state[PATH_MAX], keys[PATH_MAX];
     int r = paths_state(state);
 
+    buf_init(&text, LOG_FILE_MAX);
     if (r < 0)
         return r;
     if (snprintf(keys, sizeof(keys), "%s/keys", state) >= PATH_MAX)
@@ -176,7 +177,6 @@ int logdir_state_key(struct vkey *ret)
     fd = logdir_open(keys);
     if (fd < 0)
         return fd;
-    buf_init(&text, LOG_FILE_MAX);
     r = log_verify_read_file(fd, "signing.vkey", &text);
     if (r < 0)
         return r;

@@ -131,10 +131,16 @@ static int on_cpu(struct parser *p, const char *value, char *why, size_t cap)
     return run_document_cpu(&p->doc, value, why, cap);
 }
 
+/* The rule of spec.id (validate_id.c): this text is also the cell's name when the document has none. */
 static int on_name(struct parser *p, const char *value, char *why, size_t cap)
 {
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
     if (*value == '\0' || strlen(value) > LIMIT_CELL_ID)
         return wrong(why, cap, "must be 1 to 128 bytes");
+    if (strspn(value, letters) != strlen(value) || strchr("._-", *value) || strstr(value, ".."))
+        return wrong(
+            why, cap,
+            "must be letters, digits, \".\", \"_\" and \"-\", begin with a letter or digit, without \"..\"");
     p->name = value;
     return 0;
 }

@@ -61,9 +61,9 @@ static int verify_read_key(const char *key, struct vkey *ret)
     struct str s;
     int r;
 
+    buf_init(&text, LOG_FILE_MAX);
     if (vkey_parse(str_of(key), ret) == 0)
         return CTL_OK;
-    buf_init(&text, LOG_FILE_MAX);
     fd = open(key, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     r = fd < 0 ? -errno : io_read_to_end(fd, &text);
     if (r < 0)

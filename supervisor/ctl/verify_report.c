@@ -102,9 +102,9 @@ static void verify_print_foreign(const struct verify_context *c, int dirfd, cons
     _cleanup_(buf_done) struct buf text;
     struct vkey own;
 
+    buf_init(&text, LOG_FILE_MAX);
     if (r->verdict != LOG_BAD_CHECKPOINT || r->has_checkpoint || c->key_from != VERIFY_KEY_STATE)
         return;
-    buf_init(&text, LOG_FILE_MAX);
     if (log_verify_read_file(dirfd, "vkey", &text) < 0)
         return;
     if (text.len > 0 && text.data[text.len - 1] == '\n')

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads the values of tests/unit/data/evidence_fixture.json (made by the script beside it) and of the shared test vectors:
- * strings by name, in the order they stand in the file. Not a JSON parser: these files are known. */
+/* Reads the values of tests/unit/data/evidence_fixture.json (made by the script beside it) and of the shared
+ * test vectors: strings by name, in the order they stand in the file. Not a JSON parser: these files are
+ * known. */
 #pragma once
 
 #include <fcntl.h>

@@ -65,8 +65,8 @@ static void rig_on_idle(void *self)
 /* Opens (or opens again) the log. 0 or elog_open's error. */
 static inline int rig_open(struct rig *r)
 {
-    struct elog_config cfg = {r->loop,   r->log_dir, r->keys,       r->cells,    "test-host", RIG_BOOT,
-                              r->origin, rig_on_failed, rig_on_idle, r};
+    struct elog_config cfg = {r->loop,  r->log_dir, r->keys,       r->cells,    "test-host",
+                              RIG_BOOT, r->origin,  rig_on_failed, rig_on_idle, r};
 
     return elog_open(&cfg, &r->log);
 }
@@ -166,8 +166,8 @@ static void rig_on_ack(void *data, int err, uint64_t sequence)
 }
 
 /* Claims an event as dispatch does; the row's state rule is asserted. Returns elog_submit's result. */
-static inline int rig_submit(struct rig *r, uint32_t role, enum event_type type, struct cell *cell, const void *rec,
-                             struct rig_ack *ack)
+static inline int rig_submit(struct rig *r, uint32_t role, enum event_type type, struct cell *cell,
+                             const void *rec, struct rig_ack *ack)
 {
     const struct event_row *row = event_row(type);
     struct event_stamps stamps = {.cell_id = STR_NONE};
@@ -180,7 +180,8 @@ static inline int rig_submit(struct rig *r, uint32_t role, enum event_type type,
     assert_int_equal(event_render(row, rec, &stamps, &json), 0);
     if (ack)
         *ack = (struct rig_ack){.done = false};
-    return elog_submit(r->log, &(struct elog_event){.role = role, .row = row, .cell = cell, .data = buf_str(&json)},
+    return elog_submit(r->log,
+                       &(struct elog_event){.role = role, .row = row, .cell = cell, .data = buf_str(&json)},
                        ack ? rig_on_ack : NULL, ack);
 }
 

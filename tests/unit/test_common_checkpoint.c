@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Checkpoints and verifier keys, against a note signed by openssl and the example of the signed-note format's first
- * implementation. */
+/* Checkpoints and verifier keys, against a note signed by openssl and the example of the signed-note format's
+ * first implementation. */
 #include "tests/unit/evidence_fixture.h"
 
 #include "common/evidence/checkpoint.h"
@@ -44,10 +44,10 @@ static void test_bad_vkeys(void **state)
         "+",
         "PeterNeumann",
         "PeterNeumann+c74f20a3",
-        "PeterNeumann+c74f20a4+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",  /* id of another key */
-        "PeterNeumanN+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",  /* or of another name */
+        "PeterNeumann+c74f20a4+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW", /* id of another key */
+        "PeterNeumanN+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW", /* or of another name */
         "PeterNeumann+C74F20A3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
-        "PeterNeumann+c74f20a3+Ahpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",  /* another algorithm */
+        "PeterNeumann+c74f20a3+Ahpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW", /* another algorithm */
         "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10T",
         "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW\n",
         "Peter Neumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
@@ -120,7 +120,8 @@ static void test_every_flipped_bit_is_seen(void **state)
             note.data[i] ^= (uint8_t)(1u << bit);
         }
     for (size_t n = 0; n < note.len; n++)
-        assert_int_not_equal(checkpoint_open((struct str){(const char *)note.data, n}, &k, &c), CHECKPOINT_OK);
+        assert_int_not_equal(checkpoint_open((struct str){(const char *)note.data, n}, &k, &c),
+                             CHECKPOINT_OK);
 }
 
 static int sign_and_open(const char *text, const char *extra_sigs, struct checkpoint *ret)
@@ -152,16 +153,11 @@ static int sign_and_open(const char *text, const char *extra_sigs, struct checkp
 static void test_texts(void **state)
 {
     static const char *const bad[] = {
-        "origin\n",
-        "origin\n5\n",
-        "\n5\n" ROOT,
-        "origin\n05\n" ROOT,
-        "origin\n-5\n" ROOT,
-        "origin\n18446744073709551616\n" ROOT,
-        "origin\n5\nAAAA\n",
-        "or igin\n5\n" ROOT,
-        "origin\n5 \n" ROOT,
-        "origin\n5\n" ROOT "\nx\n",
+        "origin\n",          "origin\n5\n",
+        "\n5\n" ROOT,        "origin\n05\n" ROOT,
+        "origin\n-5\n" ROOT, "origin\n18446744073709551616\n" ROOT,
+        "origin\n5\nAAAA\n", "or igin\n5\n" ROOT,
+        "origin\n5 \n" ROOT, "origin\n5\n" ROOT "\nx\n",
     };
     struct checkpoint c;
 
@@ -181,7 +177,8 @@ static void test_other_signatures(void **state)
     struct checkpoint c;
 
     (void)state;
-    assert_int_equal(sign_and_open("o\n5\n" ROOT, "\xe2\x80\x94 witness.example AAAAAAAA\n", &c), CHECKPOINT_OK);
+    assert_int_equal(sign_and_open("o\n5\n" ROOT, "\xe2\x80\x94 witness.example AAAAAAAA\n", &c),
+                     CHECKPOINT_OK);
     assert_int_equal(sign_and_open("o\n5\n" ROOT, "- witness.example AAAAAAAA\n", &c), CHECKPOINT_E_FORM);
     for (unsigned i = 0; i < CHECKPOINT_SIGS_MAX - 1; i++)
         strcat(many, "\xe2\x80\x94 witness.example AAAAAAAA\n");
@@ -193,9 +190,12 @@ static void test_other_signatures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vkey),       cmocka_unit_test(test_bad_vkeys),
-        cmocka_unit_test(test_foreign_note), cmocka_unit_test(test_checkpoint),
-        cmocka_unit_test(test_every_flipped_bit_is_seen), cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_vkey),
+        cmocka_unit_test(test_bad_vkeys),
+        cmocka_unit_test(test_foreign_note),
+        cmocka_unit_test(test_checkpoint),
+        cmocka_unit_test(test_every_flipped_bit_is_seen),
+        cmocka_unit_test(test_texts),
         cmocka_unit_test(test_other_signatures),
     };
 

@@ -18,9 +18,10 @@ static struct envelope sample(void)
         .subject = STR_LIT("urn:cellos:cell:web-1"),
         .time = STR_LIT("2026-11-23T05:10:00Z"),
         .runid = STR_LIT("0198c0de-0000-7000-8000-000000000001"),
-        .data = STR_LIT("{\"cellId\":\"web-1\",\"specId\":\"web-1\",\"runId\":\"0198c0de-0000-7000-8000-000000000001\","
-                        "\"queryName\":\"example.test\",\"queryType\":\"A\",\"action\":\"allow\","
-                        "\"reasonCode\":\"dns_allowlist_match\"}"),
+        .data = STR_LIT(
+            "{\"cellId\":\"web-1\",\"specId\":\"web-1\",\"runId\":\"0198c0de-0000-7000-8000-000000000001\","
+            "\"queryName\":\"example.test\",\"queryType\":\"A\",\"action\":\"allow\","
+            "\"reasonCode\":\"dns_allowlist_match\"}"),
         .sequence = 7,
         .cellsequence = 3,
     };
@@ -231,14 +232,48 @@ static void test_limits(void **state)
 static void test_json(void **state)
 {
     static const char *const good[] = {
-        "{}", "{\"a\":1}", "{\"a\":-1,\"b\":[],\"c\":{},\"d\":[1,2,{\"e\":[null,true,false]}]}",
-        "{\"\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00ff\"}", "{\"\xc3\xa4\":0}", "{\"a\":\"}\"}",
+        "{}",
+        "{\"a\":1}",
+        "{\"a\":-1,\"b\":[],\"c\":{},\"d\":[1,2,{\"e\":[null,true,false]}]}",
+        "{\"\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00ff\"}",
+        "{\"\xc3\xa4\":0}",
+        "{\"a\":\"}\"}",
     };
     static const char *const bad[] = {
-        "", "{", "}", "[]", "1", "\"a\"", "{}{}", "{} ", " {}", "{ }", "{\"a\" :1}", "{\"a\":1,}", "{\"a\":,}", "{a:1}",
-        "{\"a\":01}", "{\"a\":1.0}", "{\"a\":1e3}", "{\"a\":-}", "{\"a\":+1}", "{\"a\":tru}", "{\"a\":[1,]}", "{\"a\":[,1]}",
-        "{\"a\":[1 ,2]}", "{\"a\":\"\\x\"}", "{\"a\":\"\\ud800\"}", "{\"a\":\"\\u0000\"}", "{\"a\":\"\\u12\"}",
-        "{\"a\":\"\t\"}", "{\"a\":\"\xff\"}", "{\"a\":[}", "{\"a\":{]}", "{\"a\"}", "{\"a\":1", "{\"a\":\"",
+        "",
+        "{",
+        "}",
+        "[]",
+        "1",
+        "\"a\"",
+        "{}{}",
+        "{} ",
+        " {}",
+        "{ }",
+        "{\"a\" :1}",
+        "{\"a\":1,}",
+        "{\"a\":,}",
+        "{a:1}",
+        "{\"a\":01}",
+        "{\"a\":1.0}",
+        "{\"a\":1e3}",
+        "{\"a\":-}",
+        "{\"a\":+1}",
+        "{\"a\":tru}",
+        "{\"a\":[1,]}",
+        "{\"a\":[,1]}",
+        "{\"a\":[1 ,2]}",
+        "{\"a\":\"\\x\"}",
+        "{\"a\":\"\\ud800\"}",
+        "{\"a\":\"\\u0000\"}",
+        "{\"a\":\"\\u12\"}",
+        "{\"a\":\"\t\"}",
+        "{\"a\":\"\xff\"}",
+        "{\"a\":[}",
+        "{\"a\":{]}",
+        "{\"a\"}",
+        "{\"a\":1",
+        "{\"a\":\"",
     };
     char deep[200] = "";
     struct str value;
@@ -268,10 +303,14 @@ static void test_json(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_independent_line), cmocka_unit_test(test_every_flipped_bit_is_seen),
-        cmocka_unit_test(test_other_spellings),  cmocka_unit_test(test_another_key),
-        cmocka_unit_test(test_signed_digests_of_another), cmocka_unit_test(test_log_events),
-        cmocka_unit_test(test_bad_attributes),   cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_independent_line),
+        cmocka_unit_test(test_every_flipped_bit_is_seen),
+        cmocka_unit_test(test_other_spellings),
+        cmocka_unit_test(test_another_key),
+        cmocka_unit_test(test_signed_digests_of_another),
+        cmocka_unit_test(test_log_events),
+        cmocka_unit_test(test_bad_attributes),
+        cmocka_unit_test(test_limits),
         cmocka_unit_test(test_json),
     };
     uint8_t seed[32];

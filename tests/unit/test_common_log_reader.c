@@ -57,7 +57,8 @@ static void segment(uint64_t first, const char *text)
     put(name, text, strlen(text));
 }
 
-static void expect(struct log_reader *r, const char *text, uint64_t index, uint64_t seg, uint64_t line, uint64_t offset)
+static void expect(struct log_reader *r, const char *text, uint64_t index, uint64_t seg, uint64_t line,
+                   uint64_t offset)
 {
     struct log_line l;
 

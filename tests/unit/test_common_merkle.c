@@ -18,8 +18,8 @@ static void leaf_of(unsigned i, uint8_t *ret)
 
 static void test_reference_leaves(void **state)
 {
-    static const char *const leaves[] = {"", "00", "10", "2021", "3031", "40414243", "5051525354555657",
-                                         "606162636465666768696a6b6c6d6e6f"};
+    static const char *const leaves[] = {
+        "", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"};
     _cleanup_(buf_done) struct buf hex;
     uint8_t want[DIGEST_LEN], got[DIGEST_LEN], leaf[DIGEST_LEN], bytes[16];
     const char *p = strstr((const char *)fixture.text.data, "\"ct_roots\": [");
@@ -165,9 +165,8 @@ static void test_paths(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reference_leaves), cmocka_unit_test(test_roots),
-        cmocka_unit_test(test_tiles),            cmocka_unit_test(test_upper_tiles),
-        cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_reference_leaves), cmocka_unit_test(test_roots), cmocka_unit_test(test_tiles),
+        cmocka_unit_test(test_upper_tiles),      cmocka_unit_test(test_paths),
     };
 
     if (digest_init() < 0 || !fixture_open(&fixture, FIXTURE_FILE)) {

@@ -12,8 +12,8 @@
 
 static void test_every_row(void **state)
 {
-    static const uint32_t states[] = {AUTHORITY_CLOSED, CELL_STATE_OPENED, CELL_STATE_STARTED, CELL_STATE_ENDED,
-                                      CELL_STATE_LOG};
+    static const uint32_t states[] = {AUTHORITY_CLOSED, CELL_STATE_OPENED, CELL_STATE_STARTED,
+                                      CELL_STATE_ENDED, CELL_STATE_LOG};
 
     (void)state;
     for (uint64_t type = 0; type <= _EVENT_TYPE_MAX; type++) {
@@ -39,18 +39,25 @@ static void test_every_row(void **state)
 static void test_promises(void **state)
 {
     (void)state;
-    assert_int_equal(authority_judge(ROLE_PROXYD, event_row(EVENT_STARTED), CELL_STATE_OPENED), AUTHORITY_E_ROLE);
-    assert_int_equal(authority_judge(ROLE_NETD, event_row(EVENT_DESTROYED), CELL_STATE_ENDED), AUTHORITY_E_ROLE);
-    assert_int_equal(authority_judge(ROLE_SUPERVISOR, event_row(EVENT_L7), CELL_STATE_STARTED), AUTHORITY_E_ROLE);
-    assert_int_equal(authority_judge(ROLE_NETD, event_row(EVENT_DNS_QUERY), CELL_STATE_STARTED), AUTHORITY_E_ROLE);
+    assert_int_equal(authority_judge(ROLE_PROXYD, event_row(EVENT_STARTED), CELL_STATE_OPENED),
+                     AUTHORITY_E_ROLE);
+    assert_int_equal(authority_judge(ROLE_NETD, event_row(EVENT_DESTROYED), CELL_STATE_ENDED),
+                     AUTHORITY_E_ROLE);
+    assert_int_equal(authority_judge(ROLE_SUPERVISOR, event_row(EVENT_L7), CELL_STATE_STARTED),
+                     AUTHORITY_E_ROLE);
+    assert_int_equal(authority_judge(ROLE_NETD, event_row(EVENT_DNS_QUERY), CELL_STATE_STARTED),
+                     AUTHORITY_E_ROLE);
     assert_int_equal(authority_judge(ROLE_PROXYD, event_row(EVENT_L7), CELL_STATE_OPENED), AUTHORITY_E_STATE);
     assert_int_equal(authority_judge(ROLE_PROXYD, event_row(EVENT_L7), CELL_STATE_STARTED), AUTHORITY_OK);
-    assert_int_equal(authority_judge(ROLE_SUPERVISOR, event_row(EVENT_STARTED), CELL_STATE_STARTED), AUTHORITY_E_STATE);
-    assert_int_equal(authority_judge(ROLE_SUPERVISOR, event_row(EVENT_COMPLETED), CELL_STATE_ENDED), AUTHORITY_E_STATE);
+    assert_int_equal(authority_judge(ROLE_SUPERVISOR, event_row(EVENT_STARTED), CELL_STATE_STARTED),
+                     AUTHORITY_E_STATE);
+    assert_int_equal(authority_judge(ROLE_SUPERVISOR, event_row(EVENT_COMPLETED), CELL_STATE_ENDED),
+                     AUTHORITY_E_STATE);
     for (enum role_name role = ROLE_SUPERVISOR; role <= ROLE_PROXYD; role++) {
         assert_int_equal(authority_judge(role, event_row(EVENT_RECOVERED), CELL_STATE_LOG),
                          role == ROLE_SIGNERD ? AUTHORITY_OK : AUTHORITY_E_ROLE);
-        assert_int_equal(authority_judge(role, event_row(EVENT_CLAIM_REFUSED), CELL_STATE_STARTED), AUTHORITY_E_ROLE);
+        assert_int_equal(authority_judge(role, event_row(EVENT_CLAIM_REFUSED), CELL_STATE_STARTED),
+                         AUTHORITY_E_ROLE);
     }
 }
 
@@ -106,7 +113,8 @@ static void test_cells(void **state)
 static void test_bad_ids(void **state)
 {
     static const char *const cells_bad[] = {"", ".", "-a", "a/b", "a b", "a..b", "a\"b", "_x"};
-    static const char *const runs_bad[] = {"", "0198c0de-0000-4000-8000-000000000001", "0198C0DE-0000-7000-8000-000000000001"};
+    static const char *const runs_bad[] = {"", "0198c0de-0000-4000-8000-000000000001",
+                                           "0198C0DE-0000-7000-8000-000000000001"};
     struct cell *cell;
     struct cells *c;
     char longest[LIMIT_CELL_ID + 2];
@@ -114,18 +122,27 @@ static void test_bad_ids(void **state)
     (void)state;
     assert_int_equal(cells_new(&c), 0);
     for (size_t i = 0; i < ARRAY_LEN(cells_bad); i++)
-        assert_int_equal(cells_add(c, &(struct cells_open){STR_LIT(RUN), str_of(cells_bad[i]), STR_NONE, STR_NONE}, &cell),
-                         -EINVAL);
+        assert_int_equal(
+            cells_add(c, &(struct cells_open){STR_LIT(RUN), str_of(cells_bad[i]), STR_NONE, STR_NONE}, &cell),
+            -EINVAL);
     for (size_t i = 0; i < ARRAY_LEN(runs_bad); i++)
-        assert_int_equal(cells_add(c, &(struct cells_open){str_of(runs_bad[i]), STR_LIT("a"), STR_NONE, STR_NONE}, &cell),
-                         -EINVAL);
-    assert_int_equal(cells_add(c, &(struct cells_open){STR_LIT(RUN), STR_LIT("a"), STR_LIT("sha256:x"), STR_NONE}, &cell),
-                     -EINVAL);
-    assert_int_equal(cells_add(c, &(struct cells_open){STR_LIT(RUN), STR_LIT("a"), STR_NONE, STR_LIT("")}, &cell), -EINVAL);
+        assert_int_equal(
+            cells_add(c, &(struct cells_open){str_of(runs_bad[i]), STR_LIT("a"), STR_NONE, STR_NONE}, &cell),
+            -EINVAL);
+    assert_int_equal(
+        cells_add(c, &(struct cells_open){STR_LIT(RUN), STR_LIT("a"), STR_LIT("sha256:x"), STR_NONE}, &cell),
+        -EINVAL);
+    assert_int_equal(
+        cells_add(c, &(struct cells_open){STR_LIT(RUN), STR_LIT("a"), STR_NONE, STR_LIT("")}, &cell),
+        -EINVAL);
     memset(longest, 'a', sizeof(longest));
     assert_int_equal(
-        cells_add(c, &(struct cells_open){STR_LIT(RUN), {longest, LIMIT_CELL_ID + 1}, STR_NONE, STR_NONE}, &cell), -EINVAL);
-    assert_int_equal(cells_add(c, &(struct cells_open){STR_LIT(RUN), {longest, LIMIT_CELL_ID}, STR_NONE, STR_NONE}, &cell), 0);
+        cells_add(c, &(struct cells_open){STR_LIT(RUN), {longest, LIMIT_CELL_ID + 1}, STR_NONE, STR_NONE},
+                  &cell),
+        -EINVAL);
+    assert_int_equal(
+        cells_add(c, &(struct cells_open){STR_LIT(RUN), {longest, LIMIT_CELL_ID}, STR_NONE, STR_NONE}, &cell),
+        0);
     cells_free(c);
 }
 
@@ -140,10 +157,12 @@ static void test_limit_and_forgetting(void **state)
     assert_int_equal(cells_new(&c), 0);
     for (unsigned i = 0; i < LIMIT_CELLS; i++) {
         uuid_v7(run);
-        assert_int_equal(cells_add(c, &(struct cells_open){str_of(run), STR_LIT("a"), STR_NONE, STR_NONE}, &cell), 0);
+        assert_int_equal(
+            cells_add(c, &(struct cells_open){str_of(run), STR_LIT("a"), STR_NONE, STR_NONE}, &cell), 0);
     }
     uuid_v7(run);
-    assert_int_equal(cells_add(c, &(struct cells_open){str_of(run), STR_LIT("a"), STR_NONE, STR_NONE}, &cell), -EDQUOT);
+    assert_int_equal(cells_add(c, &(struct cells_open){str_of(run), STR_LIT("a"), STR_NONE, STR_NONE}, &cell),
+                     -EDQUOT);
     cells_free(c);
 
     /* Used-up ids fall out of the ring, but never silently. */
@@ -152,7 +171,8 @@ static void test_limit_and_forgetting(void **state)
         uuid_v7(run);
         if (i == 0)
             memcpy(first, run, sizeof(first));
-        assert_int_equal(cells_add(c, &(struct cells_open){str_of(run), STR_LIT("a"), STR_NONE, STR_NONE}, &cell), 0);
+        assert_int_equal(
+            cells_add(c, &(struct cells_open){str_of(run), STR_LIT("a"), STR_NONE, STR_NONE}, &cell), 0);
         cell->state = AUTHORITY_CLOSED;
         cells_remove(c, cell);
     }
@@ -165,8 +185,9 @@ static void test_limit_and_forgetting(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_row), cmocka_unit_test(test_promises), cmocka_unit_test(test_walk),
-        cmocka_unit_test(test_cells),     cmocka_unit_test(test_bad_ids),  cmocka_unit_test(test_limit_and_forgetting),
+        cmocka_unit_test(test_every_row), cmocka_unit_test(test_promises),
+        cmocka_unit_test(test_walk),      cmocka_unit_test(test_cells),
+        cmocka_unit_test(test_bad_ids),   cmocka_unit_test(test_limit_and_forgetting),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A disk without room, for real: a small tmpfs in a mount namespace of the test's own. What is acknowledged is in the log,
- * the log verifies at every moment, and a cell that started gets its end events. */
+/* A disk without room, for real: a small tmpfs in a mount namespace of the test's own. What is acknowledged
+ * is in the log, the log verifies at every moment, and a cell that started gets its end events. */
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
@@ -163,7 +163,8 @@ static void test_a_mixed_batch(void **state)
     uint64_t n = 1 + write_until_full(&r, cell);
     make_room();
     usleep(ELOG_PROBE_US + 10000);
-    assert_int_equal(rig_l7(&r, cell, "example.test", NULL), 0); /* the log notices that there is room again */
+    assert_int_equal(rig_l7(&r, cell, "example.test", NULL),
+                     0); /* the log notices that there is room again */
     rig_flush(&r);
     n++;
     assert_int_equal(good_lines(&r), n);

@@ -43,14 +43,22 @@ static void suite_init(struct suite *s, bool clients)
         s->sock[i] = pair[1];
     }
     assert_int_equal(dispatch_init(&s->d, s->r.loop, s->r.cells, ours), 0);
-    struct elog_config cfg = {s->r.loop,   s->r.log_dir, s->r.keys,  s->r.cells,
-                              "test-host", RIG_BOOT,     s->r.origin, dispatch_on_log_failed,
-                              dispatch_on_log_idle, &s->d};
+    struct elog_config cfg = {s->r.loop,
+                              s->r.log_dir,
+                              s->r.keys,
+                              s->r.cells,
+                              "test-host",
+                              RIG_BOOT,
+                              s->r.origin,
+                              dispatch_on_log_failed,
+                              dispatch_on_log_idle,
+                              &s->d};
     assert_int_equal(elog_open(&cfg, &s->d.log), 0);
     if (!clients)
         return;
     for (size_t i = 0; i < DISPATCH_LINES; i++) {
-        assert_int_equal(signer_client_new(s->r.loop, s->sock[i], roles[i], on_client_gone, s, &s->client[i]), 0);
+        assert_int_equal(signer_client_new(s->r.loop, s->sock[i], roles[i], on_client_gone, s, &s->client[i]),
+                         0);
         s->sock[i] = -EBADF;
     }
 }
@@ -91,8 +99,8 @@ static uint32_t open_cell(struct suite *s, const char *run_id, const char *cell_
     struct signer_cell_open_req req = {.run_id = str_of(run_id), .cell_id = str_of(cell_id)};
     struct opened o = {false, 0};
 
-    assert_int_equal(endpoint_call(signer_client_endpoint(s->client[0]), MSG_SIGNER_CELL_OPEN_REQ, &req, NULL, 0, 0, on_opened,
-                                   &o),
+    assert_int_equal(endpoint_call(signer_client_endpoint(s->client[0]), MSG_SIGNER_CELL_OPEN_REQ, &req, NULL,
+                                   0, 0, on_opened, &o),
                      0);
     while (!o.done)
         ev_run(s->r.loop, EVRUN_ONCE);
@@ -110,7 +118,8 @@ static void on_acked(void *data, int err, uint64_t sequence)
     *(struct acked *)data = (struct acked){true, err, sequence};
 }
 
-static int claim(struct suite *s, size_t line, const char *run_id, enum event_type type, const void *rec, uint64_t *sequence)
+static int claim(struct suite *s, size_t line, const char *run_id, enum event_type type, const void *rec,
+                 uint64_t *sequence)
 {
     struct acked a = {false, 0, 0};
 
@@ -169,7 +178,9 @@ static void test_claims_of_all_roles(void **state)
     assert_int_equal(claim(&s, 0, run, EVENT_DESTROYED, &destroyed, &sequence), 0);
     assert_int_equal(sequence, 3);
     types(&s, &b);
-    assert_string_equal(buf_cstr(&b), "observability.v1.gap observability.v1.gap observability.v1.gap lifecycle.v1.destroyed");
+    assert_string_equal(
+        buf_cstr(&b),
+        "observability.v1.gap observability.v1.gap observability.v1.gap lifecycle.v1.destroyed");
     suite_done(&s);
 }
 
@@ -198,7 +209,9 @@ static void test_role_cell_and_state(void **state)
     assert_int_equal(claim(&s, 0, run, EVENT_DESTROYED, &destroyed, NULL), 0);
     assert_int_equal(claim(&s, 0, run, EVENT_DESTROYED, &destroyed, NULL), -EPROTO);
     types(&s, &b);
-    assert_string_equal(buf_cstr(&b), "log.v1.claim_refused log.v1.claim_refused log.v1.claim_refused lifecycle.v1.destroyed");
+    assert_string_equal(
+        buf_cstr(&b),
+        "log.v1.claim_refused log.v1.claim_refused log.v1.claim_refused lifecycle.v1.destroyed");
     suite_done(&s);
 }
 
@@ -216,7 +229,8 @@ static void test_a_flood_of_refusals_is_one_line(void **state)
     assert_int_equal(open_cell(&s, run, "web-1"), 0);
     for (size_t i = 0; i < ARRAY_LEN(a); i++) {
         a[i].done = false;
-        assert_int_equal(signer_claim(s.client[2], run, EVENT_DESTROYED, &destroyed, true, on_acked, &a[i]), 0);
+        assert_int_equal(signer_claim(s.client[2], run, EVENT_DESTROYED, &destroyed, true, on_acked, &a[i]),
+                         0);
     }
     for (size_t i = 0; i < ARRAY_LEN(a); i++) {
         while (!a[i].done)
@@ -252,7 +266,8 @@ static void test_run_ids_are_used_once(void **state)
     suite_done(&s);
 }
 
-/* A second signer on the same log: a run of before the restart goes on where it was, a closed one stays closed. */
+/* A second signer on the same log: a run of before the restart goes on where it was, a closed one stays
+ * closed. */
 static void test_runs_of_before_a_restart(void **state)
 {
     char open_run[UUID_TEXT_LEN + 1], closed_run[UUID_TEXT_LEN + 1];
@@ -324,11 +339,15 @@ static void test_head(void **state)
     assert_int_equal(open_cell(&s, run, "a"), 0);
     assert_int_equal(claim(&s, 0, run, EVENT_GAP, &gap, NULL), 0);
     struct empty req;
-    assert_int_equal(endpoint_call(signer_client_endpoint(s.client[0]), MSG_SIGNER_HEAD_REQ, &req, NULL, 0, 0, on_head, &b), 0);
+    assert_int_equal(endpoint_call(signer_client_endpoint(s.client[0]), MSG_SIGNER_HEAD_REQ, &req, NULL, 0, 0,
+                                   on_head, &b),
+                     0);
     while (b.len == 0)
         ev_run(s.r.loop, EVRUN_ONCE);
     assert_memory_equal(b.data, "1\n", 2);
-    assert_int_equal(checkpoint_open((struct str){(const char *)b.data + 2, b.len - 2}, keys_vkey(s.r.keys), &c), CHECKPOINT_OK);
+    assert_int_equal(
+        checkpoint_open((struct str){(const char *)b.data + 2, b.len - 2}, keys_vkey(s.r.keys), &c),
+        CHECKPOINT_OK);
     assert_int_equal(c.size, 1);
     suite_done(&s);
 }
@@ -395,8 +414,8 @@ static int next_id(struct suite *s, size_t line, uint64_t *ret_seq, uint64_t *re
 
     arena_init(&arena, LIMIT_ARENA);
     while (frame_recv(s->sock[line], &f) == FRAME_GOT) {
-        if (iface_decode(&iface_signer, FROM_SERVER, ROLE_SIGNERD, LINE_HELLO | LINE_READY, f.data, f.len, f.nfds, &arena,
-                         &m) < 0)
+        if (iface_decode(&iface_signer, FROM_SERVER, ROLE_SIGNERD, LINE_HELLO | LINE_READY, f.data, f.len,
+                         f.nfds, &arena, &m) < 0)
             break;
         if (m.row->id == MSG_HELLO)
             continue;
@@ -418,7 +437,8 @@ static void test_broken_frames_cut_the_line(void **state)
     for (unsigned how = 0; how < 8; how++) {
         struct hello bad = {STR_LIT("signer"), iface_signer.version + 1, ROLE_NETD};
         struct signer_cell_open_req open_req = {.run_id = STR_LIT("x"), .cell_id = STR_LIT("y")};
-        struct signer_claim_req req = {.counter = 0, .run_id = STR_LIT("x"), .type = EVENT_GAP, .body = STR_LIT("")};
+        struct signer_claim_req req = {
+            .counter = 0, .run_id = STR_LIT("x"), .type = EVENT_GAP, .body = STR_LIT("")};
         struct empty empty;
 
         suite_init(&s, false);
@@ -516,7 +536,7 @@ static void test_repeats_get_the_first_answer(void **state)
     assert_int_equal(second, 0);
     (void)elog_head(s.d.log, &size);
     assert_int_equal(size, 1); /* one line */
-    req.counter = 3; /* never seen, but below the greatest: nobody knows what it was */
+    req.counter = 3;           /* never seen, but below the greatest: nobody knows what it was */
     send_rec(&s, 0, MSG_SIGNER_CLAIM_REQ, 4, &req);
     settle(&s);
     assert_int_equal(next_id(&s, 0, &seq, &second), MSG_ERROR);

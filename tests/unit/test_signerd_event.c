@@ -27,7 +27,8 @@ static void test_scalars_and_absence(void **state)
 {
     const struct str argv[] = {STR_LIT("sh"), STR_LIT("-c"), STR_LIT("")};
     struct ev_usage usage = {.cpu_micros = OPT_UINT(UINT64_MAX)};
-    struct ev_completed ev = {.argv = {argv, 3}, .exit_code = -1, .duration_ms = 0, .signal = OPT_UINT(9), .usage = &usage};
+    struct ev_completed ev = {
+        .argv = {argv, 3}, .exit_code = -1, .duration_ms = 0, .signal = OPT_UINT(9), .usage = &usage};
 
     (void)state;
     expect(EVENT_COMPLETED, &ev, &stamps,
@@ -38,7 +39,8 @@ static void test_scalars_and_absence(void **state)
     ev.argv_truncated = OPT_BOOL(false);
     ev.argv = (struct strs){argv, 0};
     expect(EVENT_COMPLETED, &ev, &stamps,
-           "{\"cellId\":\"c\",\"specId\":\"c\",\"runId\":\"r\",\"argv\":[],\"argvTruncated\":false,\"exitCode\":-1,"
+           "{\"cellId\":\"c\",\"specId\":\"c\",\"runId\":\"r\",\"argv\":[],\"argvTruncated\":false,"
+           "\"exitCode\":-1,"
            "\"durationMs\":0}");
 }
 
@@ -49,9 +51,11 @@ static void test_stamps(void **state)
 
     (void)state;
     expect(EVENT_RESIDUE_REMOVED, &ev, &all,
-           "{\"cellId\":\"c\",\"specId\":\"c\",\"runId\":\"r\",\"policyDigest\":\"sha256:0\",\"correlationId\":\"job\","
+           "{\"cellId\":\"c\",\"specId\":\"c\",\"runId\":\"r\",\"policyDigest\":\"sha256:0\","
+           "\"correlationId\":\"job\","
            "\"kind\":\"cgroup\",\"name\":\"x\"}");
-    expect(EVENT_RESIDUE_REMOVED, &ev, &(struct event_stamps){.cell_id = STR_NONE}, "{\"kind\":\"cgroup\",\"name\":\"x\"}");
+    expect(EVENT_RESIDUE_REMOVED, &ev, &(struct event_stamps){.cell_id = STR_NONE},
+           "{\"kind\":\"cgroup\",\"name\":\"x\"}");
 }
 
 static void test_lists_and_enums(void **state)
@@ -77,7 +81,8 @@ static void test_escaping(void **state)
     static const char *const pairs[][2] = {
         {"a\"b\\c/", "\"a\\\"b\\\\c/\""},
         {"\n\t\x1b[31m\x7f", "\"\\u000a\\u0009\\u001b[31m\\u007f\""},
-        {"\xc2\x80\xc2\x9f\xc2\xa0", "\"\\u0080\\u009f\xc2\xa0\""}, /* C1 is escaped, what follows it is not */
+        {"\xc2\x80\xc2\x9f\xc2\xa0",
+         "\"\\u0080\\u009f\xc2\xa0\""}, /* C1 is escaped, what follows it is not */
         {"\xe2\x80\xa8\xe2\x80\xa9\xe2\x80\xaa", "\"\\u2028\\u2029\xe2\x80\xaa\""},
         {"\xf0\x9f\xa4\xa1", "\"\xf0\x9f\xa4\xa1\""},
         {"", "\"\""},
@@ -159,9 +164,12 @@ static void test_refusals_are_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_scalars_and_absence), cmocka_unit_test(test_stamps),
-        cmocka_unit_test(test_lists_and_enums),     cmocka_unit_test(test_escaping),
-        cmocka_unit_test(test_too_large),           cmocka_unit_test(test_refusals_collapse),
+        cmocka_unit_test(test_scalars_and_absence),
+        cmocka_unit_test(test_stamps),
+        cmocka_unit_test(test_lists_and_enums),
+        cmocka_unit_test(test_escaping),
+        cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_refusals_collapse),
         cmocka_unit_test(test_refusals_are_bounded),
     };
 

@@ -184,10 +184,8 @@ static void test_no_access_between_uses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_DIR(test_made_and_read_again),
-        WITH_DIR(test_vkey_beside_the_key),
-        WITH_DIR(test_a_race_has_one_winner),
-        WITH_DIR(test_bad_files_are_refused),
+        WITH_DIR(test_made_and_read_again),    WITH_DIR(test_vkey_beside_the_key),
+        WITH_DIR(test_a_race_has_one_winner),  WITH_DIR(test_bad_files_are_refused),
 #ifndef CELLOS_SANITIZE
         WITH_DIR(test_no_access_between_uses),
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The log from claim to acknowledgement: order, numbering, group commit, states, and a directory that verifies. */
+/* The log from claim to acknowledgement: order, numbering, group commit, states, and a directory that
+ * verifies. */
 #include "tests/unit/signerd_rig.h"
 
 static void test_a_run_verifies(void **state)
@@ -121,8 +122,8 @@ static void test_a_second_signer_is_refused(void **state)
     (void)state;
     rig_init(&r);
     assert_int_equal(rig_open(&r), 0);
-    struct elog_config cfg = {r.loop,   r.log_dir,     r.keys,      r.cells, "h", RIG_BOOT,
-                              r.origin, rig_on_failed, rig_on_idle, &r};
+    struct elog_config cfg = {r.loop,   r.log_dir, r.keys,        r.cells,     "h",
+                              RIG_BOOT, r.origin,  rig_on_failed, rig_on_idle, &r};
     assert_int_equal(elog_open(&cfg, &second), -EWOULDBLOCK);
     rig_done(&r);
 }

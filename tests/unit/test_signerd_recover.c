@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A log after a crash: cut at every byte, with its tiles gone, with files that do not belong, and what must be refused. */
+/* A log after a crash: cut at every byte, with its tiles gone, with files that do not belong, and what must
+ * be refused. */
 #include "tests/unit/signerd_rig.h"
 
 #include <dirent.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* cellctl's check against a log of our own that somebody changed: the wrong line is named, whatever was done to it. */
+/* cellctl's check against a log of our own that somebody changed: the wrong line is named, whatever was done
+ * to it. */
 #include "tests/unit/signerd_rig.h"
 
 #define LINES 12u
@@ -223,7 +224,8 @@ static void test_checkpoint_missing_broken_or_of_another_log(void **state)
     unmake(&r, &l);
 }
 
-/* All lines are signed and count up, but the checkpoint signs another history: a signer that forked its log. */
+/* All lines are signed and count up, but the checkpoint signs another history: a signer that forked its log.
+ */
 static void test_another_tree(void **state)
 {
     _cleanup_(buf_done) struct buf note;

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/* Where the suite's directory goes, and the rules of whoever manages the tree above it: only a directory that
+ * is marked as delegated is rearranged (systemd's CGROUP_DELEGATION), and only the top may hand controllers on
+ * while it has processes. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+#include "supervisor/cgroup_internal.h"
+
+static bool cgroup_is_top(int dir)
+{
+    return faccessat(dir, "cgroup.type", F_OK, 0) < 0 && errno == ENOENT; /* only the top has no type */
+}
+
+static bool cgroup_has_processes(int dir)
+{
+    _cleanup_(buf_done) struct buf b;
+
+    return cgroup_read(dir, "cgroup.procs", &b) < 0 || b.len > 0;
+}
+
+bool cgroup_hand_on(int dir, const char *controller)
+{
+    char text[16];
+
+    if (cgroup_lists(dir, "cgroup.subtree_control", controller))
+        return true;
+    if (!cgroup_is_top(dir) && cgroup_has_processes(dir))
+        return false;
+    snprintf(text, sizeof(text), "+%s", controller);
+    return cgroup_write(dir, "cgroup.subtree_control", text) == 0;
+}
+
+/* systemd marks what it has delegated: the one attribute all may read, the other root. */
+static bool cgroup_is_delegated(int dir)
+{
+    char v[2];
+
+    return (fgetxattr(dir, "user.delegate", v, sizeof(v)) == 1 && v[0] == '1') ||
+           (fgetxattr(dir, "trusted.delegate", v, sizeof(v)) == 1 && v[0] == '1');
+}
+
+/* How many were moved (0: none is left), or -EBUSY when they are not ours to move: too many, processes of
+ * another pid namespace ("0"), or an init, which its own manager expects to find where it put it. */
+static int cgroup_move_pass(int dir)
+{
+    _cleanup_(buf_done) struct buf b;
+    struct str rest, pid;
+    int n = 0, r = cgroup_read(dir, "cgroup.procs", &b);
+
+    if (r < 0)
+        return r;
+    for (rest = buf_str(&b); (pid = cgroup_word(&rest, "\n")).len > 0; n++)
+        if (str_is(pid, "0") || str_is(pid, "1"))
+            return -EBUSY;
+    if (n > CGROUP_MOVE_MAX)
+        return -EBUSY;
+    for (rest = buf_str(&b); (pid = cgroup_word(&rest, "\n")).len > 0;) {
+        char text[16];
+        snprintf(text, sizeof(text), "%.*s", (int)pid.len, pid.p);
+        r = cgroup_write(dir, CGROUP_CALLERS "/cgroup.procs", text);
+        if (r < 0 && r != -ESRCH) /* ended meanwhile */
+            return r;
+    }
+    return n;
+}
+
+/* A directory with processes cannot hand controllers on, so they all move one down: the suite, and the shell
+ * or script that started it. */
+static int cgroup_move_down(int dir)
+{
+    int n = 1;
+
+    if (mkdirat(dir, CGROUP_CALLERS, 0755) < 0 && errno != EEXIST)
+        return -errno;
+    for (int i = 0; n > 0 && i < CGROUP_MOVE_PASSES; i++)
+        n = cgroup_move_pass(dir);
+    return n > 0 ? -EBUSY : n;
+}
+
+int cgroup_place_open(const char *base, int *ret_base)
+{
+    _cleanup_close_ int dir = open(base, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    _cleanup_close_ int place = -EBADF;
+    char name[32] = "cellos";
+
+    if (dir < 0)
+        return -errno;
+    if (geteuid() != 0) /* after sudo two users may share a directory */
+        snprintf(name, sizeof(name), "cellos-%u", (unsigned)geteuid());
+    if (mkdirat(dir, name, 0755) < 0 && errno != EEXIST)
+        return -errno;
+    place = openat(dir, name, O_DIRECTORY | O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (place < 0)
+        return -errno;
+    if (cgroup_is_delegated(dir))
+        (void)!cgroup_move_down(dir); /* where that fails there are no controllers, which is said by name */
+    for (unsigned i = 0; i < _CGROUP_CONTROLLERS; i++)
+        if (cgroup_lists(dir, "cgroup.controllers", cgroup_controllers[i]) &&
+            cgroup_hand_on(dir, cgroup_controllers[i]))
+            (void)!cgroup_hand_on(place, cgroup_controllers[i]);
+    *ret_base = TAKE_FD(dir);
+    return TAKE_FD(place);
+}
