@@ -69,7 +69,7 @@ void cell_step_done(struct cell *c, enum cell_state s)
         move_to(c, after(c));
 }
 
-static void note_failure(struct cell *c, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void note_failure(struct cell *c, const char *fmt, va_list ap)
 {
     if (c->failed && c->text[0])
         return; /* the first reason is the reason */

@@ -4,7 +4,7 @@
 #include "supervisor/cell.h"
 
 struct cell_claim {
-    struct cell *c; /* NULL: the cell is gone */
+    struct cell *c;
     enum event_type type;
     struct cell_claim *next, **at;
 };
@@ -28,11 +28,8 @@ static void on_claim_ack(void *data, int err, uint64_t sequence)
     struct cell_claim *k = data;
     struct cell *c = k->c;
     const char *type = event_row(k->type)->suffix;
-    if (c)
-        claim_unlink(k);
+    claim_unlink(k);
     free(k);
-    if (!c)
-        return;
     if (err == 0 && c->nrefs < CELL_REFS_MAX)
         c->refs[c->nrefs++] = (struct ev_reference){str_of(type), sequence};
     if (err < 0) {
@@ -68,9 +65,11 @@ int cell_claim(struct cell *c, enum event_type type, const void *rec)
 
 void cell_forget_claims(struct cell *c)
 {
-    while (c->claims) { /* their answers find no cell any more */
+    while (c->claims) {
         struct cell_claim *k = c->claims;
         claim_unlink(k);
-        k->c = NULL;
+        if (c->m->signer) /* a dead line has answered all of its claims */
+            signer_forget(c->m->signer, k);
+        free(k);
     }
 }

@@ -35,9 +35,23 @@ static int declare_at_signer(struct cell *c)
     return r;
 }
 
+/* What killed suites left and this one removed when it started: its first cell says so. */
+static int claim_residue(struct cell *c)
+{
+    const char *name;
+    int r = 0;
+    while (r >= 0 && (name = cgroup_next_residue(c->m->cgroup))) {
+        struct ev_residue_removed ev = {STR_LIT("cgroup"), str_of(name)};
+        r = cell_claim(c, EVENT_RESIDUE_REMOVED, &ev);
+    }
+    return r;
+}
+
 int cell_enter_declare(struct cell *c)
 {
     int r = declare_at_signer(c);
+    if (r >= 0)
+        r = claim_residue(c);
     if (r >= 0)
         r = cell_claim_network_scope(c);
     if (r >= 0 && c->spec->secrets.n > 0)
@@ -54,6 +68,8 @@ int cell_enter_reject(struct cell *c)
 {
     c->result = RUN_REJECTED;
     int r = declare_at_signer(c);
+    if (r >= 0)
+        r = claim_residue(c);
     if (r >= 0)
         r = cell_claim_rejected(c);
     return r < 0 ? r : CELL_STEP_WAIT;

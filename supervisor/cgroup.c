@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The suite's directory: finding the v2 tree, a place in it, its controllers. */
+/* The suite's directory: made, locked, given controllers, removed. */
 #include "supervisor/cgroup.h"
 
 #include <fcntl.h>
@@ -11,172 +11,120 @@
 
 #include "supervisor/cgroup_internal.h"
 
-static const char *const cgroup_controllers[] = {"cpu", "memory", "pids"};
+#define CGROUP_NAME_TRIES 4
 
-/* This process or a child of it, the zygote. */
-static bool cgroup_is_ours(struct str pid)
-{
-    static const char key[] = "PPid:\t";
-    _cleanup_(buf_done) struct buf b;
-    char path[48], self[16];
-    const char *at;
+const char *const cgroup_controllers[_CGROUP_CONTROLLERS] = {"cpu", "memory", "pids"};
 
-    snprintf(self, sizeof(self), "%d", (int)getpid());
-    if (str_is(pid, self))
-        return true;
-    snprintf(path, sizeof(path), "/proc/%.*s/status", (int)pid.len, pid.p);
-    if (cgroup_read(AT_FDCWD, path, &b) < 0 || !buf_cstr(&b) || !(at = strstr(buf_cstr(&b), key)))
-        return false;
-    struct str rest = str_of(at + strlen(key));
-    return str_is(cgroup_word(&rest, "\n"), self);
-}
-
-/* A directory with processes in it cannot hand controllers on (no internal processes), so a supervisor that
- * is alone in its own one moves down, as systemd's delegation asks for. */
-static int cgroup_move_down(int parent)
-{
-    _cleanup_(buf_done) struct buf b;
-    struct str rest, pid;
-    int r = cgroup_read(parent, "cgroup.procs", &b);
-
-    if (r < 0)
-        return r;
-    rest = buf_str(&b);
-    while ((pid = cgroup_word(&rest, "\n")).len > 0)
-        if (!cgroup_is_ours(pid))
-            return -EBUSY;
-    if (mkdirat(parent, "cellos-supervisor", 0755) < 0 && errno != EEXIST)
-        return -errno;
-    rest = buf_str(&b);
-    while (r == 0 && (pid = cgroup_word(&rest, "\n")).len > 0) {
-        char text[16];
-        snprintf(text, sizeof(text), "%.*s", (int)pid.len, pid.p);
-        r = cgroup_write(parent, "cellos-supervisor/cgroup.procs", text);
-    }
-    return r;
-}
-
-static bool cgroup_has(int dir, const char *controller)
-{
-    _cleanup_(buf_done) struct buf b;
-    struct str rest, word;
-
-    if (cgroup_read(dir, "cgroup.controllers", &b) < 0)
-        return false;
-    rest = buf_str(&b);
-    while ((word = cgroup_word(&rest, " \n")).len > 0)
-        if (str_is(word, controller))
-            return true;
-    return false;
-}
-
-/* Hands the controller from dir to its children. */
-static bool cgroup_hand_on(int dir, const char *controller)
-{
-    char text[16];
-    int r;
-
-    if (!cgroup_has(dir, controller))
-        return false;
-    snprintf(text, sizeof(text), "+%s", controller);
-    r = cgroup_write(dir, "cgroup.subtree_control", text);
-    if (r == -EBUSY && cgroup_move_down(dir) == 0)
-        r = cgroup_write(dir, "cgroup.subtree_control", text);
-    return r == 0;
-}
-
-static void cgroup_take_controllers(int top, struct cgroup *c)
+static void cgroup_take_controllers(struct cgroup *c)
 {
     size_t used = (size_t)snprintf(c->text, sizeof(c->text), "v2");
 
-    for (unsigned i = 0; i < ARRAY_LEN(cgroup_controllers); i++) {
+    for (unsigned i = 0; i < _CGROUP_CONTROLLERS; i++) {
         const char *name = cgroup_controllers[i];
-        if (!cgroup_has(c->parent, name) && !cgroup_hand_on(top, name))
-            continue;
-        if ((!cgroup_has(c->dir, name) && !cgroup_hand_on(c->parent, name)) || !cgroup_hand_on(c->dir, name))
+        if (!cgroup_lists(c->dir, "cgroup.controllers", name) || !cgroup_hand_on(c->dir, name))
             continue;
         c->controllers |= 1u << i;
         used += (size_t)snprintf(c->text + used, sizeof(c->text) - used, "%s%s", used > 2 ? " " : ": ", name);
     }
 }
 
-/* The suite's directory, locked: who holds the lock lives. A sweep of another suite may come between making
- * and locking, so the name is looked at again. */
-static int cgroup_make_locked(struct cgroup *c)
+/* The lock tells a suite that lives from one that was killed. Between mkdir and flock somebody else's sweep
+ * may take the new directory for a leftover: -EAGAIN, take another name. */
+static int cgroup_make_dir(struct cgroup *c)
 {
-    for (int tries = 0; tries < 4; tries++) {
-        struct stat mine, there;
-        uint32_t salt;
+    uint32_t salt;
 
-        if (getrandom(&salt, sizeof(salt), 0) != (ssize_t)sizeof(salt))
-            return -EIO;
-        snprintf(c->name, sizeof(c->name), "%d-%08x", (int)getpid(), salt);
-        if (mkdirat(c->parent, c->name, 0755) < 0)
-            return -errno;
-        c->dir = openat(c->parent, c->name, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-        if (c->dir >= 0 && flock(c->dir, LOCK_EX | LOCK_NB) == 0 && fstat(c->dir, &mine) == 0 &&
-            fstatat(c->parent, c->name, &there, 0) == 0 && mine.st_ino == there.st_ino)
-            return 0;
-        cleanup_closep(&c->dir);
-        c->dir = -EBADF;
-    }
-    return -EAGAIN;
-}
-
-/* The directory all suites share makes theirs removable by a supervisor that has given up its capabilities:
- * the tree's own top is not writable even for its owner, root. */
-static int cgroup_make(const char *mount, const char *own, struct cgroup *c)
-{
-    _cleanup_close_ int top = -EBADF;
-    char path[PATH_MAX * 2];
-    int r;
-
-    snprintf(path, sizeof(path), "%s%s", mount, own);
-    top = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    if (top < 0 || (mkdirat(top, CGROUP_SHARED, 0755) < 0 && errno != EEXIST))
-        return -errno;
-    c->parent = openat(top, CGROUP_SHARED, O_DIRECTORY | O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (c->parent < 0)
-        return -errno;
-    c->swept = cgroup_sweep(c->parent);
-    r = cgroup_make_locked(c);
-    if (r < 0)
-        return r;
-    cgroup_take_controllers(top, c);
+    /* A pid comes round again, and a suite that was killed may have left its directory. */
+    if (getrandom(&salt, sizeof(salt), 0) != (ssize_t)sizeof(salt))
+        return -EIO;
+    snprintf(c->name, sizeof(c->name), "%d-%08x", (int)getpid(), salt);
+    if (mkdirat(c->parent, c->name, 0755) < 0)
+        return errno == EEXIST ? -EAGAIN : -errno;
+    _cleanup_close_ int dir = openat(c->parent, c->name, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    if (dir < 0)
+        return errno == ENOENT ? -EAGAIN : -errno;
+    if (flock(dir, LOCK_EX | LOCK_NB) < 0)
+        return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+    if (faccessat(c->parent, c->name, F_OK, 0) < 0)
+        return -EAGAIN;
+    c->dir = TAKE_FD(dir);
     return 0;
 }
 
-static struct cgroup *cgroup_alloc(void)
+static int cgroup_make(const char *mount, const char *own, struct cgroup **ret)
 {
+    char path[PATH_MAX * 2];
     struct cgroup *c = calloc(1, sizeof(*c));
+    int r = -EAGAIN;
 
-    if (c)
-        c->parent = c->dir = -EBADF;
-    return c;
+    if (!c)
+        return -ENOMEM;
+    snprintf(path, sizeof(path), "%s%s", mount, own);
+    c->dir = -EBADF;
+    c->parent = cgroup_place_open(path);
+    for (int i = 0; c->parent >= 0 && r == -EAGAIN && i < CGROUP_NAME_TRIES; i++)
+        r = cgroup_make_dir(c);
+    if (c->parent < 0)
+        r = c->parent;
+    if (r < 0) {
+        cgroup_free(c);
+        return r;
+    }
+    cgroup_take_controllers(c);
+    *ret = c;
+    return 0;
+}
+
+static int cgroup_find(char *mount, char *own, size_t cap)
+{
+    _cleanup_close_ int proc = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_(buf_done) struct buf mounts, groups;
+    int r;
+
+    buf_init(&mounts, 0);
+    buf_init(&groups, 0);
+    if (proc < 0)
+        return -errno;
+    r = cgroup_read(proc, "mountinfo", &mounts);
+    if (r == 0)
+        r = cgroup_read(proc, "cgroup", &groups);
+    if (r == 0)
+        r = cgroup_find_mount(buf_str(&mounts), mount, cap);
+    return r == 0 ? cgroup_find_own(buf_str(&groups), own, cap) : r;
+}
+
+/* A caller that an earlier suite moved down belongs where it was before. */
+static void cgroup_above_callers(char *own)
+{
+    char *last = strrchr(own, '/');
+
+    if (last && strcmp(last + 1, CGROUP_CALLERS) == 0)
+        last[last == own] = '\0';
 }
 
 int cgroup_open(struct cgroup **ret, struct fault *f)
 {
     char mount[PATH_MAX], own[PATH_MAX];
+    struct cgroup *c = NULL, *top = NULL;
     int r = cgroup_find(mount, own, sizeof(mount));
 
     if (r < 0)
         return fault_set(f, r, "this host mounts no cgroup v2 tree");
-    for (int i = 0; i < 2; i++) {
-        struct cgroup *c;
-        if (i == 1 && (geteuid() != 0 || strcmp(own, "/") == 0))
-            break;
-        c = cgroup_alloc();
-        if (!c)
-            return -ENOMEM;
-        r = cgroup_make(mount, i == 0 ? own : "/", c);
-        if (r == 0) {
-            *ret = c;
+    cgroup_above_callers(own);
+    r = cgroup_make(mount, own, &c);
+    if (geteuid() == 0 && strcmp(own, "/") != 0 && (r < 0 || c->controllers != CGROUP_EVERY_CONTROLLER)) {
+        int r_top = cgroup_make(mount, "/", &top);
+        if (r_top == 0 && (r < 0 || top->controllers != 0)) {
+            cgroup_free(c);
+            *ret = top;
             return 0;
         }
-        cgroup_free(c);
+        cgroup_free(top);
     }
-    return fault_set(f, -EOPNOTSUPP, "no cgroup may be made below %s%s (%s)", mount, own, strerror(-r));
+    if (r < 0)
+        return fault_set(f, -EOPNOTSUPP, "no cgroup may be made below %s%s (%s)", mount, own, strerror(-r));
+    *ret = c;
+    return 0;
 }
 
 struct cgroup *cgroup_free(struct cgroup *c)
@@ -201,11 +149,6 @@ int cgroup_parent_dirfd(const struct cgroup *c)
     return c->parent;
 }
 
-unsigned cgroup_swept(const struct cgroup *c)
-{
-    return c ? c->swept : 0;
-}
-
 const char *cgroup_describe(const struct cgroup *c)
 {
     return c ? c->text : "none";
@@ -213,7 +156,11 @@ const char *cgroup_describe(const struct cgroup *c)
 
 const char *cgroup_missing(const struct cgroup *c, const struct cgroup_limits *l)
 {
-    const bool wanted[] = {l->cpu_quota_us.set, l->memory_max_bytes.set, l->pids_max.set};
+    const bool wanted[_CGROUP_CONTROLLERS] = {
+        [CGROUP_CPU] = l->cpu_quota_us.set,
+        [CGROUP_MEMORY] = l->memory_max_bytes.set,
+        [CGROUP_PIDS] = l->pids_max.set,
+    };
     unsigned have = c ? c->controllers : 0;
 
     for (unsigned i = 0; i < ARRAY_LEN(wanted); i++)

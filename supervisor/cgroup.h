@@ -10,8 +10,6 @@
 #define CGROUP_CPU_PERIOD_MIN 1000u /* microseconds; the kernel's own bounds (cpu.max) */
 #define CGROUP_CPU_PERIOD_MAX 1000000u
 
-#define CGROUP_SWEEP_MAX 64u /* directories of dead suites removed at one start */
-
 struct cgroup;      /* the directory of this suite */
 struct cgroup_cell; /* one cell's leaf in it */
 
@@ -23,10 +21,22 @@ struct cgroup_limits {
     struct opt_uint pids_max;
 };
 
-/* Finds a v2 directory where this process may make others (its own one when delegated, else, as root, the
- * tree's top) and makes the suite's directory there with every controller it gets. 0; -EOPNOTSUPP when there
- * is none, with the reason in f; -errno. Needs the file system; call before confining. */
+/* Makes this suite's directory in the v2 tree with every controller it gets: below the caller's own
+ * directory; as root, where that one hands on no controllers, below the top of the tree. Both times in a
+ * directory "cellos"
+ * ("cellos-<uid>"), which stays. A directory that is marked as delegated (systemd's Delegate=yes) may have to
+ * be emptied for that: the processes in it, the caller among them, move into its "cellos-callers". 0;
+ * -EOPNOTSUPP when no directory may be made, with the reason in f; -errno. Needs the file system; call before
+ * confining. */
 int cgroup_open(struct cgroup **ret, struct fault *f) MUST_CHECK;
+
+/* Removes what killed suites of this user left in the same place, and kills what still runs there. What
+ * cannot be removed is logged by name. Call before confining. */
+void cgroup_sweep(struct cgroup *c);
+
+/* The next thing that cgroup_sweep() removed ("12-0a1b2c3d/<run id>"), each once; then NULL. NULL-safe.
+ */
+const char *cgroup_next_residue(struct cgroup *c);
 
 /* Removes the suite's directory; cells must be gone. NULL-safe; returns NULL. */
 struct cgroup *cgroup_free(struct cgroup *c);
@@ -35,9 +45,6 @@ struct cgroup *cgroup_free(struct cgroup *c);
  * leave. */
 int cgroup_dirfd(const struct cgroup *c);
 int cgroup_parent_dirfd(const struct cgroup *c);
-
-/* How many directories of suites that ended without removing theirs were removed by cgroup_open(). */
-unsigned cgroup_swept(const struct cgroup *c);
 
 /* For lifecycle.started: "none" for NULL, else "v2" with the controllers, e.g. "v2: cpu memory pids". */
 const char *cgroup_describe(const struct cgroup *c);

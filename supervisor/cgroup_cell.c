@@ -5,14 +5,13 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include "common/base/num.h"
 #include "supervisor/cgroup_internal.h"
 
 struct cgroup_cell {
     int parent; /* own fd of the suite's directory */
     int dir;
     bool removed;
-    char name[64];
+    char name[CGROUP_NAME_MAX + 1];
 };
 
 static int cgroup_write_u64(int dir, const char *file, uint64_t v)
@@ -91,25 +90,6 @@ int cgroup_cell_kill(struct cgroup_cell *c)
     int r = cgroup_write(c->dir, "cgroup.kill", "1");
 
     return r == -ENOENT ? -EOPNOTSUPP : r;
-}
-
-/* The number after key in a file of "key number" lines, or of the file itself (key NULL). */
-static int cgroup_number(int dir, const char *file, const char *key, uint64_t *ret)
-{
-    _cleanup_(buf_done) struct buf b;
-    struct str rest;
-    int r = cgroup_read(dir, file, &b);
-
-    if (r < 0)
-        return r;
-    rest = buf_str(&b);
-    while (rest.len > 0) {
-        struct str line = cgroup_word(&rest, "\n");
-        if (key && !str_is(cgroup_word(&line, " "), key))
-            continue;
-        return num_parse_u64(cgroup_word(&line, " "), 0, UINT64_MAX, ret);
-    }
-    return -ENOENT;
 }
 
 int cgroup_cell_populated(const struct cgroup_cell *c)

@@ -6,14 +6,15 @@
 #include "common/base/buf.h"
 #include "supervisor/cgroup.h"
 
-#define CGROUP_SUITE_PREFIX "suite-"
-#define CGROUP_NAME_MAX     63  /* of a suite's directory, of a leaf */
-#define CGROUP_MOVE_MAX     256 /* processes moved down in a delegated directory */
-#define CGROUP_MOVE_PASSES  8   /* each finds those that were forked during the one before */
-#define CGROUP_RESIDUE_MAX  32  /* names of one sweep; what is more is left to the next start */
-#define CGROUP_DEATH_MS     1000 /* how long the processes of a leftover may take to die */
+#define CGROUP_CALLERS     "cellos-callers" /* where the processes of a delegated directory are moved */
+#define CGROUP_NAME_MAX    63               /* of a suite's directory, of a leaf */
+#define CGROUP_MOVE_MAX    256              /* processes moved down in a delegated directory */
+#define CGROUP_MOVE_PASSES 8                /* each finds those that were forked during the one before */
+#define CGROUP_RESIDUE_MAX 32               /* names of one sweep; what is more is left to the next start */
+#define CGROUP_DEATH_MS    1000             /* how long the processes of a leftover may take to die */
 
 enum { CGROUP_CPU, CGROUP_MEMORY, CGROUP_PIDS, _CGROUP_CONTROLLERS };
+#define CGROUP_EVERY_CONTROLLER ((1u << _CGROUP_CONTROLLERS) - 1)
 extern const char *const cgroup_controllers[_CGROUP_CONTROLLERS];
 
 struct cgroup {
@@ -51,7 +52,7 @@ int cgroup_find_own(struct str text, char *ret, size_t cap) MUST_CHECK;
 
 /* Opens the directory of this user's suites below base, making it where it is missing, with every controller
  * that base may hand on. The fd or -errno. */
-int cgroup_place_open(const char *base, int *ret_base) MUST_CHECK;
+int cgroup_place_open(const char *base) MUST_CHECK;
 
 /* Hands the controller from dir to its children; true when they have it. Never from a directory with
  * processes in it: the kernel refuses some controllers there, and others turn it into a threaded one, in

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Where the suite's directory goes, and the rules of whoever manages the tree above it: only a directory that
- * is marked as delegated is rearranged (systemd's CGROUP_DELEGATION), and only the top may hand controllers on
- * while it has processes. */
+ * is marked as delegated is rearranged (systemd's CGROUP_DELEGATION), and only the top may hand controllers
+ * on while it has processes. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -80,7 +80,7 @@ static int cgroup_move_down(int dir)
     return n > 0 ? -EBUSY : n;
 }
 
-int cgroup_place_open(const char *base, int *ret_base)
+int cgroup_place_open(const char *base)
 {
     _cleanup_close_ int dir = open(base, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
     _cleanup_close_ int place = -EBADF;
@@ -101,6 +101,5 @@ int cgroup_place_open(const char *base, int *ret_base)
         if (cgroup_lists(dir, "cgroup.controllers", cgroup_controllers[i]) &&
             cgroup_hand_on(dir, cgroup_controllers[i]))
             (void)!cgroup_hand_on(place, cgroup_controllers[i]);
-    *ret_base = TAKE_FD(dir);
     return TAKE_FD(place);
 }

@@ -95,6 +95,8 @@ int main(int argc, char **argv)
         return log_errno(r, "reading what the host offers") < 0 ? EXIT_FAILURE : 0;
     if (cgroup_open(&m.cgroup, &fault) < 0)
         log_debug("%s", fault.text);
+    else
+        cgroup_sweep(m.cgroup);
     if (confine(&d, &m, zygote, zygote_pidfd) < 0)
         return EXIT_FAILURE;
     m.loop = ev_loop_new(EVFLAG_NOENV | EVBACKEND_EPOLL);

@@ -7,7 +7,7 @@
 int options_parse(int argc, char **argv, struct options *ret)
 {
     struct options o = {.evidence = EVIDENCE_STRICT};
-    for (int i = 1; i < argc; i++) {
+    for (int i = 1; i < argc; i += 2) { /* every option has a value */
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(argv[i], "--evidence") == 0 && value) {
             o.evidence = enum_value(&enum_evidence, str_of(value));
@@ -18,7 +18,6 @@ int options_parse(int argc, char **argv, struct options *ret)
         } else {
             return log_errno(-EINVAL, "unknown or incomplete option %s: see --help", argv[i]);
         }
-        i++;
     }
     *ret = o;
     return 0;

@@ -14,9 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct name again;
     if (size < 1)
         return 0;
-    size_t cut = data[0] * (size - 1) / 256;
-    data++;
-    size--;
+    size_t cut = data[size - 1] * size / 256;
     enum client_hello_outcome o = client_hello_read(&whole, data, size, &a);
     enum client_hello_outcome p = client_hello_read(&parts, data, cut, &b);
     if (p == CLIENT_HELLO_MORE)

@@ -57,9 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct http_head a = {0}, b = {0};
     if (size < 1)
         return 0;
-    size_t cut = data[0] * (size - 1) / 256;
-    data++;
-    size--;
+    size_t cut = data[size - 1] * size / 256;
     enum http_head_outcome o = http_head_read(&whole, data, size, &a);
     enum http_head_outcome p = http_head_read(&parts, data, cut, &b);
     if (p == HTTP_HEAD_MORE)

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -143,22 +144,40 @@ static void limits(struct cgroup *c)
     }
 }
 
-/* A suite that was killed: its directory, with a leaf in it, goes at the next start; one that lives stays. */
+/* A suite that was killed: what ran there dies, its directory and the leaf in it go and are named once; one
+ * that lives stays. */
 static void dead_suites_are_swept(struct cgroup *alive)
 {
-    struct cgroup *c = NULL, *next = NULL;
+    const struct cgroup_limits none = {.cpu_period_us = 100000};
+    struct cgroup *dead = NULL, *next = NULL;
+    struct cgroup_cell *cell = NULL;
+    char leaf[2 * sizeof(alive->name)];
+    const char *name;
+    bool named = false;
+    int status;
 
-    assert_int_equal(cgroup_open(&c, NULL), 0);
-    assert_int_equal(mkdirat(c->dir, "left", 0755), 0);
-    assert_int_equal(faccessat(cgroup_parent_dirfd(alive), c->name, F_OK, 0), 0);
-    close(c->dir); /* what death does */
-    c->dir = -EBADF;
+    assert_int_equal(cgroup_open(&dead, NULL), 0);
+    assert_int_equal(cgroup_cell_new(dead, "left", &none, &cell), 0);
+    pid_t pid = sleeper(cell);
+    snprintf(leaf, sizeof(leaf), "%s/left", dead->name);
+    cgroup_sweep(alive);
+    assert_int_equal(faccessat(cgroup_parent_dirfd(alive), leaf, F_OK, 0), 0);
+    assert_int_equal(flock(dead->dir, LOCK_UN), 0); /* what death does; the sleeper has a copy of the fd */
+    close(dead->dir);
+    dead->dir = -EBADF;
     assert_int_equal(cgroup_open(&next, NULL), 0);
-    assert_true(cgroup_swept(next) >= 1);
-    assert_int_equal(faccessat(cgroup_parent_dirfd(alive), c->name, F_OK, 0), -1);
+    cgroup_sweep(next);
+    while ((name = cgroup_next_residue(next)))
+        named = named || strcmp(name, leaf) == 0;
+    assert_true(named);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    assert_int_equal(faccessat(cgroup_parent_dirfd(alive), dead->name, F_OK, 0), -1);
     assert_int_equal(faccessat(cgroup_parent_dirfd(alive), alive->name, F_OK, 0), 0);
-    cgroup_free(c);
+    cgroup_cell_free(cell);
+    cgroup_free(dead);
     cgroup_free(next);
+    assert_null(cgroup_next_residue(NULL));
 }
 
 static void real_tree(void **state)
