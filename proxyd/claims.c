@@ -14,11 +14,12 @@ enum claim_class { CLASS_L7, CLASS_DNS, CLASS_DENIAL, CLASS_GAP, _CLASS_MAX };
 static const size_t class_credits[] = {
     [CLASS_L7] = 88,
     [CLASS_DNS] = LIMIT_DNS_IN_FLIGHT + 32, /* the cell's queries and proxyd's own (DNS_RESOLVE_ACTIVE_MAX) */
-    [CLASS_DENIAL] = LIMIT_CLAIM_RESERVED,
+    [CLASS_DENIAL] = 64,
     [CLASS_GAP] = 8,
 };
 
-static_assert(88 + LIMIT_DNS_IN_FLIGHT + 32 + LIMIT_CLAIM_RESERVED + 8 <= LIMIT_CLAIM_CREDITS, "credits");
+static_assert(88 + LIMIT_DNS_IN_FLIGHT + 32 + 64 + 8 <= LIMIT_CLAIM_CREDITS, "the parts fit");
+static_assert(88 + LIMIT_DNS_IN_FLIGHT + 32 >= LIMIT_CLAIM_RESERVED, "allowed decisions have their share");
 
 static const char *const gap_causes[] = {
     [GAP_DENIALS] = "denial_rate",
@@ -264,7 +265,7 @@ int claims_new(const struct claims_config *cfg, struct claims **ret)
         return -ENOMEM;
     e->cfg = *cfg;
     struct str id = str_of(cfg->run_id);
-    if (id.len > UUID_TEXT_LEN) {
+    if (!id.p || id.len > UUID_TEXT_LEN) {
         free(e);
         return -EINVAL;
     }
@@ -280,9 +281,10 @@ struct claims *claims_free(struct claims *e)
     if (!e)
         return NULL;
     ev_timer_stop(e->cfg.loop, &e->gap_timer);
-    while (e->list) {
-        struct claim *c = e->list;
-        claim_unlink(c);
+    struct claim *c = e->list, *next;
+    e->list = NULL;
+    for (; c; c = next) {
+        next = c->next;
         signer_forget(e->cfg.signer, c);
         if (c->ack)
             c->ack(c->data, -ECANCELED);

@@ -132,9 +132,11 @@ static bool cells_digest_ok(struct str s)
 
 static void cells_copy(char *dst, struct str s)
 {
-    if (s.len)
-        memcpy(dst, s.p, s.len);
-    dst[s.len] = '\0';
+    size_t n = s.p ? s.len : 0;
+
+    if (n > 0)
+        memcpy(dst, s.p, n);
+    dst[n] = '\0';
 }
 
 int cells_add(struct cells *c, const struct cells_open *o, struct cell **ret)

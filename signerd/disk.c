@@ -21,17 +21,16 @@ struct disk {
 
 int disk_open(int dirfd, struct disk **ret)
 {
-    _cleanup_(disk_freep) struct disk *d = malloc(sizeof(*d));
+    _cleanup_close_ int dir = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct disk *d;
 
+    if (dir < 0 || flock(dir, LOCK_EX | LOCK_NB) < 0)
+        return -errno;
+    d = malloc(sizeof(*d));
     if (!d)
         return -ENOMEM;
-    *d = (struct disk){.dir = -EBADF, .segment = -EBADF, .spare = -EBADF};
-    d->dir = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (d->dir < 0)
-        return -errno;
-    if (flock(d->dir, LOCK_EX | LOCK_NB) < 0)
-        return -errno;
-    *ret = TAKE_PTR(d);
+    *d = (struct disk){.dir = TAKE_FD(dir), .segment = -EBADF, .spare = -EBADF};
+    *ret = d;
     return 0;
 }
 
@@ -52,11 +51,6 @@ struct disk *disk_free(struct disk *d)
         free(d);
     }
     return NULL;
-}
-
-void disk_freep(struct disk **d)
-{
-    *d = disk_free(*d);
 }
 
 int disk_dirfd(const struct disk *d)

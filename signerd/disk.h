@@ -38,7 +38,6 @@ struct disk_batch {
  * signer has it; -errno. */
 int disk_open(int dirfd, struct disk **ret) MUST_CHECK;
 struct disk *disk_free(struct disk *d); /* gives back the unused reserve; NULL-safe; returns NULL */
-void disk_freep(struct disk **d);
 
 int disk_dirfd(const struct disk *d);
 

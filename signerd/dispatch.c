@@ -112,7 +112,7 @@ static void dispatch_seal_refusal(struct dispatch *d, struct refused_kind *k)
         .reason = str_of(k->reason),
         .count = k->count,
     };
-    _cleanup_(buf_done) struct buf json;
+    _cleanup_(buf_done) struct buf json = {.data = NULL};
 
     if (cell && authority_judge(ROLE_SIGNERD, row, cell->state) != AUTHORITY_OK)
         cell = NULL;
@@ -171,7 +171,7 @@ static int dispatch_render(const struct event_row *row, const struct cell *cell,
         .policy_digest = *cell->policy_digest ? str_of(cell->policy_digest) : STR_NONE,
         .correlation_id = *cell->correlation_id ? str_of(cell->correlation_id) : STR_NONE,
     };
-    _cleanup_(arena_done) struct arena arena;
+    _cleanup_(arena_done) struct arena arena = {.chunks = NULL};
     void *rec;
     int r;
 
@@ -188,7 +188,7 @@ static int dispatch_render(const struct event_row *row, const struct cell *cell,
 static void dispatch_accept(struct dispatch_answer *a, const struct event_row *row, struct cell *cell,
                             struct str body)
 {
-    _cleanup_(buf_done) struct buf json;
+    _cleanup_(buf_done) struct buf json = {.data = NULL};
     int r;
 
     buf_init(&json, LIMIT_EVENT_DATA);
@@ -234,7 +234,7 @@ static int dispatch_on_claim(void *self, struct endpoint *e, struct endpoint_msg
     if (!a)
         return 0;
     v = authority_judge(l->role, row, cell ? cell->state : AUTHORITY_CLOSED);
-    if (v == AUTHORITY_OK)
+    if (v == AUTHORITY_OK && cell)
         dispatch_accept(a, row, cell, req->body);
     else
         dispatch_refuse(a, req->type, cell,

@@ -29,11 +29,6 @@ struct keys *keys_free(struct keys *k)
     return NULL;
 }
 
-void keys_freep(struct keys **k)
-{
-    *k = keys_free(*k);
-}
-
 const struct vkey *keys_vkey(const struct keys *k)
 {
     return &k->vkey;
@@ -196,7 +191,7 @@ static int keys_load(int dirfd, struct keys *k)
 static int keys_write_vkey(int dirfd, const struct vkey *vkey)
 {
     _cleanup_close_ int fd = -EBADF;
-    _cleanup_(buf_done) struct buf text;
+    _cleanup_(buf_done) struct buf text = {.data = NULL};
     int r;
 
     buf_init(&text, CHECKPOINT_VKEY_MAX + 1);
@@ -219,15 +214,11 @@ static int keys_has_vkey(int dirfd)
     return faccessat(dirfd, KEYS_VKEY_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-int keys_open(int dirfd, struct keys **ret)
+static int keys_fill(int dirfd, struct keys *k)
 {
-    _cleanup_(keys_freep) struct keys *k = calloc(1, sizeof(*k));
     bool made = false;
-    int r;
+    int r = keys_load(dirfd, k);
 
-    if (!k)
-        return -ENOMEM;
-    r = keys_load(dirfd, k);
     if (r == -ENOENT) {
         made = true;
         r = keys_make(dirfd);
@@ -239,11 +230,19 @@ int keys_open(int dirfd, struct keys **ret)
         return log_errno(r, "keys/%s must be a file of this user with mode 0600", KEYS_FILE);
     if (r < 0)
         return log_errno(r, "cannot read keys/%s", KEYS_FILE);
-    if (made || !keys_has_vkey(dirfd)) {
-        r = keys_write_vkey(dirfd, &k->vkey);
-        if (r < 0)
-            return log_errno(r, "cannot write keys/%s", KEYS_VKEY_FILE);
+    r = made || !keys_has_vkey(dirfd) ? keys_write_vkey(dirfd, &k->vkey) : 0;
+    return r < 0 ? log_errno(r, "cannot write keys/%s", KEYS_VKEY_FILE) : 0;
+}
+
+int keys_open(int dirfd, struct keys **ret)
+{
+    struct keys *k = calloc(1, sizeof(*k));
+    int r = k ? keys_fill(dirfd, k) : -ENOMEM;
+
+    if (r < 0) {
+        keys_free(k);
+        return r;
     }
-    *ret = TAKE_PTR(k);
+    *ret = k;
     return 0;
 }

@@ -16,7 +16,6 @@ struct keys;
 int keys_open(int dirfd, struct keys **ret) MUST_CHECK;
 
 struct keys *keys_free(struct keys *k); /* wipes; NULL-safe; returns NULL */
-void keys_freep(struct keys **k);
 
 const struct vkey *keys_vkey(const struct keys *k);
 const char *keys_keyid(const struct keys *k); /* the DSSE keyid */

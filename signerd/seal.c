@@ -10,12 +10,14 @@ void seal_init(struct seal *s, struct keys *keys, const char *host)
     size_t n = 0;
 
     *s = (struct seal){.keys = keys};
-    for (; host[n] && n < LIMIT_HOSTNAME; n++) {
+    for (; n < LIMIT_HOSTNAME && host[n]; n++) {
         char c = host[n];
         bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '.' ||
                      c == '_';
 
-        s->host[n] = plain ? c : '-';
+        if (!plain)
+            c = '-';
+        s->host[n] = c;
     }
     if (n == 0)
         s->host[n++] = '-';

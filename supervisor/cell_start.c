@@ -51,9 +51,9 @@ int cell_enter_declare(struct cell *c)
 {
     int r = declare_at_signer(c);
     if (r >= 0)
-        r = claim_residue(c);
-    if (r >= 0)
         r = cell_claim_network_scope(c);
+    if (r >= 0)
+        r = claim_residue(c);
     if (r >= 0 && c->spec->secrets.n > 0)
         r = cell_claim_identity(c, EVENT_MATERIALIZED);
     return r < 0 ? r : CELL_STEP_NEXT;
@@ -69,9 +69,9 @@ int cell_enter_reject(struct cell *c)
     c->result = RUN_REJECTED;
     int r = declare_at_signer(c);
     if (r >= 0)
-        r = claim_residue(c);
-    if (r >= 0)
         r = cell_claim_rejected(c);
+    if (r >= 0)
+        r = claim_residue(c);
     return r < 0 ? r : CELL_STEP_WAIT;
 }
 

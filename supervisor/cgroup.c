@@ -51,7 +51,7 @@ static int cgroup_make_dir(struct cgroup *c)
     return 0;
 }
 
-static int cgroup_make(const char *mount, const char *own, struct cgroup **ret)
+static int cgroup_make(const char *mount, const char *own, pid_t launcher, struct cgroup **ret)
 {
     char path[PATH_MAX * 2];
     struct cgroup *c = calloc(1, sizeof(*c));
@@ -61,7 +61,7 @@ static int cgroup_make(const char *mount, const char *own, struct cgroup **ret)
         return -ENOMEM;
     snprintf(path, sizeof(path), "%s%s", mount, own);
     c->dir = -EBADF;
-    c->parent = cgroup_place_open(path);
+    c->parent = cgroup_place_open(path, launcher);
     for (int i = 0; c->parent >= 0 && r == -EAGAIN && i < CGROUP_NAME_TRIES; i++)
         r = cgroup_make_dir(c);
     if (c->parent < 0)
@@ -93,6 +93,19 @@ static int cgroup_find(char *mount, char *own, size_t cap)
     return r == 0 ? cgroup_find_own(buf_str(&groups), own, cap) : r;
 }
 
+const char *cgroup_missing_on_host(void)
+{
+    char mount[PATH_MAX], own[PATH_MAX];
+    _cleanup_close_ int top = -EBADF;
+
+    if (cgroup_find(mount, own, sizeof(mount)) == 0)
+        top = open(mount, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    for (unsigned i = 0; i < _CGROUP_CONTROLLERS; i++)
+        if (top < 0 || !cgroup_lists(top, "cgroup.controllers", cgroup_controllers[i]))
+            return cgroup_controllers[i];
+    return NULL;
+}
+
 /* A caller that an earlier suite moved down belongs where it was before. */
 static void cgroup_above_callers(char *own)
 {
@@ -102,7 +115,7 @@ static void cgroup_above_callers(char *own)
         last[last == own] = '\0';
 }
 
-int cgroup_open(struct cgroup **ret, struct fault *f)
+int cgroup_open(pid_t launcher, struct cgroup **ret, struct fault *f)
 {
     char mount[PATH_MAX], own[PATH_MAX];
     struct cgroup *c = NULL, *top = NULL;
@@ -111,9 +124,9 @@ int cgroup_open(struct cgroup **ret, struct fault *f)
     if (r < 0)
         return fault_set(f, r, "this host mounts no cgroup v2 tree");
     cgroup_above_callers(own);
-    r = cgroup_make(mount, own, &c);
+    r = cgroup_make(mount, own, launcher, &c);
     if (geteuid() == 0 && strcmp(own, "/") != 0 && (r < 0 || c->controllers != CGROUP_EVERY_CONTROLLER)) {
-        int r_top = cgroup_make(mount, "/", &top);
+        int r_top = cgroup_make(mount, "/", 0, &top);
         if (r_top == 0 && (r < 0 || top->controllers != 0)) {
             cgroup_free(c);
             *ret = top;
@@ -121,8 +134,10 @@ int cgroup_open(struct cgroup **ret, struct fault *f)
         }
         cgroup_free(top);
     }
-    if (r < 0)
-        return fault_set(f, -EOPNOTSUPP, "no cgroup may be made below %s%s (%s)", mount, own, strerror(-r));
+    if (r < 0) {
+        (void)!fault_set(f, r, "making a cgroup below %s%s", mount, own);
+        return r == -ENOMEM ? r : -EOPNOTSUPP;
+    }
     *ret = c;
     return 0;
 }

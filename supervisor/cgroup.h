@@ -24,11 +24,16 @@ struct cgroup_limits {
 /* Makes this suite's directory in the v2 tree with every controller it gets: below the caller's own
  * directory; as root, where that one hands on no controllers, below the top of the tree. Both times in a
  * directory "cellos"
- * ("cellos-<uid>"), which stays. A directory that is marked as delegated (systemd's Delegate=yes) may have to
- * be emptied for that: the processes in it, the caller among them, move into its "cellos-callers". 0;
- * -EOPNOTSUPP when no directory may be made, with the reason in f; -errno. Needs the file system; call before
- * confining. */
-int cgroup_open(struct cgroup **ret, struct fault *f) MUST_CHECK;
+ * ("cellos-<uid>"), which stays. The caller's own directory must be empty to hand controllers on: when it is
+ * marked as delegated (systemd's Delegate=yes), or an ordinary user's and only this suite is in it, the
+ * processes in it move into its "cellos-callers". launcher: the pid of cellctl in an embedded suite, else 0.
+ * 0; -EOPNOTSUPP when no directory may be made, with the reason in f; -errno. Needs the file system; call
+ * before confining. */
+int cgroup_open(pid_t launcher, struct cgroup **ret, struct fault *f) MUST_CHECK;
+
+/* A controller ("cpu", "memory", "pids") that is in no v2 tree of this host, or NULL: what nobody could hand
+ * on. */
+const char *cgroup_missing_on_host(void);
 
 /* Removes what killed suites of this user left in the same place, and kills what still runs there. What
  * cannot be removed is logged by name. Call before confining. */

@@ -61,9 +61,9 @@ int cgroup_number(int dirfd, const char *file, const char *key, uint64_t *ret)
     rest = buf_str(&b);
     while (rest.len > 0) {
         struct str line = cgroup_word(&rest, "\n");
-        if (key && !str_is(cgroup_word(&line, " "), key))
+        if (key && !str_is(cgroup_word(&line, " \t"), key))
             continue;
-        return num_parse_u64(cgroup_word(&line, " "), 0, UINT64_MAX, ret);
+        return num_parse_u64(cgroup_word(&line, " \t"), 0, UINT64_MAX, ret);
     }
     return -ENOENT;
 }

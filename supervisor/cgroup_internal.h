@@ -39,8 +39,8 @@ int cgroup_write(int dirfd, const char *file, const char *text) MUST_CHECK;
 /* The file is a list of words and this is one of them. */
 bool cgroup_lists(int dirfd, const char *file, const char *word);
 
-/* The number after key in a file of "key number" lines, or of the file itself (key NULL). 0, -ENOENT without
- * such a line, -errno. */
+/* The number after key and a blank in a file of such lines, or the one of the file itself (key NULL). 0,
+ * -ENOENT without such a line, -errno. */
 int cgroup_number(int dirfd, const char *file, const char *key, uint64_t *ret) MUST_CHECK;
 
 /* Where the top of the cgroup2 tree is mounted, by the text of proc_pid_mountinfo(5), and the path of this
@@ -52,7 +52,7 @@ int cgroup_find_own(struct str text, char *ret, size_t cap) MUST_CHECK;
 
 /* Opens the directory of this user's suites below base, making it where it is missing, with every controller
  * that base may hand on. The fd or -errno. */
-int cgroup_place_open(const char *base) MUST_CHECK;
+int cgroup_place_open(const char *base, pid_t launcher) MUST_CHECK;
 
 /* Hands the controller from dir to its children; true when they have it. Never from a directory with
  * processes in it: the kernel refuses some controllers there, and others turn it into a threaded one, in

@@ -93,7 +93,7 @@ int main(int argc, char **argv)
     r = read_host(&m, &resolv_conf);
     if (r < 0)
         return log_errno(r, "reading what the host offers") < 0 ? EXIT_FAILURE : 0;
-    if (cgroup_open(&m.cgroup, &fault) < 0)
+    if (cgroup_open(d.mode == ROLE_EMBEDDED ? getppid() : 0, &m.cgroup, &fault) < 0)
         log_debug("%s", fault.text);
     else
         cgroup_sweep(m.cgroup);

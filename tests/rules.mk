@@ -4,7 +4,7 @@ CLANG_FORMAT := clang-format-14
 CLANG_TIDY   := clang-tidy-14
 RUN          := tests/run --jobs $(JOBS)
 
-.PHONY: unit unit-build check check-asan check-layers check-clang demo bench bench-build
+.PHONY: unit unit-build check check-asan check-layers check-cleanup check-clang demo bench bench-build
 .PHONY: format format-check lint tidy cppcheck fuzz fuzz-build fuzz-smoke
 
 # ---- unit: tests/unit/test_<folder>_<module>.c is one cmocka program, linked with its folder's library ----
@@ -20,8 +20,8 @@ unit: unit-build ## build and run the unit tests
 
 # ---- everything ----
 check: deps ## install what is needed, build, run every test and every check
-	$(Q)$(RUN) --build $(B) check
-check-asan: deps ## unit, tests/priv and tests/integ with ASan and UBSan, in $(B)-asan
+	$(Q)$(RUN) --build $(B) --seconds $(FUZZ_SECONDS) check
+check-asan: deps ## unit tests and pytest with ASan and UBSan, in $(B)-asan
 	$(Q)$(RUN) --build $(B) asan
 check-clang: ## clang builds everything without a warning, in $(B)-clang
 	$(Q)$(MAKE) --no-print-directory B=$(B)-clang CC=clang all unit-build bench-build
@@ -51,6 +51,9 @@ HEADERS := $(wildcard $(foreach f,$(FOLDERS) tests,$(f)/*.h $(f)/*/*.h))
 
 check-layers: ## common includes only itself, proto only common, no daemon another one
 	$(Q)tests/check-layers $(FOLDERS)
+
+check-cleanup: ## owned variables are initialised where they are declared
+	$(Q)tests/check-cleanup $(SOURCES)
 
 format: ## clang-format every .c and .h
 	$(Q)$(CLANG_FORMAT) -i $(SOURCES) $(HEADERS)
@@ -91,3 +94,5 @@ fuzz-smoke: fuzz
 $(B)/bin-test/peer: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/priv/*.c)) $(B)/libproto.a $(B)/libcommon.a
 	$(call link,)
 unit-build: $(B)/bin-test/peer
+
+include tests/system/rules.mk

@@ -60,7 +60,7 @@ void vkey_from_public(const uint8_t public[static ED25519_PUBLIC_LEN], struct vk
 
 int vkey_parse(struct str s, struct vkey *ret)
 {
-    _cleanup_(buf_done) struct buf key;
+    _cleanup_(buf_done) struct buf key = {.data = NULL};
     const char *plus = s.len ? memchr(s.p, '+', s.len) : NULL;
     struct vkey k = {.id = 0};
     uint8_t id[4];
@@ -147,7 +147,7 @@ static bool note_split(struct str note, struct str *ret_text, struct str *ret_si
 static int note_signature(struct str line, struct str text, const struct vkey *k)
 {
     const size_t dash = sizeof(NOTE_DASH) - 1, n = strlen(k->name);
-    _cleanup_(buf_done) struct buf sig;
+    _cleanup_(buf_done) struct buf sig = {.data = NULL};
     const char *space;
     uint32_t id;
 
@@ -192,7 +192,7 @@ static int note_verify(struct str sigs, struct str text, const struct vkey *k)
 
 static bool checkpoint_parse_text(struct str text, struct checkpoint *ret)
 {
-    _cleanup_(buf_done) struct buf root;
+    _cleanup_(buf_done) struct buf root = {.data = NULL};
     struct checkpoint c = {.size = 0};
     struct str line;
 

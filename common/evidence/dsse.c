@@ -93,7 +93,7 @@ static bool dsse_take(struct str *s, const char *text)
 
 static bool dsse_take_digest(struct str *s, uint8_t ret[static DIGEST_LEN])
 {
-    _cleanup_(buf_done) struct buf out;
+    _cleanup_(buf_done) struct buf out = {.data = NULL};
 
     buf_init(&out, DIGEST_LEN);
     if (s->len < DSSE_B64_LEN)

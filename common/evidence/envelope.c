@@ -107,7 +107,7 @@ static void envelope_put(struct buf *b, const char *key, struct str value)
 int envelope_render(const struct envelope *e, struct str material, struct str keyid,
                     const uint8_t sig[static ED25519_SIG_LEN], struct buf *b)
 {
-    _cleanup_(buf_done) struct buf dsse;
+    _cleanup_(buf_done) struct buf dsse = {.data = NULL};
     char digits[ENVELOPE_SEQUENCE_LEN + 1];
     size_t start = b->len;
 
@@ -251,7 +251,8 @@ static bool envelope_dsse_parse(struct str s, struct envelope_dsse *ret)
 
 static int envelope_verify_dsse(struct str dsse, const struct envelope *e, const uint8_t *public)
 {
-    _cleanup_(buf_done) struct buf payload, want, sig, pae;
+    _cleanup_(buf_done) struct buf payload = {.data = NULL}, want = {.data = NULL}, sig = {.data = NULL},
+                                   pae = {.data = NULL};
     char keyid[ENVELOPE_KEYID_LEN + 1];
     struct dsse_material material;
     struct envelope_dsse d;
@@ -279,7 +280,7 @@ static int envelope_verify_dsse(struct str dsse, const struct envelope *e, const
  * even if the parser were ever more lenient than the writer. */
 static int envelope_verify_bytes(struct str line, const struct envelope_line *l, struct str dsse)
 {
-    _cleanup_(buf_done) struct buf again, sig, payload;
+    _cleanup_(buf_done) struct buf again = {.data = NULL}, sig = {.data = NULL}, payload = {.data = NULL};
     struct envelope_dsse d;
     int r;
 
@@ -298,7 +299,7 @@ static int envelope_verify_bytes(struct str line, const struct envelope_line *l,
 int envelope_verify(struct str line, const struct envelope_line *parsed,
                     const uint8_t public[static ED25519_PUBLIC_LEN])
 {
-    _cleanup_(buf_done) struct buf dsse;
+    _cleanup_(buf_done) struct buf dsse = {.data = NULL};
     int r;
 
     buf_init(&dsse, ENVELOPE_DSSE_MAX);

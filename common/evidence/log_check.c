@@ -164,7 +164,7 @@ static int log_check_run(struct log_check *c, const struct envelope *e, char *wh
 /* A start of signerd on a log that was not empty: it sealed what it found. */
 static int log_check_recovered(const struct log_check *c, const struct envelope *e, char *why)
 {
-    _cleanup_(buf_done) struct buf want;
+    _cleanup_(buf_done) struct buf want = {.data = NULL};
     uint8_t root[DIGEST_LEN];
     struct str size, text;
 

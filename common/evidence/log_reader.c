@@ -121,23 +121,35 @@ static int reader_new(int dirfd, uint64_t from, struct log_reader **ret)
     return 0;
 }
 
-int log_reader_open(int dirfd, uint64_t from, struct log_reader **ret)
+/* Finds the segment with line from. */
+static int reader_find(struct log_reader *r)
 {
-    _cleanup_(log_reader_freep) struct log_reader *r = NULL;
-    int n = reader_new(dirfd, from, &r);
+    int n = log_reader_segments(r->dirfd, &r->segments);
 
     if (n < 0)
         return n;
-    n = log_reader_segments(dirfd, &r->segments);
-    if (n < 0)
-        return n;
     r->nsegments = (size_t)n;
-    while (r->next_segment + 1 < r->nsegments && r->segments[r->next_segment + 1] <= from)
+    while (r->next_segment + 1 < r->nsegments && r->segments[r->next_segment + 1] <= r->from)
         r->next_segment++;
-    if (r->nsegments == 0 || r->segments[r->next_segment] > from)
+    if (r->nsegments == 0 || r->segments[r->next_segment] > r->from)
         return -ENOENT;
     r->at.index = r->segments[r->next_segment];
-    *ret = TAKE_PTR(r);
+    return 0;
+}
+
+int log_reader_open(int dirfd, uint64_t from, struct log_reader **ret)
+{
+    struct log_reader *r = NULL;
+    int e = reader_new(dirfd, from, &r);
+
+    if (e < 0)
+        return e;
+    e = reader_find(r);
+    if (e < 0) {
+        log_reader_free(r);
+        return e;
+    }
+    *ret = r;
     return 0;
 }
 

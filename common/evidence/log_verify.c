@@ -73,7 +73,7 @@ int log_verify_read_file(int dirfd, const char *name, struct buf *b)
 
 static int verify_key(int dirfd, const struct log_verify_options *o, struct log_report *r)
 {
-    _cleanup_(buf_done) struct buf text;
+    _cleanup_(buf_done) struct buf text = {.data = NULL};
     int e;
 
     buf_init(&text, LOG_FILE_MAX);
@@ -95,7 +95,7 @@ static int verify_key(int dirfd, const struct log_verify_options *o, struct log_
 
 static int verify_checkpoint(int dirfd, struct log_report *r)
 {
-    _cleanup_(buf_done) struct buf note, origin;
+    _cleanup_(buf_done) struct buf note = {.data = NULL}, origin = {.data = NULL};
     int e;
 
     buf_init(&note, CHECKPOINT_NOTE_MAX);
@@ -369,7 +369,7 @@ static int verify_all(struct verify *v, int dirfd)
 
 int log_verify(int dirfd, const struct log_verify_options *o, struct log_report *ret)
 {
-    _cleanup_(verify_done) struct verify v = {.o = o, .report = ret};
+    struct verify v = {.o = o, .report = ret};
     int e;
 
     *ret = (struct log_report){.verdict = LOG_GOOD};
@@ -382,5 +382,6 @@ int log_verify(int dirfd, const struct log_verify_options *o, struct log_report 
         e = verify_checkpoint(dirfd, ret);
     if (e == 0 && ret->verdict == LOG_GOOD)
         e = verify_all(&v, dirfd);
+    verify_done(&v);
     return e;
 }

@@ -36,6 +36,7 @@ void dns_reply_texts(const struct dns_reply *reply, struct dns_texts *ret);
 /* The addresses of a checked reply, at most max. Returns how many. */
 size_t dns_reply_addrs(const struct dns_reply *reply, struct addr *ret, size_t max);
 
-/* Whether the name is on the allow list, and whether the type may be asked. */
-enum dns_reason_code dns_policy_judge(const struct dns_policy *policy, const struct dns_ask *ask);
+/* Whether the name is on the allow list, and whether the type may be asked. own: proxyd itself asks, for a
+ * dial. */
+enum dns_reason_code dns_policy_judge(const struct dns_policy *policy, const struct dns_ask *ask, bool own);
 bool dns_policy_type_allowed(const struct dns_policy *policy, uint16_t qtype);

@@ -50,7 +50,8 @@ struct dns_answer_rule {
 struct dns_policy {
     const struct name *names; /* hostnameAllowlist: NAME_HOST or NAME_PATTERN, canonical */
     size_t nnames;
-    const struct allow_list *egress; /* the hosts of the egress rules are allowed as well; may be NULL */
+    const struct allow_list *egress; /* proxyd may resolve the hosts of the egress rules as well, for its own
+                                        dials; may be NULL */
     const uint16_t *qtypes;          /* allowedQueryTypes; none = A, AAAA, CNAME, HTTPS */
     size_t nqtypes;
     const struct dns_resolver *resolvers; /* tried in order; at most LIMIT_RESOLVERS are used */

@@ -3,12 +3,12 @@
 
 static const uint16_t default_qtypes[] = {DNS_TYPE_A, DNS_TYPE_AAAA, DNS_TYPE_CNAME, DNS_TYPE_HTTPS};
 
-static bool name_listed(const struct dns_policy *policy, const struct name *name)
+static bool name_listed(const struct dns_policy *policy, const struct name *name, bool own)
 {
     for (size_t i = 0; i < policy->nnames; i++)
         if (name_matches(&policy->names[i], name))
             return true;
-    return policy->egress && allow_name_listed(policy->egress, name);
+    return own && policy->egress && allow_name_listed(policy->egress, name);
 }
 
 bool dns_policy_type_allowed(const struct dns_policy *policy, uint16_t qtype)
@@ -22,9 +22,9 @@ bool dns_policy_type_allowed(const struct dns_policy *policy, uint16_t qtype)
     return false;
 }
 
-enum dns_reason_code dns_policy_judge(const struct dns_policy *policy, const struct dns_ask *ask)
+enum dns_reason_code dns_policy_judge(const struct dns_policy *policy, const struct dns_ask *ask, bool own)
 {
-    if (!ask->host || !name_listed(policy, &ask->name))
+    if (!ask->host || !name_listed(policy, &ask->name, own))
         return DNS_ALLOWLIST_MISS;
     if (ask->q.qclass != DNS_CLASS_IN || !dns_policy_type_allowed(policy, ask->q.qtype))
         return DNS_TYPE_DENIED;

@@ -220,7 +220,7 @@ void dns_query_take(struct dns_cell *cell, const struct dns_origin *origin, cons
         dns_evidence_query(cell, &ask, false, DNS_MALFORMED_QUERY, NULL, NULL, NULL);
         return;
     }
-    enum dns_reason_code reason = dns_policy_judge(cell->policy, &ask);
+    enum dns_reason_code reason = dns_policy_judge(cell->policy, &ask, /* own= */ false);
     if (reason != DNS_ALLOWLIST_MATCH) {
         cell->counters.denied++;
         send_reply(cell, origin, &ask, DNS_REFUSED, NULL, false);
@@ -245,7 +245,7 @@ void dns_query_own(struct dns_cell *cell, struct dns_resolve *resolve, const str
     dns_name_from_host(name, &ask.q.qname);
     ask.q.qtype = qtype;
     ask.q.qclass = DNS_CLASS_IN;
-    enum dns_reason_code reason = dns_policy_judge(cell->policy, &ask);
+    enum dns_reason_code reason = dns_policy_judge(cell->policy, &ask, /* own= */ true);
     if (reason != DNS_ALLOWLIST_MATCH) {
         dns_evidence_query(cell, &ask, true, reason, NULL, NULL, NULL);
         dns_resolve_answer(resolve, qtype, -EPERM, reason, NULL);

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "common/base/io.h"
+#include "supervisor/cgroup.h"
 #include "supervisor/ctl/doctor.h"
 
 #define FILE_TEXT_MAX 65536
@@ -27,95 +28,43 @@ static int read_text(const char *path, struct buf *b)
 
 /* ---- cgroup v2 ---- */
 
-/* The directory of this process in the v2 hierarchy: its mount point (mountinfo field 5) and the "0::" line.
- */
-static int own_cgroup(char *dst, size_t cap)
+static const char *cgroup_mend(void)
 {
-    _cleanup_(buf_done) struct buf mounts, own;
-    char mount_point[512] = "", line[1024];
-    buf_init(&own, 0);
-    int r = read_text("/proc/self/mountinfo", &mounts);
-    if (r == 0)
-        r = read_text("/proc/self/cgroup", &own);
-    if (r < 0)
-        return r;
-    for (char *p = (char *)mounts.data, *end; *p; p = end + (*end == '\n')) {
-        end = strchrnul(p, '\n');
-        (void)snprintf(line, sizeof(line), "%.*s", (int)(end - p), p);
-        if (strstr(line, " - cgroup2 ") && sscanf(line, "%*s %*s %*s %*s %511s", mount_point) == 1)
-            break;
-    }
-    const char *here = strstr((const char *)own.data, "0::");
-    if (!mount_point[0] || !here)
-        return -ENOENT;
-    here += 3;
-    int n = snprintf(dst, cap, "%s%.*s", mount_point, (int)strcspn(here, "\n"), here);
-    return n < 0 || (size_t)n >= cap ? -ENAMETOOLONG : 0;
+    if (cgroup_missing_on_host())
+        return "boot with systemd.unified_cgroup_hierarchy=1 (cgroup v1 holds the controllers)";
+    if (geteuid() == 0)
+        return "run cellctl outside the container, or where its cgroup tree is writable";
+    return "systemd-run --user --scope -p Delegate=yes cellctl run ...";
 }
 
-static bool has_word(const char *list, const char *word)
-{
-    size_t n = strlen(word);
-    for (const char *p = list; (p = strstr(p, word)); p += n)
-        if ((p == list || p[-1] == ' ') && (p[n] == '\0' || p[n] == ' ' || p[n] == '\n'))
-            return true;
-    return false;
-}
-
-static int try_subgroup(const char *dir)
-{
-    char path[1024];
-    int n = snprintf(path, sizeof(path), "%s/cellos-doctor-%d", dir, (int)getpid());
-    if (n < 0 || (size_t)n >= sizeof(path))
-        return -ENAMETOOLONG;
-    if (mkdir(path, 0700) < 0)
-        return -errno;
-    return rmdir(path) < 0 ? -errno : 0;
-}
-
-static void no_cgroup(struct doctor_result *ret, const char *mend)
-{
-    ret->status = DOCTOR_MISSING;
-    ret->cost =
-        "specs with memory, cpu or pids limits are refused; others run with isolation.cgroup \"none\"";
-    (void)snprintf(ret->mend, sizeof(ret->mend), "%s", mend);
-}
-
+/* What a suite of this user would get, by the same code. */
 void doctor_cgroup(struct doctor_result *ret)
 {
-    static const char *const wanted[] = {"memory", "cpu", "pids"};
-    char dir[1024], path[1088];
+    static const struct cgroup_limits limits[] = {{.memory_max_bytes = {true, 1}},
+                                                  {.cpu_quota_us = {true, 1}, .cpu_period_us = 1},
+                                                  {.pids_max = {true, 1}}};
+    struct cgroup *c = NULL;
+    struct fault f = {};
     size_t used = 0;
-    _cleanup_(buf_done) struct buf controllers;
-    buf_init(&controllers, 0);
-    int r = own_cgroup(dir, sizeof(dir));
-    if (r == 0) {
-        (void)snprintf(path, sizeof(path), "%s/cgroup.controllers", dir);
-        r = read_text(path, &controllers);
-    }
-    if (r < 0) {
-        (void)snprintf(ret->detail, sizeof(ret->detail), "no cgroup v2: %s", strerrordesc_np(-r));
-        no_cgroup(ret, "boot with systemd.unified_cgroup_hierarchy=1");
-        return;
-    }
-    for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
-        if (!has_word((const char *)controllers.data, wanted[i]))
+    int r = cgroup_open(0, &c, &f);
+
+    for (size_t i = 0; r >= 0 && i < ARRAY_LEN(limits); i++) {
+        const char *missing = cgroup_missing(c, &limits[i]);
+        if (missing)
             used += (size_t)snprintf(ret->detail + used, sizeof(ret->detail) - used, "%s%s",
-                                     used ? ", " : "cgroup v2 without the controllers ", wanted[i]);
-    if (used) {
-        no_cgroup(ret, geteuid() == 0
-                           ? "boot with systemd.unified_cgroup_hierarchy=1 (cgroup v1 holds the controllers)"
-                           : "systemd-run --user --scope -p Delegate=yes cellctl run ...");
+                                     used ? ", " : "cgroup v2 without the controllers ", missing);
+    }
+    cgroup_free(c);
+    if (r >= 0 && used == 0) {
+        (void)snprintf(ret->detail, sizeof(ret->detail), "v2 with memory, cpu and pids, writable");
         return;
     }
-    r = try_subgroup(dir);
-    if (r < 0) {
-        (void)snprintf(ret->detail, sizeof(ret->detail), "cannot make a group below %.200s: %s", dir,
-                       strerrordesc_np(-r));
-        no_cgroup(ret, "systemd-run --user --scope -p Delegate=yes cellctl run ...");
-        return;
-    }
-    (void)snprintf(ret->detail, sizeof(ret->detail), "v2 with memory, cpu and pids, writable");
+    if (r < 0)
+        (void)snprintf(ret->detail, sizeof(ret->detail), "%.300s", f.text);
+    ret->status = DOCTOR_MISSING;
+    ret->cost = "specs with memory, cpu or pids limits are refused; others run with isolation.cgroup "
+                "\"none\" or \"v2\"";
+    (void)snprintf(ret->mend, sizeof(ret->mend), "%s", cgroup_mend());
 }
 
 /* ---- ids ---- */

@@ -48,7 +48,7 @@ static int events_parse(int argc, char **argv, struct events_args *ret)
  * trusted is verify's question, but nothing unsigned is taken for the size. An exit status. */
 static int events_size(const char *path, int fd, uint64_t *ret)
 {
-    _cleanup_(buf_done) struct buf vkey, note;
+    _cleanup_(buf_done) struct buf vkey = {.data = NULL}, note = {.data = NULL};
     struct checkpoint c;
     struct vkey k;
 

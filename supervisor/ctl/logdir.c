@@ -138,7 +138,7 @@ int logdir_find(const char *verb, const char *dir, struct logdir_list *ret)
 
 static bool logdir_has_origin(const char *path, struct str origin_line)
 {
-    _cleanup_(buf_done) struct buf origin;
+    _cleanup_(buf_done) struct buf origin = {.data = NULL};
     _cleanup_close_ int fd = logdir_open(path);
 
     buf_init(&origin, LOG_FILE_MAX);
@@ -146,7 +146,7 @@ static bool logdir_has_origin(const char *path, struct str origin_line)
            str_eq(buf_str(&origin), origin_line);
 }
 
-int logdir_keep_origin(struct logdir_list *l, struct str note)
+void logdir_keep_origin(struct logdir_list *l, struct str note)
 {
     const char *lf = note.len ? memchr(note.p, '\n', note.len) : NULL;
     struct str line = {note.p, lf ? (size_t)(lf + 1 - note.p) : 0};
@@ -159,12 +159,11 @@ int logdir_keep_origin(struct logdir_list *l, struct str note)
             free(l->path[i]);
     }
     l->n = kept;
-    return 0;
 }
 
 int logdir_state_key(struct vkey *ret)
 {
-    _cleanup_(buf_done) struct buf text;
+    _cleanup_(buf_done) struct buf text = {.data = NULL};
     _cleanup_close_ int fd = -EBADF;
     char state[PATH_MAX], keys[PATH_MAX];
     int r = paths_state(state);

@@ -22,7 +22,7 @@ bool logdir_is_log(int dirfd);
 int logdir_open(const char *path) MUST_CHECK;
 
 /* Keeps only the log whose origin is the first line of this note. */
-int logdir_keep_origin(struct logdir_list *l, struct str note);
+void logdir_keep_origin(struct logdir_list *l, struct str note);
 
 /* The public key beside this user's signing key. 0, or a negative errno when there is none. */
 int logdir_state_key(struct vkey *ret) MUST_CHECK;

@@ -57,7 +57,7 @@ static int verify_parse(int argc, char **argv, struct verify_args *ret)
 static int verify_read_key(const char *key, struct vkey *ret)
 {
     _cleanup_close_ int fd = -EBADF;
-    _cleanup_(buf_done) struct buf text;
+    _cleanup_(buf_done) struct buf text = {.data = NULL};
     struct str s;
     int r;
 
@@ -117,7 +117,7 @@ static int verify_each(const struct logdir_list *logs, const struct verify_conte
 static int verify_run(int argc, char **argv)
 {
     _cleanup_(logdir_list_done) struct logdir_list logs = {.n = 0};
-    _cleanup_(buf_done) struct buf note;
+    _cleanup_(buf_done) struct buf note = {.data = NULL};
     struct verify_args a = {.dir = NULL};
     struct verify_context c = {.color = term_colors(STDOUT_FILENO)};
     int r = verify_parse(argc, argv, &a);
@@ -136,7 +136,7 @@ static int verify_run(int argc, char **argv)
     if (a.checkpoint)
         c.outside = buf_str(&note);
     if (a.checkpoint && logs.n > 1)
-        r = logdir_keep_origin(&logs, c.outside);
+        logdir_keep_origin(&logs, c.outside);
     if (logs.n == 0)
         return ctl_fail(CTL_TAMPERED, "verify", "no log here is the one %s is a checkpoint of", a.checkpoint);
     r = verify_each(&logs, &c);

@@ -99,7 +99,7 @@ static void verify_print_bad(const struct verify_context *c, const struct log_re
 /* A log of another machine under this user's key: say whose it claims to be. */
 static void verify_print_foreign(const struct verify_context *c, int dirfd, const struct log_report *r)
 {
-    _cleanup_(buf_done) struct buf text;
+    _cleanup_(buf_done) struct buf text = {.data = NULL};
     struct vkey own;
 
     buf_init(&text, LOG_FILE_MAX);
@@ -121,7 +121,7 @@ static const char *verify_plural(uint64_t n)
 
 static void verify_print_good(const struct verify_context *c, const struct log_report *r)
 {
-    _cleanup_(buf_done) struct buf root;
+    _cleanup_(buf_done) struct buf root = {.data = NULL};
 
     buf_init(&root, 2 * DIGEST_LEN);
     encoding_hex_put(&root, r->checkpoint.root, DIGEST_LEN);

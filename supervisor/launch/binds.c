@@ -80,8 +80,7 @@ static int binds_base_dir(int fd, const struct stat *st)
     return r < 0 ? -errno : r;
 }
 
-/* Climbs to the root. 0, or -EACCES when an ancestor is forbidden. */
-static int binds_check_above(const struct binds *b, int fd, const struct stat *st)
+int binds_check_above(const struct binds *b, int fd, const struct stat *st)
 {
     _cleanup_close_ int dir = binds_base_dir(fd, st);
     struct stat here, up;

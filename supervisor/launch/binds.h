@@ -39,6 +39,9 @@ struct binds {
  * below a forbidden directory as far as its ancestors tell. The fd or -errno. */
 int binds_open(const struct binds *b, const char *path, struct stat *ret, struct fault *f) MUST_CHECK;
 
+/* Climbs from fd (st is its) to the root. 0; -EACCES when it or an ancestor is forbidden; -errno. */
+int binds_check_above(const struct binds *b, int fd, const struct stat *st) MUST_CHECK;
+
 /* Walks the mounted tree at fd (a directory in its final place): covers sockets and FIFOs with an empty file,
  * and directories that cannot be read with an empty directory. -EACCES when a forbidden directory is in it;
  * -E2BIG over a limit; -errno. path is for messages. */

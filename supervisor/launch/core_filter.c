@@ -70,6 +70,8 @@ static const struct filter_row core_rows[] = {
     ROW1(unshare, "as clone", BITS(0, CLONE_NEWUSER, CLONE_NEWUSER)),
     ROW1(ioctl, "TIOCSTI types into the caller's terminal", LOW32(1, TIOCSTI)),
     ROW1(ioctl, "TIOCLINUX pastes into the caller's console", LOW32(1, TIOCLINUX)),
+    ROW1(ioctl, "TIOCSETD loads line disciplines into the kernel and leaves the caller's terminal with one",
+         LOW32(1, TIOCSETD)),
     ROW1(prlimit64, WHY_PID1, LOW32(0, 1)),
     ROW1(sched_setparam, WHY_PID1, LOW32(0, 1)),
     ROW1(sched_setscheduler, WHY_PID1, LOW32(0, 1)),

@@ -85,6 +85,19 @@ static int workload_limit(unsigned what, rlim_t max)
     return setrlimit(what, &l) < 0 ? -errno : 0;
 }
 
+/* core(5): a handler behind a pipe in core_pattern gets the dump at a limit of 0 all the same, with every
+ * secret of the workload in it. Only 1 keeps it away, and is less than a dump to a file needs. */
+static int workload_no_core(void)
+{
+    struct rlimit l;
+
+    if (getrlimit(RLIMIT_CORE, &l) < 0)
+        return -errno;
+    if (l.rlim_max >= 1)
+        l.rlim_cur = l.rlim_max = 1;
+    return setrlimit(RLIMIT_CORE, &l) < 0 ? -errno : 0;
+}
+
 static int workload_capabilities(void)
 {
     const struct caps none = {0};
@@ -175,7 +188,7 @@ static int workload_step(const struct workload *w, size_t step, int pair)
         r = workload_landlock(w->launch);
         return r < 0 ? r : 0;
     case 6:
-        r = workload_limit(RLIMIT_CORE, 0); /* the host's core handler would get the workload's memory */
+        r = workload_no_core();
         if (r == 0)
             r = workload_limit(RLIMIT_NPROC, WORKLOAD_PROCESSES_MAX);
         return r < 0 ? r : workload_limit(RLIMIT_NOFILE, w->launch->nofile_max);

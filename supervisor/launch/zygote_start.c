@@ -13,6 +13,30 @@
 #include "supervisor/launch/zygote.h"
 #include "supervisor/launch/zygote_boot.h"
 
+/* What lies below a system folder would be shown by it: every cell has these whole. */
+static int zygote_hidden_place(const char *path, struct fault *f)
+{
+    static const char *const shown[] = {"/usr",   "/bin",   "/sbin",   "/lib",
+                                        "/lib32", "/lib64", "/libx32", "/etc"};
+    _cleanup_close_ int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct file_id ids[ARRAY_LEN(shown)];
+    struct binds b = {.forbidden = ids};
+    struct stat st;
+    int r;
+
+    if (fd < 0)
+        return fault_set(f, -errno, "looking at %s, which is kept from cells", path);
+    for (size_t i = 0; i < ARRAY_LEN(shown); i++)
+        if (stat(shown[i], &st) == 0)
+            ids[b.nforbidden++] = file_id_of(&st);
+    r = fstat(fd, &st) < 0 ? -errno : binds_check_above(&b, fd, &st);
+    return r < 0
+               ? fault_set(f, r,
+                           "%s lies in a folder that every cell sees: give another place with XDG_STATE_HOME",
+                           path)
+               : 0;
+}
+
 static int zygote_forbidden(const struct zygote_config *cfg, struct zygote_boot *b, struct fault *f)
 {
     if (cfg->nforbidden > BINDS_FORBIDDEN_MAX)
@@ -22,6 +46,9 @@ static int zygote_forbidden(const struct zygote_config *cfg, struct zygote_boot 
         if (stat(cfg->forbidden[i], &st) < 0)
             return fault_set(f, -errno, "looking at %s, which is kept from cells", cfg->forbidden[i]);
         b->forbidden[b->nforbidden++] = file_id_of(&st);
+        int r = zygote_hidden_place(cfg->forbidden[i], f);
+        if (r < 0)
+            return r;
     }
     return 0;
 }

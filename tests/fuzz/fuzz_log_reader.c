@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Everything cellctl verify reads of a foreign log: segments, lines, envelopes, their DSSE material, data objects,
- * checkpoints, keys. Input: a byte that chooses, then the bytes of one file. */
+/* Everything cellctl verify reads of a foreign log: segments, lines, envelopes, their DSSE material, data
+ * objects, checkpoints, keys. Input: a byte that chooses, then the bytes of one file. */
 #include <stdlib.h>
 
 #include "common/base/io.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Three hostile daemons against signerd's real tables, handlers and log. Input: frames, each [line 0..2][2 bytes
- * length][bytes]; a byte 0xf0 + line in front sends that line's honest hello and opens the run of the seed corpus. The log
- * must verify at the end, whatever was said. */
+/* Three hostile daemons against signerd's real tables, handlers and log. Input: frames, each [line 0..2][2
+ * bytes length][bytes]; a byte 0xf0 + line in front sends that line's honest hello and opens the run of the
+ * seed corpus. The log must verify at the end, whatever was said. */
 #include <fcntl.h>
 #include <ftw.h>
 #include <signal.h>
@@ -19,7 +19,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 #define FUZZ_FRAMES_MAX 16
 #define FUZZ_LOG_INPUTS 64 /* so many inputs share a log: each finds the run of the one before again */
-#define FUZZ_RUN          "0198c0de-0000-7000-8000-000000000001"
+#define FUZZ_RUN        "0198c0de-0000-7000-8000-000000000001"
 
 static struct ev_loop *loop;
 static struct keys *keys;
@@ -61,8 +61,16 @@ static void open_log(void)
     if (!mkdtemp(log_path))
         abort();
     log_dir = open(log_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    struct elog_config cfg = {loop, log_dir,   keys, cells, "fuzz", "00000000-0000-4000-8000-000000000001",
-                              keys_vkey(keys)->name, on_failed, dispatch_on_log_idle, &dispatch};
+    struct elog_config cfg = {loop,
+                              log_dir,
+                              keys,
+                              cells,
+                              "fuzz",
+                              "00000000-0000-4000-8000-000000000001",
+                              keys_vkey(keys)->name,
+                              on_failed,
+                              dispatch_on_log_idle,
+                              &dispatch};
     if (log_dir < 0 || cells_new(&cells) < 0)
         abort();
     cfg.cells = cells;
@@ -172,7 +180,8 @@ static void verify(void)
     }
 }
 
-/* The run of the input is over; the next one opens it again, as after a restart. False when it was destroyed. */
+/* The run of the input is over; the next one opens it again, as after a restart. False when it was destroyed.
+ */
 static bool forget_run(void)
 {
     struct cell *cell = cells_find(cells, STR_LIT(FUZZ_RUN));

@@ -118,7 +118,9 @@ class User:
 
 
 def types(events):
-    return [e["type"].removeprefix("dev.cellos.events.cell.") for e in events]
+    """In order, without residue_removed: that one tells of other, killed suites, whenever there were any."""
+    suffixes = [e["type"].removeprefix("dev.cellos.events.cell.") for e in events]
+    return [s for s in suffixes if s != "lifecycle.v1.residue_removed"]
 
 
 def of_type(events, suffix):

@@ -92,7 +92,7 @@ class Check:
 
     def source(self):
         report = Report()
-        for target in ("check-layers", "check-protocol", "format-check"):
+        for target in ("check-layers", "check-cleanup", "check-protocol", "format-check"):
             report.add(self.make(target, f"B={self.build}", target))
         return report
 

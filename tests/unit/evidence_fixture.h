@@ -100,7 +100,7 @@ static inline struct str fixture_get(struct fixture *f, const char *name, struct
 
 static inline void fixture_hex(struct fixture *f, const char *name, uint8_t *ret, size_t n)
 {
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {.data = NULL};
 
     buf_init(&b, 65536);
     assert_int_equal(encoding_hex_get(fixture_get(f, name, &b), ret, n), 0);

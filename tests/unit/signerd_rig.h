@@ -171,7 +171,7 @@ static inline int rig_submit(struct rig *r, uint32_t role, enum event_type type,
 {
     const struct event_row *row = event_row(type);
     struct event_stamps stamps = {.cell_id = STR_NONE};
-    _cleanup_(buf_done) struct buf json;
+    _cleanup_(buf_done) struct buf json = {.data = NULL};
 
     if (cell)
         stamps = (struct event_stamps){.cell_id = str_of(cell->cell_id), .run_id = str_of(cell->run_id)};

@@ -18,7 +18,7 @@ static struct fixture fixture;
 
 static void test_vkey(void **state)
 {
-    _cleanup_(buf_done) struct buf want, got;
+    _cleanup_(buf_done) struct buf want = {.data = NULL}, got = {.data = NULL};
     uint8_t public[ED25519_PUBLIC_LEN];
     struct vkey made, read;
 
@@ -77,7 +77,8 @@ static void test_foreign_note(void **state)
 
 static void test_checkpoint(void **state)
 {
-    _cleanup_(buf_done) struct buf want, got, text, vkey;
+    _cleanup_(buf_done) struct buf want = {.data = NULL}, got = {.data = NULL}, text = {.data = NULL},
+                                   vkey = {.data = NULL};
     uint8_t seed[32], public[32], secret[64], sig[64], root[DIGEST_LEN];
     struct checkpoint c;
     struct vkey k;
@@ -104,7 +105,7 @@ static void test_checkpoint(void **state)
 
 static void test_every_flipped_bit_is_seen(void **state)
 {
-    _cleanup_(buf_done) struct buf note, vkey;
+    _cleanup_(buf_done) struct buf note = {.data = NULL}, vkey = {.data = NULL};
     struct checkpoint c;
     struct vkey k;
 
@@ -126,7 +127,7 @@ static void test_every_flipped_bit_is_seen(void **state)
 
 static int sign_and_open(const char *text, const char *extra_sigs, struct checkpoint *ret)
 {
-    _cleanup_(buf_done) struct buf note, whole;
+    _cleanup_(buf_done) struct buf note = {.data = NULL}, whole = {.data = NULL};
     uint8_t seed[32] = {7}, public[32], secret[64], sig[64], bytes[68];
     struct vkey k;
 

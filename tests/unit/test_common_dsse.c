@@ -13,7 +13,7 @@
 /* The material inside the dssematerial of a case of the vectors file. */
 static bool vector_material(struct fixture *f, const char *number, struct buf *ret)
 {
-    _cleanup_(buf_done) struct buf b64, dsse;
+    _cleanup_(buf_done) struct buf b64 = {.data = NULL}, dsse = {.data = NULL};
     struct str payload;
     char key[32];
 
@@ -46,7 +46,7 @@ static void test_published_core_of_binary_data(void **state)
                            .type = STR_LIT("example.type.binary"),
                            .datacontenttype = STR_LIT("application/octet-stream"),
                            .data = STR_LIT("\xf0\x9f\xa4\xa1")};
-    _cleanup_(buf_done) struct buf text, again;
+    _cleanup_(buf_done) struct buf text = {.data = NULL}, again = {.data = NULL};
     struct dsse_material m;
     uint8_t core[DIGEST_LEN];
     struct fixture f;
@@ -73,7 +73,7 @@ static void test_published_ext(void **state)
         const char *number;
         size_t n;
     } cases[] = {{"6a", 1}, {"6b", 1}, {"7", 2}};
-    _cleanup_(buf_done) struct buf text;
+    _cleanup_(buf_done) struct buf text = {.data = NULL};
     struct fixture f;
 
     (void)state;
@@ -135,7 +135,7 @@ static void test_discarded(void **state)
 static void test_signer_refuses_names(void **state)
 {
     struct dsse_material m = {.names = {STR_LIT("exta"), STR_LIT("exta")}, .nnames = 2};
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {.data = NULL};
     struct str many[DSSE_NAMES_MAX + 1];
 
     (void)state;
@@ -170,7 +170,7 @@ static void test_absent_is_empty(void **state)
 /* DSSE protocol 1.0.2: "DSSEv1" SP LEN(type) SP type SP LEN(body) SP body */
 static void test_pae(void **state)
 {
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {.data = NULL};
 
     (void)state;
     buf_init(&b, 1024);

@@ -58,7 +58,7 @@ static void test_lengths(void **state)
 /* The "pk" of a group comes before its tests; each test has msg, sig and result in this order. */
 static void test_wycheproof(void **state)
 {
-    _cleanup_(buf_done) struct buf hex, result;
+    _cleanup_(buf_done) struct buf hex = {.data = NULL}, result = {.data = NULL};
     unsigned valid = 0, invalid = 0;
     struct fixture f;
 

@@ -29,7 +29,7 @@ static struct envelope sample(void)
 
 static int seal(const struct envelope *e, struct buf *line)
 {
-    _cleanup_(buf_done) struct buf material, pae;
+    _cleanup_(buf_done) struct buf material = {.data = NULL}, pae = {.data = NULL};
     char keyid[ENVELOPE_KEYID_LEN + 1];
     uint8_t sig[ED25519_SIG_LEN];
 
@@ -52,7 +52,8 @@ static int check(struct str line)
 
 static void test_independent_line(void **state)
 {
-    _cleanup_(buf_done) struct buf want, got, material, text;
+    _cleanup_(buf_done) struct buf want = {.data = NULL}, got = {.data = NULL}, material = {.data = NULL},
+                                   text = {.data = NULL};
     struct envelope e = sample();
     struct envelope_line l;
     uint8_t leaf[DIGEST_LEN], want_leaf[DIGEST_LEN];
@@ -79,7 +80,7 @@ static void test_independent_line(void **state)
 
 static void test_every_flipped_bit_is_seen(void **state)
 {
-    _cleanup_(buf_done) struct buf line;
+    _cleanup_(buf_done) struct buf line = {.data = NULL};
 
     (void)state;
     buf_init(&line, 65536);
@@ -97,7 +98,7 @@ static void test_every_flipped_bit_is_seen(void **state)
 
 static void replace(struct buf *line, const char *from, const char *to)
 {
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {.data = NULL};
     const char *p = strstr(buf_cstr(line), from);
 
     assert_non_null(p);
@@ -124,7 +125,7 @@ static void test_other_spellings(void **state)
         {"\"}", "\"}\n"},
         {"\"}", "\"} "},
     };
-    _cleanup_(buf_done) struct buf line;
+    _cleanup_(buf_done) struct buf line = {.data = NULL};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(spellings); i++) {
@@ -144,7 +145,7 @@ static void test_other_spellings(void **state)
 
 static void test_another_key(void **state)
 {
-    _cleanup_(buf_done) struct buf line;
+    _cleanup_(buf_done) struct buf line = {.data = NULL};
     uint8_t seed[32] = {9}, other[32], unused[64];
     struct envelope_line l;
 
@@ -159,7 +160,7 @@ static void test_another_key(void **state)
 /* Signed by the right key, but over the digests of another event. */
 static void test_signed_digests_of_another(void **state)
 {
-    _cleanup_(buf_done) struct buf line;
+    _cleanup_(buf_done) struct buf line = {.data = NULL};
     struct envelope a = sample();
 
     (void)state;
@@ -171,7 +172,7 @@ static void test_signed_digests_of_another(void **state)
 
 static void test_log_events(void **state)
 {
-    _cleanup_(buf_done) struct buf line;
+    _cleanup_(buf_done) struct buf line = {.data = NULL};
     struct envelope e = sample();
 
     (void)state;
@@ -209,7 +210,7 @@ static void test_bad_attributes(void **state)
 
 static void test_limits(void **state)
 {
-    _cleanup_(buf_done) struct buf line, data;
+    _cleanup_(buf_done) struct buf line = {.data = NULL}, data = {.data = NULL};
     struct envelope e = sample();
 
     (void)state;

@@ -20,7 +20,7 @@ static void test_reference_leaves(void **state)
 {
     static const char *const leaves[] = {
         "", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"};
-    _cleanup_(buf_done) struct buf hex;
+    _cleanup_(buf_done) struct buf hex = {.data = NULL};
     uint8_t want[DIGEST_LEN], got[DIGEST_LEN], leaf[DIGEST_LEN], bytes[16];
     const char *p = strstr((const char *)fixture.text.data, "\"ct_roots\": [");
     struct merkle m;

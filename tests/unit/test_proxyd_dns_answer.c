@@ -365,15 +365,16 @@ static void judges_names_and_types(void **state)
     assert_int_equal(allow_rule_parse_host(STR_LIT("api.egress.test"), &rule), ALLOW_OK);
     assert_int_equal(allow_list_add(&egress, &rule), 0);
     ask.name = host_of("www.example.com");
-    assert_int_equal(dns_policy_judge(&p, &ask), DNS_ALLOWLIST_MATCH);
+    assert_int_equal(dns_policy_judge(&p, &ask, false), DNS_ALLOWLIST_MATCH);
     ask.name = host_of("a.b.wild.test");
-    assert_int_equal(dns_policy_judge(&p, &ask), DNS_ALLOWLIST_MATCH);
-    ask.name = host_of("api.egress.test");
-    assert_int_equal(dns_policy_judge(&p, &ask), DNS_ALLOWLIST_MATCH);
+    assert_int_equal(dns_policy_judge(&p, &ask, false), DNS_ALLOWLIST_MATCH);
+    ask.name = host_of("api.egress.test"); /* may be dialed, but the cell may not ask for it */
+    assert_int_equal(dns_policy_judge(&p, &ask, true), DNS_ALLOWLIST_MATCH);
+    assert_int_equal(dns_policy_judge(&p, &ask, false), DNS_ALLOWLIST_MISS);
     ask.name = host_of("wild.test");
-    assert_int_equal(dns_policy_judge(&p, &ask), DNS_ALLOWLIST_MISS);
+    assert_int_equal(dns_policy_judge(&p, &ask, false), DNS_ALLOWLIST_MISS);
     ask.name = host_of("example.com");
-    assert_int_equal(dns_policy_judge(&p, &ask), DNS_ALLOWLIST_MISS);
+    assert_int_equal(dns_policy_judge(&p, &ask, false), DNS_ALLOWLIST_MISS);
     ask.name = host_of("www.example.com");
     static const struct {
         uint16_t type;
@@ -382,19 +383,19 @@ static void judges_names_and_types(void **state)
                  {65, DNS_ALLOWLIST_MATCH}, {16, DNS_TYPE_DENIED},     {255, DNS_TYPE_DENIED}};
     for (size_t i = 0; i < ARRAY_LEN(types); i++) {
         ask.q.qtype = types[i].type;
-        assert_int_equal(dns_policy_judge(&p, &ask), types[i].reason);
+        assert_int_equal(dns_policy_judge(&p, &ask, false), types[i].reason);
     }
     p.qtypes = &txt;
     p.nqtypes = 1;
     ask.q.qtype = 16;
-    assert_int_equal(dns_policy_judge(&p, &ask), DNS_ALLOWLIST_MATCH);
+    assert_int_equal(dns_policy_judge(&p, &ask, false), DNS_ALLOWLIST_MATCH);
     ask.q.qtype = 1;
-    assert_int_equal(dns_policy_judge(&p, &ask), DNS_TYPE_DENIED);
+    assert_int_equal(dns_policy_judge(&p, &ask, false), DNS_TYPE_DENIED);
     ask.q = question_of("www.example.com", 16);
     ask.q.qclass = 3;
-    assert_int_equal(dns_policy_judge(&p, &ask), DNS_TYPE_DENIED);
+    assert_int_equal(dns_policy_judge(&p, &ask, false), DNS_TYPE_DENIED);
     ask.host = false;
-    assert_int_equal(dns_policy_judge(&p, &ask), DNS_ALLOWLIST_MISS);
+    assert_int_equal(dns_policy_judge(&p, &ask, false), DNS_ALLOWLIST_MISS);
     allow_list_done(&egress);
 }
 

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
+#include <time.h>
 
 #include "tests/unit/signerd_rig.h"
 
@@ -80,6 +81,14 @@ static void make_room(void)
 
     (void)snprintf(path, sizeof(path), "%s/filler", mount_point);
     assert_int_equal(unlink(path), 0);
+}
+
+/* Until the log tries the disk again. */
+static void wait_for_probe(void)
+{
+    struct timespec t = {.tv_sec = ELOG_PROBE_US / 1000000, .tv_nsec = 10000000};
+
+    (void)nanosleep(&t, NULL);
 }
 
 static uint64_t good_lines(const struct rig *r)
@@ -162,7 +171,7 @@ static void test_a_mixed_batch(void **state)
     /* As many as the slack takes, but one. */
     uint64_t n = 1 + write_until_full(&r, cell);
     make_room();
-    usleep(ELOG_PROBE_US + 10000);
+    wait_for_probe();
     assert_int_equal(rig_l7(&r, cell, "example.test", NULL),
                      0); /* the log notices that there is room again */
     rig_flush(&r);
@@ -182,7 +191,7 @@ static void test_a_mixed_batch(void **state)
     }
     rig_flush(&r);
     make_room();
-    usleep(ELOG_PROBE_US + 10000);
+    wait_for_probe();
     fill();
     n = good_lines(&r);
     for (unsigned i = 0; i < ARRAY_LEN(l7); i++)
@@ -222,7 +231,7 @@ static void test_started_is_refused_without_a_reserve(void **state)
     assert_int_equal(cell->cellsequence, 0);
     assert_int_equal(good_lines(&r), 0);
     make_room();
-    usleep(ELOG_PROBE_US + 10000);
+    wait_for_probe();
     assert_int_equal(rig_started(&r, cell, &ack), 0);
     rig_flush(&r);
     assert_int_equal(ack.err, 0);

@@ -161,7 +161,7 @@ static void types(struct suite *s, struct buf *b)
 
 static void test_claims_of_all_roles(void **state)
 {
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {.data = NULL};
     char run[UUID_TEXT_LEN + 1];
     uint64_t sequence;
     struct suite s;
@@ -187,7 +187,7 @@ static void test_claims_of_all_roles(void **state)
 /* Refused, answered, and the refusal is in the log. */
 static void test_role_cell_and_state(void **state)
 {
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {.data = NULL};
     char run[UUID_TEXT_LEN + 1], unknown[UUID_TEXT_LEN + 1];
     struct suite s;
 
@@ -217,7 +217,7 @@ static void test_role_cell_and_state(void **state)
 
 static void test_a_flood_of_refusals_is_one_line(void **state)
 {
-    _cleanup_(buf_done) struct buf lines;
+    _cleanup_(buf_done) struct buf lines = {.data = NULL};
     char run[UUID_TEXT_LEN + 1];
     struct acked a[300];
     struct suite s;
@@ -271,7 +271,7 @@ static void test_run_ids_are_used_once(void **state)
 static void test_runs_of_before_a_restart(void **state)
 {
     char open_run[UUID_TEXT_LEN + 1], closed_run[UUID_TEXT_LEN + 1];
-    _cleanup_(buf_done) struct buf lines;
+    _cleanup_(buf_done) struct buf lines = {.data = NULL};
     struct suite s, again;
 
     (void)state;
@@ -327,7 +327,7 @@ static void on_head(void *data, const struct error *error, const void *rec, int 
 
 static void test_head(void **state)
 {
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {.data = NULL};
     char run[UUID_TEXT_LEN + 1];
     struct checkpoint c;
     struct suite s;
@@ -378,7 +378,7 @@ static void test_everything_accepted_is_written_at_the_end(void **state)
 
 static void send_rec(struct suite *s, size_t line, uint32_t id, uint64_t seq, const void *rec)
 {
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {.data = NULL};
 
     buf_init(&b, LIMIT_FRAME);
     assert_int_equal(iface_encode(iface_row(&iface_signer, id), seq, rec, &b), 0);
@@ -482,7 +482,7 @@ static void test_broken_frames_cut_the_line(void **state)
 /* A good claim cut short: the line is cut, nothing of it is in the log. */
 static void test_truncated_claims(void **state)
 {
-    _cleanup_(buf_done) struct buf body, frame;
+    _cleanup_(buf_done) struct buf body = {.data = NULL}, frame = {.data = NULL};
     char run[UUID_TEXT_LEN + 1];
     struct suite s;
 
@@ -504,7 +504,7 @@ static void test_truncated_claims(void **state)
 
 static void test_repeats_get_the_first_answer(void **state)
 {
-    _cleanup_(buf_done) struct buf body;
+    _cleanup_(buf_done) struct buf body = {.data = NULL};
     char run[UUID_TEXT_LEN + 1];
     uint64_t seq = 0, first = 99, second = 99;
     struct suite s;
@@ -545,7 +545,7 @@ static void test_repeats_get_the_first_answer(void **state)
 
 static void test_credits(void **state)
 {
-    _cleanup_(buf_done) struct buf body;
+    _cleanup_(buf_done) struct buf body = {.data = NULL};
     char run[UUID_TEXT_LEN + 1];
     struct suite s;
 

@@ -15,7 +15,7 @@ static const struct event_stamps stamps = {.cell_id = {"c", 1}, .run_id = {"r", 
 
 static void expect(enum event_type type, const void *rec, const struct event_stamps *s, const char *want)
 {
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {.data = NULL};
 
     buf_init(&b, LIMIT_EVENT_DATA);
     assert_int_equal(event_render(event_row(type), rec, s, &b), 0);
@@ -87,7 +87,7 @@ static void test_escaping(void **state)
         {"\xf0\x9f\xa4\xa1", "\"\xf0\x9f\xa4\xa1\""},
         {"", "\"\""},
     };
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {.data = NULL};
 
     (void)state;
     buf_init(&b, 1024);
@@ -103,7 +103,7 @@ static void test_too_large(void **state)
     static char quotes[LIMIT_EVENT_DATA];
     struct str argv = {quotes, 32768};
     struct ev_completed ev = {.argv = {&argv, 1}};
-    _cleanup_(buf_done) struct buf b, wide;
+    _cleanup_(buf_done) struct buf b = {.data = NULL}, wide = {.data = NULL};
 
     (void)state;
     memset(quotes, '\x01', sizeof(quotes)); /* six bytes each once escaped */

@@ -31,7 +31,7 @@ static int teardown(void **state)
 
 static void test_made_and_read_again(void **state)
 {
-    _cleanup_(buf_done) struct buf line, seed;
+    _cleanup_(buf_done) struct buf line = {.data = NULL}, seed = {.data = NULL};
     uint8_t sig[ED25519_SIG_LEN], public[32], secret[64];
     struct keys *a, *b;
     struct stat st;
@@ -64,7 +64,7 @@ static void test_made_and_read_again(void **state)
 
 static void test_vkey_beside_the_key(void **state)
 {
-    _cleanup_(buf_done) struct buf text;
+    _cleanup_(buf_done) struct buf text = {.data = NULL};
     struct keys *k;
     struct vkey v;
 

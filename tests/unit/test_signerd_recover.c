@@ -62,7 +62,7 @@ static unsigned torn_files(const struct rig *r)
 
 static void test_every_start_is_sealed(void **state)
 {
-    _cleanup_(buf_done) struct buf text;
+    _cleanup_(buf_done) struct buf text = {.data = NULL};
     struct envelope_line e;
     struct rig r;
 
@@ -94,7 +94,7 @@ static void test_every_start_is_sealed(void **state)
 /* A crash between the lines and their checkpoint: whole good lines stay, the rest goes to torn/. */
 static void test_cut_at_every_byte(void **state)
 {
-    _cleanup_(buf_done) struct buf early, lines, text;
+    _cleanup_(buf_done) struct buf early = {.data = NULL}, lines = {.data = NULL}, text = {.data = NULL};
     struct rig r;
 
     (void)state;
@@ -140,7 +140,7 @@ static void test_cut_at_every_byte(void **state)
 /* What is torn is kept as it was. */
 static void test_torn_bytes_are_kept(void **state)
 {
-    _cleanup_(buf_done) struct buf text, torn;
+    _cleanup_(buf_done) struct buf text = {.data = NULL}, torn = {.data = NULL};
     struct rig r;
 
     (void)state;
@@ -164,7 +164,7 @@ static void test_torn_bytes_are_kept(void **state)
     assert_memory_equal(torn.data, "garbage\nmore\n\0\0", 15);
     struct envelope_line e = event_at(&r, 3, &text);
     uint8_t d[DIGEST_LEN];
-    _cleanup_(buf_done) struct buf hex;
+    _cleanup_(buf_done) struct buf hex = {.data = NULL};
     buf_init(&hex, 256);
     digest_sha256("garbage\nmore\n\0\0", 15, d);
     buf_puts(&hex, "\"sha256:");
@@ -176,7 +176,7 @@ static void test_torn_bytes_are_kept(void **state)
 
 static void test_below_the_checkpoint_is_refused(void **state)
 {
-    _cleanup_(buf_done) struct buf lines;
+    _cleanup_(buf_done) struct buf lines = {.data = NULL};
     struct rig r;
 
     (void)state;
@@ -203,7 +203,7 @@ static void test_below_the_checkpoint_is_refused(void **state)
 
 static void test_checkpoint_gone_or_foreign_is_refused(void **state)
 {
-    _cleanup_(buf_done) struct buf note;
+    _cleanup_(buf_done) struct buf note = {.data = NULL};
     struct rig r, other;
 
     (void)state;
@@ -290,7 +290,7 @@ static void test_tiles_are_only_a_cache(void **state)
 /* 256 lines in the tiles, but the last of them not in the log. */
 static void test_full_tiles_do_not_hide_a_missing_line(void **state)
 {
-    _cleanup_(buf_done) struct buf lines;
+    _cleanup_(buf_done) struct buf lines = {.data = NULL};
     struct rig r;
 
     (void)state;
@@ -310,7 +310,7 @@ static void test_full_tiles_do_not_hide_a_missing_line(void **state)
 
 static void test_segments(void **state)
 {
-    _cleanup_(buf_done) struct buf lines;
+    _cleanup_(buf_done) struct buf lines = {.data = NULL};
     struct rig r;
 
     (void)state;

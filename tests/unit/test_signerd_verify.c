@@ -73,7 +73,7 @@ static void test_every_byte_of_a_line(void **state)
 
 static void test_swapped_lines(void **state)
 {
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {.data = NULL};
     struct lines l;
     struct rig r;
 
@@ -91,7 +91,7 @@ static void test_swapped_lines(void **state)
 
 static void test_removed_and_repeated_line(void **state)
 {
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {.data = NULL};
     struct lines l;
     struct rig r;
 
@@ -134,7 +134,7 @@ static void test_shorter_than_the_checkpoint(void **state)
 /* What a crash leaves behind the checkpoint is no fault; what nobody signed is. */
 static void test_longer_than_the_checkpoint(void **state)
 {
-    _cleanup_(buf_done) struct buf old;
+    _cleanup_(buf_done) struct buf old = {.data = NULL};
     struct log_report report;
     struct lines l;
     struct rig r;
@@ -202,7 +202,7 @@ static void test_foreign_key(void **state)
 
 static void test_checkpoint_missing_broken_or_of_another_log(void **state)
 {
-    _cleanup_(buf_done) struct buf note;
+    _cleanup_(buf_done) struct buf note = {.data = NULL};
     struct log_report report;
     struct lines l;
     struct rig r;
@@ -228,7 +228,7 @@ static void test_checkpoint_missing_broken_or_of_another_log(void **state)
  */
 static void test_another_tree(void **state)
 {
-    _cleanup_(buf_done) struct buf note;
+    _cleanup_(buf_done) struct buf note = {.data = NULL};
     struct log_report report;
     struct rig r;
 
@@ -254,7 +254,7 @@ static void test_another_tree(void **state)
 
 static void test_outside_checkpoint(void **state)
 {
-    _cleanup_(buf_done) struct buf early, late, first;
+    _cleanup_(buf_done) struct buf early = {.data = NULL}, late = {.data = NULL}, first = {.data = NULL};
     struct log_verify_options o = {.key = NULL};
     struct log_report report;
     struct rig r;

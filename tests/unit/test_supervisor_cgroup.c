@@ -156,7 +156,7 @@ static void dead_suites_are_swept(struct cgroup *alive)
     bool named = false;
     int status;
 
-    assert_int_equal(cgroup_open(&dead, NULL), 0);
+    assert_int_equal(cgroup_open(0, &dead, NULL), 0);
     assert_int_equal(cgroup_cell_new(dead, "left", &none, &cell), 0);
     pid_t pid = sleeper(cell);
     snprintf(leaf, sizeof(leaf), "%s/left", dead->name);
@@ -165,7 +165,7 @@ static void dead_suites_are_swept(struct cgroup *alive)
     assert_int_equal(flock(dead->dir, LOCK_UN), 0); /* what death does; the sleeper has a copy of the fd */
     close(dead->dir);
     dead->dir = -EBADF;
-    assert_int_equal(cgroup_open(&next, NULL), 0);
+    assert_int_equal(cgroup_open(0, &next, NULL), 0);
     cgroup_sweep(next);
     while ((name = cgroup_next_residue(next)))
         named = named || strcmp(name, leaf) == 0;
@@ -184,7 +184,7 @@ static void real_tree(void **state)
 {
     struct cgroup *c = NULL;
     struct fault f = {};
-    int r = cgroup_open(&c, &f);
+    int r = cgroup_open(0, &c, &f);
     (void)state;
 
     if (r == -EOPNOTSUPP) { /* no v2 tree, or none that this user may change: said in a sentence */

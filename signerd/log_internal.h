@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/* The parts of struct elog: log.c moves claims between its queues, log_batch.c seals them, log_open.c starts
+ * and ends it, log_run.c looks back into what is written. */
+#pragma once
+
+#include "common/evidence/merkle.h"
+#include "signerd/commit.h"
+#include "signerd/log.h"
+#include "signerd/seal.h"
+
+/* One accepted event on its way to the disk. */
+struct claim {
+    struct claim *next;
+    uint32_t role;
+    const struct event_row *row;
+    struct cell *cell;
+    uint32_t state_before; /* of the cell: what is restored when this is lost */
+    struct seal_stamp stamp;
+    elog_done_fn done;
+    void *data;
+    size_t line_len; /* once sealed, with LF */
+    uint64_t sequence;
+    size_t len;
+    char json[];
+};
+
+struct claim_queue {
+    struct claim *head, **tail;
+    size_t n, bytes;
+};
+
+struct elog {
+    struct elog_config cfg;
+    struct disk *disk;
+    struct commit *commit;
+    ev_timer kick; /* never armed: fed by hand */
+    struct seal seal;
+    struct merkle tree; /* with the batch under way */
+    struct tiles tiles;
+    struct buf note; /* the durable checkpoint */
+    uint64_t durable;
+    struct claim_queue pending;
+    uint64_t reserve; /* of all started cells */
+    bool full;        /* the disk is: only end events, out of the reserve */
+    bool probe;       /* try an ordinary commit all the same */
+    uint64_t probe_us;
+    int dead; /* the errno that ended it */
+    /* the batch under way */
+    struct claim_queue batch;
+    bool emergency;
+    struct buf lines, batch_note;
+    struct disk_tile *batch_tiles;
+    size_t nbatch_tiles, cap_batch_tiles;
+    struct merkle tree_before;
+    struct tiles tiles_before;
+};
+
+/* log_queue.c */
+void claim_queue_init(struct claim_queue *q);
+void claim_queue_push(struct claim_queue *q, struct claim *c);
+struct claim *claim_queue_pop(struct claim_queue *q); /* the oldest, or NULL */
+
+/* log_batch.c: seals the claim as the next line of the batch. 0; -ENOSPC: the disk is full and the cell's
+ * reserve has no room for it; -errno. */
+int elog_seal(struct elog *l, struct claim *c) MUST_CHECK;
+/* Takes that back, except for the tree, which goes back as a whole. */
+void elog_unseal(struct elog *l, struct claim *c);
+
+/* log.c: callbacks of the loop */
+void elog_on_commit(void *self, int err);
+void elog_on_kick(struct ev_loop *loop, ev_timer *w, int revents);
