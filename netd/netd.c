@@ -11,7 +11,7 @@
 static int digest_text(const struct ruleset *rs, char dst[LIMIT_DIGEST + 1])
 {
     uint8_t sum[DIGEST_LEN];
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     buf_init(&b, LIMIT_DIGEST + 1);
     int r = ruleset_digest(rs, sum);
     if (r < 0)

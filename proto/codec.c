@@ -296,7 +296,7 @@ int codec_decode_all(const struct schema *s, struct str bytes, struct arena *a, 
 
 int codec_to_memfd(const struct schema *s, const void *rec, size_t max, uint8_t ret_sha256[32])
 {
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     buf_init(&b, max);
     int r = codec_encode(s, rec, &b);
     if (r < 0)

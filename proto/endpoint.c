@@ -155,7 +155,7 @@ static int on_request(struct endpoint *e, const struct msg *m, struct frame *f)
 static int on_frame(void *self, struct frame *f)
 {
     struct endpoint *e = self;
-    _cleanup_(arena_done) struct arena a;
+    _cleanup_(arena_done) struct arena a = {0};
     arena_init(&a, LIMIT_ARENA);
     struct msg m;
     int r = iface_decode(e->cfg.iface, other_side(e->cfg.side), e->cfg.peer_role, e->state, f->data, f->len,
@@ -208,7 +208,7 @@ static int send_row(struct endpoint *e, const struct msg_row *row, uint64_t seq,
         return -EINVAL;
     if (e->gone || e->freed)
         return -EPIPE;
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     buf_init(&b, LIMIT_FRAME);
     int r = iface_encode(row, seq, rec, &b);
     return r < 0 ? r : channel_send(e->ch, b.data, b.len, fds, nfds);

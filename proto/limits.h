@@ -72,8 +72,15 @@
 #define LIMIT_PIPES          256u /* splice pipes in the pool */
 
 /* evidence */
-#define LIMIT_LINE        65535u /* C2SP entry bundles count in 16 bits */
-#define LIMIT_EVENT_DATA  49152u
-#define LIMIT_SEGMENT     (64u << 20)
-#define LIMIT_BATCH       512u       /* lines of one commit */
-#define LIMIT_END_RESERVE (1u << 20) /* disk kept free for the end events of a cell */
+#define LIMIT_LINE                65535u /* C2SP entry bundles count in 16 bits */
+#define LIMIT_EVENT_DATA          49152u
+#define LIMIT_SEGMENT             (64u << 20)
+#define LIMIT_BATCH               512u         /* lines of one commit */
+#define LIMIT_END_RESERVE         (1u << 20)   /* disk kept free for the end events of a cell */
+#define LIMIT_PENDING_EVENTS      65536u       /* accepted by signerd, waiting for the disk */
+#define LIMIT_PENDING_EVENT_BYTES (128u << 20) /* their data */
+#define LIMIT_BATCH_BYTES         (8u << 20)   /* lines of one commit */
+#define LIMIT_ANSWERS             2048u /* claims remembered per line, for repeats; more than LIMIT_PENDING_CALLS */
+#define LIMIT_CLOSED_RUNS         65536u /* run ids remembered; older ones are looked up in the log */
+#define LIMIT_REFUSAL_KINDS       64u    /* role x type x reason x run counted apart; the rest as "various" */
+#define LIMIT_REFUSAL_WINDOW_US   1000000u /* repeats of one kind collapse into one event */

@@ -55,7 +55,7 @@ int line_send(struct line *l, uint32_t id, uint64_t seq, const void *rec, const 
     const struct msg_row *row = iface_row(l->iface, id);
     if (!row || row->nfds != nfds || !(row->from & l->side))
         return -EINVAL;
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     buf_init(&b, LIMIT_FRAME);
     int r = iface_encode(row, seq ? seq : l->next_seq++, rec, &b);
     if (r < 0)

@@ -121,7 +121,7 @@ int signer_claim(struct signer_client *s, const char *run_id, enum event_type ty
     const struct event_row *row = event_row(type);
     if (!row)
         return -EINVAL;
-    _cleanup_(buf_done) struct buf body;
+    _cleanup_(buf_done) struct buf body = {0};
     buf_init(&body, LIMIT_CLAIM_BODY);
     int r = codec_encode(row->data, rec, &body);
     if (r < 0)

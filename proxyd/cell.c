@@ -37,8 +37,8 @@ static int sockets_check(const int fds[static _CELL_FD_MAX])
 
 static int policy_read(int fd, struct str sha256, struct proxy_policy **ret)
 {
-    _cleanup_(buf_done) struct buf bytes;
-    _cleanup_(arena_done) struct arena arena;
+    _cleanup_(buf_done) struct buf bytes = {0};
+    _cleanup_(arena_done) struct arena arena = {0};
     struct policy doc;
 
     buf_init(&bytes, LIMIT_POLICY_DOC);

@@ -89,7 +89,7 @@ static void conn_relay(struct conn *c)
         .done = on_relay_done,
         .self = c,
     };
-    _cleanup_(buf_done) struct buf head;
+    _cleanup_(buf_done) struct buf head = {0};
 
     if (conn_head(c, &head) < 0 ||
         relay_new(&cfg, &head, http && http_body_ended(&c->first.body), &c->relay) < 0) {

@@ -24,7 +24,7 @@ int cells_new(struct cells **ret)
 
     if (!c)
         return -ENOMEM;
-    c->closed = calloc(CELLS_CLOSED_MAX, sizeof(*c->closed));
+    c->closed = calloc(LIMIT_CLOSED_RUNS, sizeof(*c->closed));
     if (!c->closed) {
         free(c);
         return -ENOMEM;
@@ -94,12 +94,12 @@ bool cells_was_closed(const struct cells *c, struct str run_id, bool *ret_unsure
 {
     char text[UUID_TEXT_LEN + 1];
     uint8_t id[16] = {0};
-    size_t n = c->nclosed < CELLS_CLOSED_MAX ? c->nclosed : CELLS_CLOSED_MAX;
+    size_t n = c->nclosed < LIMIT_CLOSED_RUNS ? c->nclosed : LIMIT_CLOSED_RUNS;
 
     memcpy(text, run_id.p, UUID_TEXT_LEN);
     text[UUID_TEXT_LEN] = '\0';
     cells_pack(text, id);
-    *ret_unsure = c->nclosed > CELLS_CLOSED_MAX && cells_stamp_ms(id) <= c->forgotten_ms;
+    *ret_unsure = c->nclosed > LIMIT_CLOSED_RUNS && cells_stamp_ms(id) <= c->forgotten_ms;
     for (size_t i = 0; i < n; i++)
         if (memcmp(c->closed[i], id, sizeof(id)) == 0)
             return true;
@@ -169,9 +169,9 @@ int cells_add(struct cells *c, const struct cells_open *o, struct cell **ret)
 
 static void cells_remember(struct cells *c, const struct cell *cell)
 {
-    uint8_t *slot = c->closed[c->nclosed % CELLS_CLOSED_MAX];
+    uint8_t *slot = c->closed[c->nclosed % LIMIT_CLOSED_RUNS];
 
-    if (c->nclosed >= CELLS_CLOSED_MAX && cells_stamp_ms(slot) > c->forgotten_ms)
+    if (c->nclosed >= LIMIT_CLOSED_RUNS && cells_stamp_ms(slot) > c->forgotten_ms)
         c->forgotten_ms = cells_stamp_ms(slot);
     memset(slot, 0, 16);
     cells_pack(cell->run_id, slot);

@@ -6,9 +6,6 @@
 #include "common/base/uuid.h"
 #include "proto/events.h"
 
-#define CELLS_CLOSED_MAX                                                                                     \
-    65536 /* run ids remembered after their destroyed event; older ones are looked up in the log */
-
 struct cell {
     struct cell *next;
     char run_id[UUID_TEXT_LEN + 1];

@@ -78,7 +78,7 @@ static void dispatch_on_durable(void *data, int err, uint64_t sequence)
  * be). */
 static struct dispatch_answer *dispatch_place(struct dispatch_line *l, uint64_t counter, uint64_t seq)
 {
-    struct dispatch_answer *a = &l->answers[counter % DISPATCH_ANSWERS];
+    struct dispatch_answer *a = &l->answers[counter % LIMIT_ANSWERS];
 
     if (counter <= l->counter) {
         if (a->counter != counter) {
@@ -137,7 +137,7 @@ static void dispatch_on_refused_timer(struct ev_loop *loop, ev_timer *w, int rev
 
     (void)loop;
     (void)revents;
-    for (size_t i = 0; i < REFUSED_KINDS_MAX && (k = refused_due(&d->refused, now, false)); i++)
+    for (size_t i = 0; i < LIMIT_REFUSAL_KINDS && (k = refused_due(&d->refused, now, false)); i++)
         dispatch_seal_refusal(d, k);
     if (d->refused.n == 0)
         ev_timer_stop(d->loop, &d->refused_timer);
@@ -338,7 +338,7 @@ static void dispatch_maybe_end(struct dispatch *d)
     if (d->open > 0)
         return;
     ev_timer_stop(d->loop, &d->refused_timer);
-    for (size_t i = 0; i < REFUSED_KINDS_MAX && (k = refused_due(&d->refused, clock_boottime_us(), true));
+    for (size_t i = 0; i < LIMIT_REFUSAL_KINDS && (k = refused_due(&d->refused, clock_boottime_us(), true));
          i++)
         dispatch_seal_refusal(d, k);
     d->refused.n = 0;
@@ -420,7 +420,7 @@ static int dispatch_line_init(struct dispatch *d, struct dispatch_line *l, uint3
     l->role = role;
     if (sock < 0)
         return 0;
-    l->answers = calloc(DISPATCH_ANSWERS, sizeof(*l->answers));
+    l->answers = calloc(LIMIT_ANSWERS, sizeof(*l->answers));
     if (!l->answers) {
         close(sock);
         return -ENOMEM;
@@ -438,7 +438,7 @@ int dispatch_init(struct dispatch *d, struct ev_loop *loop, struct cells *cells,
 
     *d = (struct dispatch){.loop = loop, .cells = cells, .started_ms = clock_realtime_ms()};
     ev_init(&d->refused_timer, dispatch_on_refused_timer);
-    d->refused_timer.repeat = REFUSED_WINDOW_US / 1e6;
+    d->refused_timer.repeat = LIMIT_REFUSAL_WINDOW_US / 1e6;
     d->refused_timer.data = d;
     for (size_t i = 0; i < DISPATCH_LINES; i++) {
         int sock = TAKE_FD(socks[i]);

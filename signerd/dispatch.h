@@ -7,8 +7,6 @@
 #include "signerd/refused.h"
 
 #define DISPATCH_LINES 3
-#define DISPATCH_ANSWERS                                                                                     \
-    2048 /* answers remembered per line; more than a sender can have open (LIMIT_PENDING_CALLS) */
 
 /* One claim of a line, answered or not: a repeat gets the same answer. */
 struct dispatch_answer {
@@ -26,7 +24,7 @@ struct dispatch_line {
     uint32_t role;                   /* of everything said on this line */
     struct endpoint *e;              /* NULL once it is gone */
     uint64_t counter;                /* the greatest so far */
-    struct dispatch_answer *answers; /* DISPATCH_ANSWERS, by counter */
+    struct dispatch_answer *answers; /* LIMIT_ANSWERS, by counter */
 };
 
 struct dispatch {

@@ -34,7 +34,7 @@ static void elog_fill_batch(struct elog *l)
     l->nbatch_tiles = 0;
     l->tree_before = l->tree;
     l->tiles_before = l->tiles;
-    while (l->pending.head && l->batch.n < LIMIT_BATCH && l->lines.len < ELOG_BATCH_BYTES_MAX) {
+    while (l->pending.head && l->batch.n < LIMIT_BATCH && l->lines.len < LIMIT_BATCH_BYTES) {
         struct claim *c = claim_queue_pop(&l->pending);
         int r = elog_seal(l, c);
 
@@ -238,7 +238,7 @@ static int elog_may_accept(struct elog *l, const struct elog_event *e)
 {
     if (l->dead)
         return -EIO;
-    if (l->pending.n >= ELOG_PENDING_MAX || l->pending.bytes + e->data.len > ELOG_PENDING_BYTES_MAX)
+    if (l->pending.n >= LIMIT_PENDING_EVENTS || l->pending.bytes + e->data.len > LIMIT_PENDING_EVENT_BYTES)
         return -EDQUOT;
     if (!l->full || authority_is_end(e->row->type))
         return 0;

@@ -8,11 +8,8 @@
 #include "signerd/cells.h"
 #include "signerd/keys.h"
 
-#define ELOG_PENDING_MAX       65536        /* events waiting for the disk */
-#define ELOG_PENDING_BYTES_MAX (128u << 20) /* and their data */
-#define ELOG_BATCH_BYTES_MAX   (8u << 20)   /* lines of one commit */
-#define ELOG_PROBE_US          1000000      /* how often a full disk is tried again for ordinary events */
-#define ELOG_LAST_RESERVE      (2u * LIMIT_LINE) /* of a cell's reserve, only for completed and destroyed */
+#define ELOG_PROBE_US     1000000           /* how often a full disk is tried again for ordinary events */
+#define ELOG_LAST_RESERVE (2u * LIMIT_LINE) /* of a cell's reserve, only for completed and destroyed */
 
 struct elog;
 

@@ -76,7 +76,7 @@ int elog_open(const struct elog_config *cfg, struct elog **ret)
     seal_init(&l->seal, cfg->keys, cfg->host);
     claim_queue_init(&l->pending);
     claim_queue_init(&l->batch);
-    buf_init(&l->lines, ELOG_BATCH_BYTES_MAX + 2 * LIMIT_LINE);
+    buf_init(&l->lines, LIMIT_BATCH_BYTES + 2 * LIMIT_LINE);
     buf_init(&l->note, CHECKPOINT_NOTE_MAX);
     buf_init(&l->batch_note, CHECKPOINT_NOTE_MAX);
     r = elog_prepare(l);

@@ -27,7 +27,7 @@ struct refused_kind *refused_add(struct refused *r, uint32_t role, uint64_t type
 
     /* The last places are kept for everything that finds no place of its own, one for each role that claims.
      */
-    if (!k && r->n >= REFUSED_KINDS_MAX - REFUSED_ROLES) {
+    if (!k && r->n >= LIMIT_REFUSAL_KINDS - REFUSED_ROLES) {
         type = 0;
         reason = refused_various;
         run_id = NULL;
@@ -38,8 +38,11 @@ struct refused_kind *refused_add(struct refused *r, uint32_t role, uint64_t type
         return NULL;
     }
     k = &r->kind[r->n++];
-    *k = (struct refused_kind){
-        .role = role, .type = type, .reason = reason, .count = 1, .until_us = now_us + REFUSED_WINDOW_US};
+    *k = (struct refused_kind){.role = role,
+                               .type = type,
+                               .reason = reason,
+                               .count = 1,
+                               .until_us = now_us + LIMIT_REFUSAL_WINDOW_US};
     (void)snprintf(k->run_id, sizeof(k->run_id), "%s", run_id ? run_id : "");
     return k;
 }
@@ -50,7 +53,7 @@ struct refused_kind *refused_due(struct refused *r, uint64_t now_us, bool flush)
         struct refused_kind *k = &r->kind[i];
 
         if (k->count > 0 && (flush || k->until_us <= now_us)) {
-            k->until_us = now_us + REFUSED_WINDOW_US;
+            k->until_us = now_us + LIMIT_REFUSAL_WINDOW_US;
             return k;
         }
         if (k->count == 0 && k->until_us <= now_us) {

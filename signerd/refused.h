@@ -6,9 +6,6 @@
 #include "proto/events.h"
 #include "signerd/cells.h"
 
-#define REFUSED_KINDS_MAX 64 /* role x type x reason x run; what does not fit counts as "various" */
-#define REFUSED_WINDOW_US 1000000
-
 struct refused_kind {
     uint32_t role;
     uint64_t type;                  /* as claimed; 0 in the kind "various" */
@@ -19,7 +16,7 @@ struct refused_kind {
 };
 
 struct refused {
-    struct refused_kind kind[REFUSED_KINDS_MAX];
+    struct refused_kind kind[LIMIT_REFUSAL_KINDS];
     size_t n;
 };
 

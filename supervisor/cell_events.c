@@ -79,7 +79,7 @@ static int cut_argv(const struct strs *argv, struct ev_completed *ev, char diges
     ev->argv = (struct strs){argv->v, n};
     if (n == argv->n)
         return 0;
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     buf_init(&b, LIMIT_ARGV_BYTES + 16 * LIMIT_ARGV);
     mp_write_array(&b, argv->n);
     for (size_t i = 0; i < argv->n; i++)
@@ -220,7 +220,7 @@ int cell_claim_rejected(struct cell *c)
     char digest[LIMIT_DIGEST + 1];
     struct ev_rejected ev = {.spec_digest = str_of(c->spec_digest), .violations = {v, n}};
     if (n < c->violations.n || c->violations.more) {
-        _cleanup_(buf_done) struct buf all;
+        _cleanup_(buf_done) struct buf all = {0};
         buf_init(&all, LIMIT_VIOLATIONS * 1024);
         violations_print(&c->violations, &all);
         uint8_t sha256[32];

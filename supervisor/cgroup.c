@@ -78,7 +78,7 @@ static int cgroup_make(const char *mount, const char *own, pid_t launcher, struc
 static int cgroup_find(char *mount, char *own, size_t cap)
 {
     _cleanup_close_ int proc = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    _cleanup_(buf_done) struct buf mounts, groups;
+    _cleanup_(buf_done) struct buf mounts = {0}, groups = {0};
     int r;
 
     buf_init(&mounts, 0);

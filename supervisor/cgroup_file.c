@@ -38,7 +38,7 @@ int cgroup_write(int dirfd, const char *file, const char *text)
 
 bool cgroup_lists(int dirfd, const char *file, const char *word)
 {
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     struct str rest, one;
 
     if (cgroup_read(dirfd, file, &b) < 0)
@@ -52,7 +52,7 @@ bool cgroup_lists(int dirfd, const char *file, const char *word)
 
 int cgroup_number(int dirfd, const char *file, const char *key, uint64_t *ret)
 {
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     struct str rest;
     int r = cgroup_read(dirfd, file, &b);
 

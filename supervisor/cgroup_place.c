@@ -17,7 +17,7 @@ static bool cgroup_is_top(int dir)
 
 static bool cgroup_has_processes(int dir)
 {
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
 
     return cgroup_read(dir, "cgroup.procs", &b) < 0 || b.len > 0;
 }
@@ -75,7 +75,7 @@ static bool cgroup_may_move(struct str pid, bool any, pid_t launcher)
 /* How many were moved (0: none is left), or -EBUSY when they are not ours to move. */
 static int cgroup_move_pass(int dir, bool any, pid_t launcher)
 {
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     struct str rest, pid;
     int n = 0, r = cgroup_read(dir, "cgroup.procs", &b);
 

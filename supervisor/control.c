@@ -43,7 +43,7 @@ static int on_run(void *self, struct endpoint *e, struct endpoint_msg *msg)
     if (m->ending || m->ncells >= LIMIT_CELLS)
         return endpoint_fail(e, msg->seq, m->ending ? FAIL_STATE : FAIL_QUOTA,
                              m->ending ? "the suite is ending" : "%u cells are running already", m->ncells);
-    _cleanup_(buf_done) struct buf doc;
+    _cleanup_(buf_done) struct buf doc = {0};
     buf_init(&doc, LIMIT_SPEC + 1);
     int r = read_document(req, msg->fds[0], &doc);
     if (r < 0)

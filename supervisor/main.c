@@ -85,7 +85,7 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     char groups[256];
-    _cleanup_(buf_done) struct buf resolv_conf;
+    _cleanup_(buf_done) struct buf resolv_conf = {0};
     struct manager m = {.ids_dir = d.fds[SUPERVISOR_FD_IDS],
                         .forbidden = {o.private_paths, o.nprivate},
                         .evidence = o.evidence};

@@ -109,7 +109,7 @@ static int try_range(void *arg)
 
 void doctor_subids(struct doctor_result *ret)
 {
-    _cleanup_(buf_done) struct buf subuid;
+    _cleanup_(buf_done) struct buf subuid = {0};
     buf_init(&subuid, 0);
     if (geteuid() != 0) {
         (void)snprintf(ret->detail, sizeof(ret->detail), "not needed: the workload keeps uid %u",

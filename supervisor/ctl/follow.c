@@ -44,7 +44,7 @@ int follow_start(struct follow *f, int log_dir)
 static uint64_t durable_size(const struct follow *f)
 {
     _cleanup_close_ int fd = openat(f->log_dir, CHECKPOINT_FILE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     buf_init(&b, CHECKPOINT_MAX);
     if (fd < 0 || io_read_to_end(fd, &b) < 0)
         return 0;

@@ -106,7 +106,7 @@ static int run(int argc, char **argv)
 {
     char run_id[UUID_TEXT_LEN + 1], error[RUN_FLAGS_ERROR_MAX];
     _cleanup_(run_flags_done) struct run_flags f = {};
-    _cleanup_(buf_done) struct buf doc;
+    _cleanup_(buf_done) struct buf doc = {0};
     _cleanup_(follow_done) struct follow follow = {.out = -EBADF, .inotify = -EBADF};
     buf_init(&doc, LIMIT_SPEC + 2);
     uuid_v7(run_id);

@@ -40,7 +40,7 @@ static int check(struct str document)
         print_summary(s);
         return CTL_OK;
     }
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     buf_init(&b, REPORT_MAX);
     violations_print(&found, &b);
     (void)fwrite(b.data, 1, b.len, stdout);
@@ -56,7 +56,7 @@ static int run(int argc, char **argv)
     if (first == 1 && path[0] == '-' && path[1] != '\0')
         return ctl_fail(CTL_USAGE, "validate",
                         "unknown flag \"%s\": `cellctl validate --help` shows the usage", path);
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     buf_init(&b, LIMIT_SPEC + 65536);
     int r = document_read(path, &b);
     if (r < 0)

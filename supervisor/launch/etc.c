@@ -91,7 +91,7 @@ static int etc_write(int dir, const char *name, struct str text)
 static int etc_write_row(int etc, int layer, const char *name, uint32_t id, const char *row)
 {
     _cleanup_close_ int fd = openat(etc, name, O_RDONLY | O_CLOEXEC);
-    _cleanup_(buf_done) struct buf text, out;
+    _cleanup_(buf_done) struct buf text = {0}, out = {0};
     int r = 0;
 
     buf_init(&text, ETC_FILE_MAX);

@@ -106,7 +106,7 @@ static int userns_read(const char *file, struct buf *b)
  * spare. */
 static int userns_range(const char *subids, const char *map, uint32_t *ret_base, uint32_t *ret_count)
 {
-    _cleanup_(buf_done) struct buf rows, ids;
+    _cleanup_(buf_done) struct buf rows = {0}, ids = {0};
     int r = userns_read(map, &ids);
 
     *ret_base = USERNS_RANGE_BASE;
@@ -121,7 +121,7 @@ static int userns_range(const char *subids, const char *map, uint32_t *ret_base,
 /* Whether our uid 0 is not 0 outside either: then a workload may have it. */
 static bool userns_root_is_ordinary(void)
 {
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     struct str map;
     uint64_t e[3];
 

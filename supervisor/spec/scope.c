@@ -46,7 +46,7 @@ static int strings(const struct strs *all, size_t budget, struct arena *a, struc
     *ret = (struct strs){all->v, n};
     if (n == all->n)
         return 0;
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     buf_init(&b, LIMIT_POLICY_DOC);
     mp_write_array(&b, all->n);
     for (size_t i = 0; i < all->n; i++)
@@ -75,7 +75,7 @@ static int egress_rules(const struct policy *p, struct arena *a, struct ev_netwo
     e->egress_rules.n = n;
     if (n == p->egress.n)
         return 0;
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     struct cut cut = {0};
     buf_init(&b, LIMIT_POLICY_DOC);
     mp_write_array(&b, p->egress.n);

@@ -26,8 +26,8 @@ static void check_oracle(struct str bytes)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct records all;
-    _cleanup_(arena_done) struct arena a;
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(arena_done) struct arena a = {0};
+    _cleanup_(buf_done) struct buf b = {0};
 
     arena_init(&a, LIMIT_ARENA);
     buf_init(&b, size);

@@ -15,8 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    _cleanup_(arena_done) struct arena a;
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(arena_done) struct arena a = {0};
+    _cleanup_(buf_done) struct buf b = {0};
     size_t nifaces = 0;
     struct msg m;
 

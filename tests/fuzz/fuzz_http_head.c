@@ -17,7 +17,7 @@ static void check(bool ok)
 static void check_rewritten(const uint8_t *p, const struct http_head *h)
 {
     static const char close_line[] = "\r\nConnection: close\r\n\r\n";
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     struct http_head_reader r = {0};
     struct http_head again;
     buf_init(&b, 2 * LIMIT_PEEK);

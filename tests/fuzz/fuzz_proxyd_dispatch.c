@@ -114,7 +114,7 @@ static void turn(void)
 
 static void send_msg(int sock, uint32_t id, const void *rec, const int *fds, size_t nfds)
 {
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     buf_init(&b, LIMIT_FRAME);
     must(iface_encode(iface_row(&iface_proxy, id), ++seq, rec, &b) == 0);
     (void)!frame_send(sock, b.data, b.len, fds, nfds);

@@ -97,6 +97,12 @@ static void close_log(void)
     (void)nftw(log_path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
+static void at_exit(void)
+{
+    if (elog)
+        close_log();
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc;
@@ -106,7 +112,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     if (ed25519_init() < 0 || digest_init() < 0)
         return 1;
     loop = ev_loop_new(EVFLAG_NOENV);
-    return loop && make_keys() == 0 ? 0 : 1;
+    return loop && atexit(at_exit) == 0 && make_keys() == 0 ? 0 : 1;
 }
 
 static void send_rec(int sock, uint32_t id, uint64_t seq, const void *rec)

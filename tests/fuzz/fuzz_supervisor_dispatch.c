@@ -59,7 +59,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 static void say(int line, uint32_t id, uint64_t seq, const void *rec, const int *fds, size_t nfds)
 {
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     buf_init(&b, LIMIT_FRAME);
     must(iface_encode(iface_row(ifaces[line], id), seq, rec, &b) == 0);
     if (ours[line] >= 0)

@@ -23,17 +23,22 @@ def stat(pid):
     return fields[0], int(fields[1]), int(fields[19])
 
 
-def children(pid):
-    found = []
+def children():
+    """{parent: [child, ...]} of the whole host, in one look."""
+    found = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         s = stat(int(name))
-        if s and s[1] == pid:
-            found.append(int(name))
-    return sorted(found)
+        if s:
+            found.setdefault(s[1], []).append(int(name))
+    return found
 
 
 def argv0(pid):
-    return os.path.basename(Path("/proc/%d/cmdline" % pid).read_bytes().split(b"\0")[0].decode())
+    """The program's name as it was started; "" when it has ended."""
+    try:
+        return os.path.basename(Path("/proc/%d/cmdline" % pid).read_bytes().split(b"\0")[0].decode())
+    except OSError:
+        return ""
 
 
 def status(pid):
@@ -94,18 +99,21 @@ class Running:
 
     def look(self):
         """{name: pid} of cellctl, the four daemons, zygote and init, and the list of the workload's processes."""
+        below = children()
         names = {"cellctl": self.p.pid}
-        for pid in children(self.p.pid):
-            names[argv0(pid).removeprefix("cellos-")] = pid
+        for pid in below.get(self.p.pid, []):
+            name = argv0(pid).removeprefix("cellos-")  # cellctl's own until the exec
+            if name in DAEMONS:
+                names[name] = pid
         for name, parent in (("zygote", "supervisor"), ("init", "zygote")):
-            for pid in children(names[parent]) if parent in names else []:
+            for pid in below.get(names.get(parent), []):
                 names[name] = pid
         workload = []
-        todo = children(names["init"]) if "init" in names else []
+        todo = list(below.get(names.get("init"), []))
         while todo:
             pid = todo.pop()
             workload.append(pid)
-            todo += children(pid)
+            todo += below.get(pid, [])
         for pid in [*names.values(), *workload]:
             self._note(pid)
         self.names, self.workload = names, sorted(workload)

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Workloads that do too much of everything: the suite stays within bounds, says what it left out, and others go on."""
-import hashlib
 import json
 import os
-import socket
 import subprocess
 import threading
 import time
@@ -12,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import evidence
-from conftest import ORDINARY_UID, PATIENCE, SANITIZED, User, kept, of_type, types
+from conftest import ORDINARY_UID, PATIENCE, SANITIZED, User, kept, of_type
 from probe import PRELUDE
 from running import DAEMONS, Running, status
 from servers import Tcp, hello, sink
@@ -137,9 +134,10 @@ def test_fork_bomb_ends_with_its_time(world, neighbour, uid, kind):
         doc["spec"]["run"].setdefault("limits", {})["gracefulShutdownSeconds"] = 1
         t = time.monotonic()
         with Running(user, user.file("bomb.json", json.dumps(doc))) as r, Watch(r) as w:
-            assert neighbour()
+            time.sleep(0.7)
             r.look()
             assert len(r.workload) > 50, "the bomb did not go off"
+            assert neighbour()
             _, events = ended(r, 124)
             w.within()
         assert time.monotonic() - t < (25 if not SANITIZED else 60)
@@ -410,6 +408,7 @@ print(offered >> 20, taken >> 20)
     with flood(user, text, web.tls, flags=flags_for(web, dns)) as r, Watch(r) as w:
         out, events = ended(r, 0)
         w.within()
+    assert int(out.split()[0]) >= 100, "some hundred megabytes at least were offered: " + out
     l7 = of_type(events, "observability.v1.l7_egress_decision")
     assert l7 and {e["action"] for e in l7} == {"deny"} and len(l7) <= DENIES_PER_SECOND * 15
     assert not any("dialedAddress" in e for e in l7)

@@ -196,7 +196,7 @@ void suspect_hello(const struct suspect *s, size_t line)
 {
     const struct hostile_line *l = &s->kind->line[line];
     struct hello h = {str_of(l->iface->name), l->iface->version, l->role};
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
 
     buf_init(&b, LIMIT_FRAME);
     if (iface_encode(iface_row(l->iface, MSG_HELLO), 0, &h, &b) < 0)
@@ -248,8 +248,8 @@ bool suspect_answers(const struct suspect *s, size_t line, int timeout_ms)
     static struct frame f;
     const struct hostile_line *l = &s->kind->line[line];
     const struct msg_row *row = row_that_is_answered(l);
-    _cleanup_(arena_done) struct arena a;
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(arena_done) struct arena a = {0};
+    _cleanup_(buf_done) struct buf b = {0};
     struct msg m;
     void *rec;
 
@@ -299,7 +299,7 @@ int suspect_end(struct suspect *s, int timeout_ms, bool *ret_late)
 void suspect_print_log(const struct suspect *s)
 {
     char path[512];
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
 
     snprintf(path, sizeof(path), "%s/stderr", s->dir);
     _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);

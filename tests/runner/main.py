@@ -3,8 +3,8 @@
 import argparse
 import glob
 import os
+import shutil
 import signal
-import subprocess
 import sys
 import time
 
@@ -79,15 +79,15 @@ class Check:
     def install(self):
         """The installed tree works: cellctl answers and finds the daemons beside itself."""
         to = f"{self.logs}/installed"
-        subprocess.run(["rm", "-rf", to], check=True)
+        shutil.rmtree(to, ignore_errors=True)
         report = self.make("install", f"B={self.build}", f"DESTDIR={to}", "PREFIX=/usr", "install")
         wanted = {"bin/cellctl", *("libexec/cellos/cellos-" + d for d in "supervisor netd proxyd signerd".split())}
         there = {os.path.relpath(p, to + "/usr") for p in glob.glob(to + "/usr/**", recursive=True)
                  if os.path.isfile(p) and os.access(p, os.X_OK)}
         report.case("installed files", there == wanted)
-        version = subprocess.run([to + "/usr/bin/cellctl", "version"], stdin=subprocess.DEVNULL,
-                                 capture_output=True, text=True) if "bin/cellctl" in there else None
-        report.case("installed cellctl version", version is not None and version.returncode == 0)
+        with open(f"{self.logs}/installed.log", "wb") as log:
+            report.case("installed cellctl version", "bin/cellctl" in there and
+                        process.run([to + "/usr/bin/cellctl", "version"], log=log, timeout=60) == 0)
         return report
 
     def source(self):
@@ -133,11 +133,11 @@ def run_parts(check, parts):
         say(f"== {part} ==")
         at = time.monotonic()
         report = getattr(check, part)()
-        left = process.reap_orphans()
+        left = process.kill_orphans()
         if left:
-            say(f"  left behind and killed: {' '.join(sorted(set(left)))}")
+            say(f"  left behind and killed: {' '.join(left)}")
         total.add(report, f"{part}: ")
-        say(f"  {part}: {time.monotonic() - at:.0f} s")
+        say(f"  {part}: {report.brief()}, {time.monotonic() - at:.0f} s")
     say(f"logs: {os.path.relpath(check.logs)}; {(time.monotonic() - began) / 60:.1f} minutes")
     return total
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Children in sessions of their own, with a deadline, that never outlive us: not on Ctrl-C, and not when they
-leave processes behind (we are their subreaper)."""
+leave processes behind. We are their subreaper: whatever loses its parent comes to us, is reaped when it ends, as
+by a real init, and is killed when its part of the tests is over."""
 import ctypes
+import glob
 import os
 import signal
 import subprocess
@@ -10,6 +12,7 @@ import time
 
 PR_SET_CHILD_SUBREAPER = 36
 GRACE_S = 10
+REAP_S = 0.05
 
 _running = set()
 _lock = threading.RLock()  # stop_all comes from a signal handler
@@ -18,6 +21,30 @@ _stopped = threading.Event()
 
 def become_subreaper():
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    threading.Thread(target=_reap_for_ever, daemon=True).start()
+
+
+def _orphans():
+    """Our children that we did not start. With the lock held."""
+    pids = set()
+    for path in glob.glob("/proc/self/task/*/children"):
+        try:
+            with open(path) as f:
+                pids.update(int(pid) for pid in f.read().split())
+        except (FileNotFoundError, ProcessLookupError):  # the thread has just ended
+            pass
+    return pids - {child.pid for child in _running}
+
+
+def _reap_for_ever():
+    while True:
+        time.sleep(REAP_S)
+        with _lock:
+            for pid in _orphans():
+                try:
+                    os.waitpid(pid, os.WNOHANG)
+                except ChildProcessError:
+                    pass
 
 
 def _kill_group(pid, number):
@@ -83,28 +110,25 @@ def stop_all():
         time.sleep(0.05)
     for child in children:
         _kill_group(child.pid, signal.SIGKILL)
-    reap_orphans()
+    kill_orphans()
 
 
-def _children():
-    with open(f"/proc/{os.getpid()}/task/{os.getpid()}/children") as f:
-        return [int(pid) for pid in f.read().split()]
-
-
-def reap_orphans():
-    """Kills and reaps what was left behind by children that have ended. Only between parts: then we have no
-    child of our own. Returns the names."""
-    names = []
+def kill_orphans():
+    """Between parts: ends what children that have ended left behind. Returns the names of what still ran."""
+    names = set()
     for _ in range(100):
-        left = _children()
+        with _lock:
+            left = _orphans()
+            for pid in left:
+                try:
+                    with open(f"/proc/{pid}/stat") as f:
+                        name, state = f.read().rsplit(")", 1)
+                    if state.split()[0] != "Z":
+                        names.add(name.split("(", 1)[1])
+                        os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+                except (OSError, ChildProcessError):
+                    pass
         if not left:
             break
-        for pid in left:
-            try:
-                with open(f"/proc/{pid}/comm") as f:
-                    names.append(f.read().strip())
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-            except (OSError, ChildProcessError):
-                pass
-    return names
+    return sorted(names)

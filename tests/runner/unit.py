@@ -62,7 +62,7 @@ def run(paths, jobs):
     with ThreadPoolExecutor(jobs) as pool:
         for path, (report, text) in zip(paths, pool.map(run_program, paths)):
             total.add(report)
-            say(f"  {'FAIL' if report.failed else 'ok  '}  {os.path.basename(path)}: {report.line()}")
+            say(f"  {'FAIL' if report.failed else 'ok  '}  {os.path.basename(path)}: {report.brief()}")
             for line in text.splitlines():
                 say(f"        {line}")
     return total

@@ -37,7 +37,7 @@ static inline void wire_close(struct wire *w)
 static inline int wire_send_row(struct wire *w, const struct msg_row *row, uint64_t seq, const void *rec,
                                 const int *fds, size_t nfds)
 {
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     buf_init(&b, LIMIT_FRAME);
     int r = iface_encode(row, seq, rec, &b);
     return r < 0 ? r : frame_send(w->sock, b.data, b.len, fds, nfds);

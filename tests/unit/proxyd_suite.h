@@ -61,7 +61,7 @@ struct suite {
 
 static inline void suite_keep(struct suite_claim *c, uint64_t type, struct str body)
 {
-    _cleanup_(arena_done) struct arena a;
+    _cleanup_(arena_done) struct arena a = {0};
     arena_init(&a, LIMIT_ARENA);
     if (type == EVENT_L7) {
         struct ev_l7 e;
@@ -183,7 +183,7 @@ static inline void suite_on_resolver(struct ev_loop *loop, struct ev_io *w, int 
     struct sockaddr_storage from;
     socklen_t len = sizeof(from);
     uint8_t q[2048];
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     (void)loop;
     (void)events;
     ssize_t n = recvfrom(w->fd, q, sizeof(q), 0, (struct sockaddr *)&from, &len);

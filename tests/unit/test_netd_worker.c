@@ -141,7 +141,7 @@ static int cell_nft(void)
 static void assert_listed(enum net_mode mode)
 {
     struct attached a = attach(mode);
-    _cleanup_(buf_done) struct buf want;
+    _cleanup_(buf_done) struct buf want = {0};
     char got[RULESET_TEXT_MAX] = "";
     size_t len = 0;
     int out[2];

@@ -271,7 +271,7 @@ static void check_over(struct fixture *x, const struct schema *s, size_t k, char
 {
     struct enum_names names;
     struct field w = widened(&s->fields[k], &names);
-    _cleanup_(buf_done) struct buf raw;
+    _cleanup_(buf_done) struct buf raw = {0};
 
     buf_clear(&x->b);
     if (codec_encode(s, rec, &x->b) != -EINVAL)
@@ -470,7 +470,7 @@ static void test_memfd(void **state)
 {
     struct fixture *x = *state;
     struct policy got, *p = record_random(&x->g, &x->a, &schema_policy, record_small);
-    _cleanup_(buf_done) struct buf bytes;
+    _cleanup_(buf_done) struct buf bytes = {0};
     _cleanup_close_ int fd = -EBADF;
     uint8_t digest[32];
     struct str sha = {(const char *)digest, 32};
@@ -501,7 +501,7 @@ static void test_memfd_refused(void **state)
 {
     struct fixture *x = *state;
     struct policy got, *p = record_random(&x->g, &x->a, &schema_policy, record_small);
-    _cleanup_(buf_done) struct buf bytes;
+    _cleanup_(buf_done) struct buf bytes = {0};
     _cleanup_close_ int open = memfd_create("open", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     uint8_t digest[32];
     struct str sha = {(const char *)digest, 32};

@@ -79,7 +79,7 @@ static void test_numbers(void **state)
     (void)state;
     for (size_t k = 0; k < ARRAY_LEN(numbers); k++) {
         const struct number *x = &numbers[k];
-        _cleanup_(buf_done) struct buf b;
+        _cleanup_(buf_done) struct buf b = {0};
         struct mp_token t;
 
         assert_int_equal(read_one(x->bytes, x->n, &t), 0);
@@ -104,7 +104,7 @@ static void test_numbers(void **state)
 /* The head of n bytes, or n elements, in every width; ours and the reader agree. */
 static void check_sized(enum mp_kind kind, size_t n, const uint8_t *head, size_t head_len)
 {
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     struct mp_token t;
     char *text = malloc(n + 1);
 
@@ -340,7 +340,7 @@ static void test_oracle_reads_ours(void **state)
     struct rng g = {1};
     (void)state;
     for (int round = 0; round < 3000; round++) {
-        _cleanup_(buf_done) struct buf b;
+        _cleanup_(buf_done) struct buf b = {0};
         msgpack_unpacked u;
         size_t off = 0;
 

@@ -63,7 +63,7 @@ static void test_golden(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(goldens); i++) {
-        _cleanup_(buf_done) struct buf b;
+        _cleanup_(buf_done) struct buf b = {0};
         struct client_hello h = {0};
         corpus_read(goldens[i].file, &b);
         check_golden(&goldens[i], read_all(b.data, b.len, &h), &h);
@@ -75,7 +75,7 @@ static void test_byte_by_byte(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(goldens); i++) {
-        _cleanup_(buf_done) struct buf b;
+        _cleanup_(buf_done) struct buf b = {0};
         struct client_hello_reader r = {0};
         struct client_hello h = {0};
         corpus_read(goldens[i].file, &b);
@@ -90,7 +90,7 @@ static void test_two_segments(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(goldens); i++) {
-        _cleanup_(buf_done) struct buf b;
+        _cleanup_(buf_done) struct buf b = {0};
         corpus_read(goldens[i].file, &b);
         for (size_t n = 1; n < b.len; n++) {
             struct client_hello_reader r = {0};
@@ -125,7 +125,7 @@ static void test_many_records(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(goldens); i++) {
-        _cleanup_(buf_done) struct buf b, msg, wrapped;
+        _cleanup_(buf_done) struct buf b = {0}, msg = {0}, wrapped = {0};
         struct client_hello h = {0};
         corpus_read(goldens[i].file, &b);
         strip_records(&b, &msg);
@@ -146,7 +146,7 @@ static void test_many_records(void **state)
 static void test_early_data_behind(void **state)
 {
     (void)state;
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     struct client_hello h = {0};
     corpus_read("openssl_tls13", &b);
     buf_put(&b, "\x14\x03\x03\x00\x01\x01\x17\x03\x03\xff\xff", 11);
@@ -165,7 +165,7 @@ static void put_ext(struct buf *b, uint16_t type, const void *p, size_t n)
 /* server_name with these bytes as the one host_name */
 static void put_sni(struct buf *b, const char *p, size_t n)
 {
-    _cleanup_(buf_done) struct buf e;
+    _cleanup_(buf_done) struct buf e = {0};
     buf_init(&e, 4096);
     buf_put_be16(&e, (uint16_t)(n + 3));
     buf_putc(&e, 0);
@@ -177,7 +177,7 @@ static void put_sni(struct buf *b, const char *p, size_t n)
 /* A whole record around these extensions. */
 static void build(struct buf *out, const struct buf *ext)
 {
-    _cleanup_(buf_done) struct buf body, msg;
+    _cleanup_(buf_done) struct buf body = {0}, msg = {0};
     static const uint8_t random_bytes[32] = {1, 2, 3};
     buf_init(&body, 1 << 17);
     buf_init(&msg, 1 << 17);
@@ -200,14 +200,14 @@ static void build(struct buf *out, const struct buf *ext)
 
 static enum client_hello_outcome read_built(const struct buf *ext, struct client_hello *h)
 {
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     build(&b, ext);
     return read_all(b.data, b.len, h);
 }
 
 static enum client_hello_outcome with_name(const char *p, size_t n, struct client_hello *h)
 {
-    _cleanup_(buf_done) struct buf e;
+    _cleanup_(buf_done) struct buf e = {0};
     buf_init(&e, 1 << 16);
     put_sni(&e, p, n);
     return read_built(&e, h);
@@ -254,7 +254,7 @@ static void test_two_names(void **state)
 {
     (void)state;
     struct client_hello h;
-    _cleanup_(buf_done) struct buf e, list;
+    _cleanup_(buf_done) struct buf e = {0}, list = {0};
     buf_init(&e, 4096);
     put_sni(&e, "good.example", 12);
     put_sni(&e, "evil.example", 12); /* the extension twice */
@@ -295,14 +295,14 @@ static void test_malformed_extensions(void **state)
         {16, "\x00\x03\x02h2X", 6},
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        _cleanup_(buf_done) struct buf e;
+        _cleanup_(buf_done) struct buf e = {0};
         buf_init(&e, 4096);
         if (bad[i].type != 0)
             put_sni(&e, "good.example", 12);
         put_ext(&e, bad[i].type, bad[i].p, bad[i].n);
         assert_int_equal(read_built(&e, &h), CLIENT_HELLO_NOT_TLS);
     }
-    _cleanup_(buf_done) struct buf e; /* any other extension twice, and a cut one */
+    _cleanup_(buf_done) struct buf e = {0}; /* any other extension twice, and a cut one */
     buf_init(&e, 4096);
     put_sni(&e, "good.example", 12);
     put_ext(&e, 0x1234, "", 0);
@@ -318,7 +318,7 @@ static void test_ech_and_no_extensions(void **state)
 {
     (void)state;
     struct client_hello h;
-    _cleanup_(buf_done) struct buf e;
+    _cleanup_(buf_done) struct buf e = {0};
     buf_init(&e, 4096);
     put_ext(&e, 0xfe0d, "\x00", 1);
     put_sni(&e, "public.example", 14);
@@ -357,7 +357,7 @@ static void test_second_message(void **state)
 {
     (void)state;
     struct client_hello h;
-    _cleanup_(buf_done) struct buf b, msg, wrapped;
+    _cleanup_(buf_done) struct buf b = {0}, msg = {0}, wrapped = {0};
     corpus_read("openssl_tls13", &b);
     strip_records(&b, &msg);
     size_t n = msg.len;
@@ -377,7 +377,7 @@ static void test_limit(void **state)
     struct client_hello h;
     static uint8_t fill[20000];
     for (size_t pad = 16000; pad < 16700; pad += 50) {
-        _cleanup_(buf_done) struct buf e, b;
+        _cleanup_(buf_done) struct buf e = {0}, b = {0};
         buf_init(&e, 1 << 16);
         put_sni(&e, "good.example", 12);
         put_ext(&e, 21, fill, pad);
@@ -386,7 +386,7 @@ static void test_limit(void **state)
                          b.len <= LIMIT_PEEK ? CLIENT_HELLO_DONE : CLIENT_HELLO_NOT_TLS);
     }
     /* records of one byte: their headers count as well */
-    _cleanup_(buf_done) struct buf tiny;
+    _cleanup_(buf_done) struct buf tiny = {0};
     buf_init(&tiny, 1 << 16);
     struct client_hello_reader r = {0};
     uint8_t message[4] = {1, 0, 0x20, 0};

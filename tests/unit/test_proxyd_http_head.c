@@ -226,7 +226,7 @@ static void test_limit(void **state)
 
     (void)state;
     for (size_t pad = LIMIT_PEEK - 60; pad < LIMIT_PEEK; pad++) {
-        _cleanup_(buf_done) struct buf b;
+        _cleanup_(buf_done) struct buf b = {0};
         buf_init(&b, 2 * LIMIT_PEEK);
         buf_puts(&b, GET HOST "X: ");
         for (size_t i = 0; i < pad; i++)
@@ -241,7 +241,7 @@ static void test_limit(void **state)
 
 static void check_rewrite(const char *in, const char *out)
 {
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     struct http_head h;
 
     buf_init(&b, 1 << 16);

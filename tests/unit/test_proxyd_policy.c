@@ -243,7 +243,7 @@ static struct judgement judge_hello(const struct policy_egress *rule, const char
                                     const char *file)
 {
     struct endpoint_addr original = net_addr(to, port);
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     struct proxy_policy *p = NULL;
     struct first_bytes f = {0};
     struct judgement j = {0};

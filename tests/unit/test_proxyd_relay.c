@@ -167,7 +167,7 @@ static void rig_relay(struct rig *r, unsigned idle_ms, bool filter, const char *
                                .refused = on_refused,
                                .done = on_done,
                                .self = r};
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     buf_init(&b, 4096);
     if (head)
         buf_puts(&b, head);

@@ -167,7 +167,7 @@ static void test_limit_and_forgetting(void **state)
 
     /* Used-up ids fall out of the ring, but never silently. */
     assert_int_equal(cells_new(&c), 0);
-    for (unsigned i = 0; i <= CELLS_CLOSED_MAX; i++) {
+    for (unsigned i = 0; i <= LIMIT_CLOSED_RUNS; i++) {
         uuid_v7(run);
         if (i == 0)
             memcpy(first, run, sizeof(first));

@@ -127,11 +127,11 @@ static void test_refusals_collapse(void **state)
     for (unsigned i = 0; i < 500; i++)
         assert_null(refused_add(&r, ROLE_PROXYD, EVENT_STARTED, "x", NULL, 2000));
     assert_null(refused_due(&r, 3000, false)); /* the second is not over */
-    k = refused_due(&r, 1000 + REFUSED_WINDOW_US, false);
+    k = refused_due(&r, 1000 + LIMIT_REFUSAL_WINDOW_US, false);
     assert_non_null(k);
     assert_int_equal(k->count, 500);
     k->count = 0;
-    assert_null(refused_due(&r, 1001 + 2 * REFUSED_WINDOW_US, false));
+    assert_null(refused_due(&r, 1001 + 2 * LIMIT_REFUSAL_WINDOW_US, false));
     assert_int_equal(r.n, 0); /* nothing new: forgotten */
 }
 
@@ -152,7 +152,7 @@ static void test_refusals_are_bounded(void **state)
             k->count = 0;
         }
     }
-    assert_true(r.n < REFUSED_KINDS_MAX);
+    assert_true(r.n < LIMIT_REFUSAL_KINDS);
     while ((k = refused_due(&r, 2000, true))) {
         assert_string_equal(refused_type_text(k), "various");
         waiting += k->count;

@@ -318,7 +318,7 @@ static void rights_of_the_workload(void **state)
     assert_string_equal(cell.text,
                         "CapInh:\t0000000000000000\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n"
                         "CapBnd:\t0000000000000000\nCapAmb:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n"
-                        "sid 1 pgid 1 ppid 1\nfd 0\nfd 1\nfd 2\nlimit 256\nlimit 0\nlimit 4096\n");
+                        "sid 1 pgid 1 ppid 1\nfd 0\nfd 1\nfd 2\nlimit 256\nlimit 1\nlimit 4096\n");
 }
 
 static bool was_denied(const char *what)

@@ -136,7 +136,7 @@ static void limits(struct cgroup *c)
             assert_int_equal(r, -EOPNOTSUPP);
             continue;
         }
-        _cleanup_(buf_done) struct buf b;
+        _cleanup_(buf_done) struct buf b = {0};
         assert_int_equal(r, 0);
         assert_int_equal(cgroup_read(cgroup_cell_dirfd(cell), rows[i].file, &b), 0);
         assert_string_equal(buf_cstr(&b), rows[i].text);

@@ -41,7 +41,7 @@ static void names_of_secrets(void **state)
 
 static void rows(void **state)
 {
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
     (void)state;
 
     buf_init(&b, 4096);
