@@ -300,7 +300,7 @@ int endpoint_new(struct ev_loop *loop, int sock, const struct endpoint_config *c
     }
     struct hello h = {str_of(cfg->iface->name), cfg->iface->version, cfg->role};
     r = send_row(e, iface_row(cfg->iface, MSG_HELLO), 0, &h, NULL, 0);
-    if (r < 0) {
+    if (r < 0 && r != -EPIPE) { /* a peer that has ended already is one that ends: gone() follows */
         endpoint_free(e);
         return r;
     }

@@ -47,7 +47,7 @@ struct endpoint_config {
 };
 
 /* Takes sock (closed on failure too) and sends our hello. Messages may be sent at once: they queue behind the
- * hello. */
+ * hello. A peer that has closed already is no failure: the loop will call gone(). */
 int endpoint_new(struct ev_loop *loop, int sock, const struct endpoint_config *cfg,
                  struct endpoint **ret) MUST_CHECK;
 

@@ -776,6 +776,21 @@ static void test_peer_closes(void **state)
     assert_int_equal(x->answer.fail, FAIL_UNAVAILABLE);
 }
 
+/* A suite may be over before its slowest daemon has started. */
+static void test_peer_closed_before(void **state)
+{
+    struct fixture *x = *state;
+    int s[2];
+    struct endpoint_config cfg = {&iface_signer, FROM_CLIENT, ROLE_SUPERVISOR, ROLE_SIGNERD, &x->ops, x};
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, s), 0);
+    close(s[1]);
+    assert_int_equal(endpoint_new(x->loop, s[0], &cfg, &x->e), 0);
+    assert_int_equal(x->gone, 0);
+    turn(x);
+    assert_int_equal(x->gone, 1);
+    assert_int_equal(x->gone_err, 0);
+}
+
 static void test_free_in_gone(void **state)
 {
     struct fixture *x = *state;
@@ -901,6 +916,7 @@ int main(void)
         TEST(test_fds_of_a_reply),
         TEST(test_fds_of_a_late_reply),
         TEST(test_peer_closes),
+        TEST(test_peer_closed_before),
         TEST(test_free_in_gone),
         TEST(test_free_in_handler),
         TEST(test_free_and_refuse),
