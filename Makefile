@@ -42,7 +42,7 @@ endef
 .PHONY: all help clean install FORCE
 all: ## build every program (the default)
 
-include $(wildcard $(addsuffix /rules.mk,$(FOLDERS) packaging tests))
+include $(wildcard $(addsuffix /rules.mk,$(FOLDERS) packaging tests tests/*))
 
 CPPFLAGS += -I. -D_GNU_SOURCE -DCELLOS_VERSION='"$(VERSION)"'
 LANGUAGE := -std=gnu17 -g $(WARN) $(call pkg,$(foreach f,$(FOLDERS),$(PKGS_$(f))),--cflags)

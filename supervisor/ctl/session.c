@@ -2,6 +2,7 @@
 #include "supervisor/ctl/session.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -98,7 +99,8 @@ static void on_outcome(void *data, const struct error *error, const void *rec, i
     s->out->signal = (unsigned)r->signal.v;
     s->out->l7_denied = r->l7_denied;
     s->out->dns_denied = r->dns_denied;
-    snprintf(s->out->text, sizeof(s->out->text), "%.*s", (int)r->text.len, r->text.p);
+    if (r->text.len > 0 || r->result != RUN_SUITE_FAILED)
+        snprintf(s->out->text, sizeof(s->out->text), "%.*s", (int)r->text.len, r->text.p);
     snprintf(s->out->checkpoint, sizeof(s->out->checkpoint), "%.*s", (int)r->checkpoint.len,
              r->checkpoint.p ? r->checkpoint.p : "");
     finish(s);
@@ -139,16 +141,29 @@ static void on_patience(struct ev_loop *loop, ev_timer *w, int revents)
     suite_failed(w->data, "a daemon died and the cell could not be ended in order");
 }
 
+/* The daemon whose end explains the others': they are in the order in which one's death takes the next along.
+ */
+static enum launcher_daemon first_dead(const struct session *s)
+{
+    for (unsigned i = 0; i < _LAUNCHER_MAX; i++) {
+        struct pollfd p = {.fd = s->l->pidfds[i], .events = POLLIN};
+        if (poll(&p, 1, 0) > 0)
+            return (enum launcher_daemon)i;
+    }
+    return _LAUNCHER_MAX;
+}
+
 /* A daemon ended before the run did. The supervisor notices too and ends the cell; its answer is awaited, so
  * that the log gets its last events. */
 static void on_daemon_end(struct ev_loop *loop, ev_io *w, int revents)
 {
     (void)revents;
     struct session *s = w->data;
-    size_t i = (size_t)(w - s->daemons);
+    enum launcher_daemon d = first_dead(s);
     ev_io_stop(loop, w);
-    snprintf(s->out->text, sizeof(s->out->text), "%s died", launcher_name((enum launcher_daemon)i));
-    if (i == LAUNCHER_SUPERVISOR)
+    if (d < _LAUNCHER_MAX)
+        snprintf(s->out->text, sizeof(s->out->text), "%s died: run with -v to see why", launcher_name(d));
+    if (w == &s->daemons[LAUNCHER_SUPERVISOR])
         suite_failed(s, "");
     else if (!ev_is_active(&s->patience))
         ev_timer_start(loop, &s->patience);

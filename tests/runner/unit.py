@@ -35,7 +35,10 @@ def run_program(path):
     with open(path + ".log", errors="replace") as log:
         text = log.read()
     found, announced = cases(text)
+    passed = {test for test, end in found if end == "OK"}
     for test, end in found:
+        if end == "SKIPPED" and test in passed:
+            continue  # a program that runs its tests as several users: it passed as the one it is for
         if end == "SKIPPED":
             report.skipped.append((f"{name}:{test}", reason(text, test)))
         else:

@@ -46,6 +46,12 @@ def equal(got, expected, what):
     want(got == expected, what, "is", repr(got), "and not", repr(expected))
 
 
+def document(limits, *argv, ttl=60):
+    return json.dumps({"apiVersion": "cellos.io/v1", "kind": "ExecutionCell",
+                       "spec": {"id": "limits-%d" % time.monotonic_ns(), "authority": {"secretRefs": []},
+                                "lifetime": {"ttlSeconds": ttl}, "run": {"argv": argv, "limits": limits}}})
+
+
 class User:
     """Somebody who runs cellctl, by a command that comes before it."""
 
@@ -65,9 +71,7 @@ class User:
 
     def run_with(self, limits, *argv, ttl=60, status=0):
         """Runs argv with these limits; the outcome and the events."""
-        document = json.loads(self.ctl("run", "--ttl", ttl, "--print-spec", "--", *argv).stdout)
-        document["spec"]["run"]["limits"] = limits
-        r = self.ctl("run", "-", input=json.dumps(document))
+        r = self.ctl("run", "-", input=document(limits, *argv, ttl=ttl))
         equal(r.returncode, status, "the status of cellctl run (%s)" % r.stderr.strip())
         return r, self.events()
 
@@ -106,7 +110,7 @@ def one(events, suffix):
 def wait_for(what, describe, seconds=20):
     end = time.monotonic() + seconds
     while not what():
-        want(time.monotonic() < end, "not in time:", describe)
+        want(time.monotonic() < end, "not in time:", describe, "(%s)" % suite_processes())
         time.sleep(0.05)
 
 
@@ -128,15 +132,32 @@ def processes():
 
 
 def pid_of(daemon):
-    """The one daemon of this name (cellos-netd), which the one running suite has."""
-    pids = [p for p, (_, _, line) in processes().items() if line.split(" ")[0].endswith("/" + daemon)]
+    """The one daemon of this name, which the one running suite has."""
+    all_of_them = processes()
+    # cell init is a fork of the zygote and looks like it
+    pids = [p for p, (parent, _, line) in all_of_them.items() if program(line) == daemon and
+            (parent not in all_of_them or program(all_of_them[parent][2]) != daemon)]
     equal(len(pids), 1, "the number of processes " + daemon)
     return pids[0]
 
 
+def program(line):
+    return line.split(" ")[0].rsplit("/", 1)[-1]
+
+
 def suite_processes():
-    return ["%d %s" % (p, line) for p, (_, _, line) in processes().items()
-            if "cellos-" in line.split(" ")[0] or "IN-THE-CELL" in line]
+    """{pid: command line} of daemons and of workloads that call themselves IN-THE-CELL."""
+    return {p: line for p, (_, _, line) in processes().items()
+            if program(line).startswith(("cellos-", "IN-THE-CELL"))}
+
+
+def end_suites():
+    """After a case that failed in its middle."""
+    for pid in suite_processes():
+        try:
+            kill(pid)
+        except ProcessLookupError:
+            pass
 
 
 def suite_cgroups():
@@ -146,7 +167,7 @@ def suite_cgroups():
 
 
 def nothing_left():
-    wait_for(lambda: not suite_processes(), "processes are left: %s" % suite_processes())
+    wait_for(lambda: not suite_processes(), "the end of every process")
     equal(suite_cgroups(), [], "what is left in the cgroup tree")
 
 

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Limits that the kernel holds: memory, processes, processor time; for root and for a user with a delegated cgroup."""
-import json
 import subprocess
 
-from guest import PATIENCE_S, ROOT, SCOPE, SERVICE, TESTER, case, case_for_limits, equal, nothing_left, one, want
+from guest import PATIENCE_S, ROOT, SCOPE, SERVICE, TESTER, case, case_for_limits, document, equal, nothing_left, one, want
 
 MIB = 1 << 20
 HOG = "b = bytearray(400 << 20); print(len(b))"
@@ -18,7 +17,6 @@ def memory_limit(user):
     want(32 * MIB < done["usage"]["memoryPeakBytes"] <= 48 * MIB, "the peak is", done["usage"])
     balance = one(events, "observability.v1.homeostasis")
     equal(balance["memoryMaxBytes"], 48 * MIB, "the declared limit")
-    user.verified()
     nothing_left()
 
 
@@ -62,16 +60,15 @@ def process_limit(user):
 def fork_bomb_is_killed(user):
     """Processes that fork faster than one could kill them one by one."""
     _, events = user.run_with({"pidsMax": 60, "gracefulShutdownSeconds": 1}, "bash", "-c",
-                              "trap '' TERM; f() { trap '' TERM; f | f & f | f & }; f; sleep 99", ttl=3, status=124)
+                              "trap '' TERM; f() { trap '' TERM; f | f & f | f & }; f; sleep 99", ttl=2, status=124)
     want(one(events, "command.v1.completed")["usage"]["pidsPeak"] <= 60, "the limit did not hold")
     equal(one(events, "lifecycle.v1.destroyed")["residueClass"], "none", "the residue")
-    user.verified()
     nothing_left()
 
 
 @case_for_limits
 def processor_limit(user):
-    busy = ["timeout", "3", "sh", "-c", "while :; do :; done"]
+    busy = ["timeout", "2", "sh", "-c", "while :; do :; done"]
     _, events = user.run_with({"cpuMax": {"quotaMicros": 20000, "periodMicros": 100000}}, *busy, status=124)
     done = one(events, "command.v1.completed")
     share = done["usage"]["cpuMicros"] / (done["durationMs"] * 1000)
@@ -81,7 +78,7 @@ def processor_limit(user):
 @case
 def without_a_limit_it_takes_a_processor():
     """What the case above would see if the kernel did not hold the limit."""
-    _, events = ROOT.run_with({}, "timeout", "3", "sh", "-c", "while :; do :; done", status=124)
+    _, events = ROOT.run_with({}, "timeout", "2", "sh", "-c", "while :; do :; done", status=124)
     done = one(events, "command.v1.completed")
     share = done["usage"]["cpuMicros"] / (done["durationMs"] * 1000)
     want(share > 0.4, "an unlimited loop got", share)
@@ -91,9 +88,7 @@ def without_a_limit_it_takes_a_processor():
 def refused_without_delegation():
     for limits, controller in (({"memoryMaxBytes": MIB}, "memory"), ({"pidsMax": 5}, "pids"),
                                ({"cpuMax": {"quotaMicros": 1000}}, "cpu")):
-        document = json.loads(TESTER.ctl("run", "--print-spec", "--", "true").stdout)
-        document["spec"]["run"]["limits"] = limits
-        r = TESTER.ctl("run", "-", input=json.dumps(document))
+        r = TESTER.ctl("run", "-", input=document(limits, "true"))
         want(r.returncode == 3 and 'needs the cgroup v2 controller "%s"' % controller in r.stderr, r.returncode, r.stderr)
         rejected = one(TESTER.events(), "lifecycle.v1.rejected")["violations"]
         equal([(v["path"], v["rule"]) for v in rejected], [("spec.run.limits", "unenforceable")], "the violations")

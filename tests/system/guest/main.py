@@ -32,6 +32,7 @@ def run(name, function):
         text = " ".join(("%s: %s" % (type(e).__name__, e)).split()).removeprefix("Failed: ")
         say("FAIL %s: %s" % (name, text[:900]))
         diagnose("FAIL %s\n%s" % (name, traceback.format_exc()))
+        guest.end_suites()
         return False
     say("PASS %s (%.1f s)" % (name, time.monotonic() - began))
     return True
