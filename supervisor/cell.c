@@ -47,6 +47,7 @@ static void move_to(struct cell *c, enum cell_state s)
 {
     ev_timer_stop(c->m->loop, &c->timer);
     c->state = s;
+    c->entered = false;
     ev_timer_stop(c->m->loop, &c->kick);
     ev_timer_set(&c->kick, 0, 0);
     ev_timer_start(c->m->loop, &c->kick);
@@ -65,7 +66,7 @@ static enum cell_state after(const struct cell *c)
 
 void cell_step_done(struct cell *c, enum cell_state s)
 {
-    if (c->state == s)
+    if (c->state == s && c->entered)
         move_to(c, after(c));
 }
 
@@ -158,6 +159,7 @@ static void finish(struct cell *c)
 static void enter_state(struct cell *c, enum cell_state s)
 {
     const struct cell_step *step = &steps[s];
+    c->entered = true;
     if (s == CELL_DONE) {
         finish(c);
         return;

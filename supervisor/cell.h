@@ -47,6 +47,7 @@ struct cell {
     int id_lock; /* flock on the id's file while the cell lives */
 
     enum cell_state state;
+    bool entered;   /* the state's step has begun; until then nothing can finish it */
     ev_timer timer; /* deadline of the step */
     ev_timer
         deadline;  /* TTL or timeout, armed here a second time: a stopped cell init does not prolong a cell */
@@ -105,7 +106,8 @@ void cell_free(struct cell *c);
 
 enum { CELL_STEP_WAIT = 0, CELL_STEP_NEXT = 1 };
 
-/* The step `s` is through: go on to the next one. Ignored when the cell is elsewhere by now. */
+/* The step `s` is through: go on to the next one. Ignored when the cell is elsewhere by now, or has not begun
+ * it yet: a late acknowledgement must not finish a step that has yet to make its own claims. */
 void cell_step_done(struct cell *c, enum cell_state s);
 
 /* The step failed as the suite's fault: sentence, then the ending steps. In an ending step: noted, and on. */

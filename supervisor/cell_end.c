@@ -35,10 +35,31 @@ int cell_enter_kill(struct cell *c)
     return CELL_STEP_WAIT;
 }
 
+/* A death for want of memory looks like any kill -9: say what it was. */
+static void note_memory(struct cell *c)
+{
+    bool own = false;
+    unsigned long long kills = cgroup_cell_oom_kills(c->cgroup, &own);
+    const struct opt_uint *max = &c->spec->run->limits.memory_max_bytes;
+    if (kills == 0 || c->text[0])
+        return;
+    if (own && max->set)
+        snprintf(
+            c->text, sizeof(c->text),
+            "run.limits.memoryMaxBytes of %llu bytes reached, the kernel ended %llu process%s of the cell",
+            (unsigned long long)max->v, kills, kills == 1 ? "" : "es");
+    else
+        snprintf(c->text, sizeof(c->text),
+                 "the host is out of memory, the kernel ended %llu process%s of the cell", kills,
+                 kills == 1 ? "" : "es");
+}
+
 int cell_enter_completed(struct cell *c)
 {
     if (c->cgroup)
         cgroup_cell_usage(c->cgroup, &c->usage);
+    if (c->cgroup && c->started && c->spec->run)
+        note_memory(c);
     if (c->started && c->spec->run && cell_claim_completed(c) < 0)
         c->failed = true;
     return CELL_STEP_NEXT;

@@ -107,6 +107,8 @@ static const char *spawn_error(struct cell *c, char *dst, size_t cap)
     case RUN_NOT_EXECUTABLE:
     case RUN_SUITE_FAILED:
         return c->text[0] ? c->text : "the suite failed";
+    case RUN_SIGNALED: /* by the kernel, for want of memory */
+        return c->text[0] && !c->forced ? c->text : NULL;
     default:
         return NULL;
     }
@@ -181,7 +183,7 @@ static const char *end_reason(struct cell *c, char *dst, size_t cap)
 {
     switch (c->result) {
     case RUN_EXITED:
-        return "the command ended";
+        return c->text[0] ? c->text : "the command ended";
     case RUN_NOTHING:
         return "nothing to run";
     case RUN_TIMED_OUT:

@@ -73,6 +73,10 @@ int cgroup_cell_populated(const struct cgroup_cell *c) MUST_CHECK;
 /* What was used so far. What the kernel does not measure here stays absent. */
 void cgroup_cell_usage(const struct cgroup_cell *c, struct ev_usage *ret);
 
+/* How many of its processes the kernel ended for want of memory (memory.events), and whether the leaf's own
+ * limit was the reason or the host's memory. 0 where that is not measured. */
+uint64_t cgroup_cell_oom_kills(const struct cgroup_cell *c, bool *ret_own_limit);
+
 /* Removes the leaf: 0, -EBUSY while processes are in it, -errno. Harmless when it is gone already. */
 int cgroup_cell_remove(struct cgroup_cell *c) MUST_CHECK;
 

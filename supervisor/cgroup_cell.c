@@ -117,6 +117,16 @@ void cgroup_cell_usage(const struct cgroup_cell *c, struct ev_usage *ret)
     };
 }
 
+uint64_t cgroup_cell_oom_kills(const struct cgroup_cell *c, bool *ret_own_limit)
+{
+    uint64_t kills = 0, own = 0;
+
+    (void)!cgroup_number(c->dir, "memory.events", "oom_kill", &kills);
+    (void)!cgroup_number(c->dir, "memory.events", "oom", &own);
+    *ret_own_limit = own > 0;
+    return kills;
+}
+
 int cgroup_cell_remove(struct cgroup_cell *c)
 {
     if (c->removed)

@@ -2,6 +2,8 @@
 #include "supervisor/ctl/follow.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -22,6 +24,7 @@ int follow_open(const char *path, struct follow *ret)
         f.out = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (path && f.out < 0)
         return -errno;
+    buf_init(&f.rest, LOG_READER_LINE_MAX + 1);
     *ret = f;
     return 0;
 }
@@ -57,29 +60,50 @@ static uint64_t durable_size(const struct follow *f)
     return size;
 }
 
-static void copy_lines(struct follow *f, uint64_t size)
+/* False when out takes no more just now, or for ever. A pipe that poll(2) calls writable takes PIPE_BUF bytes
+ * at once, so without wait nothing here blocks. */
+static bool write_rest(struct follow *f, bool wait)
+{
+    while (f->rest.len > 0) {
+        struct pollfd p = {.fd = f->out, .events = POLLOUT};
+        if (poll(&p, 1, wait ? -1 : 0) == 0)
+            return false;
+        ssize_t n = write(f->out, f->rest.data, f->rest.len < PIPE_BUF ? f->rest.len : PIPE_BUF);
+        if (n < 0 && (errno == EINTR || (wait && errno == EAGAIN)))
+            continue;
+        if (n <= 0) {
+            f->failed = n == 0 || errno != EAGAIN;
+            return false;
+        }
+        buf_consume(&f->rest, (size_t)n);
+    }
+    return true;
+}
+
+static void copy_lines(struct follow *f, uint64_t size, bool wait)
 {
     _cleanup_(log_reader_freep) struct log_reader *r = NULL;
     struct log_line line;
-    if (f->next >= size || log_reader_open(f->log_dir, f->next, &r) < 0)
+    if (!write_rest(f, wait) || f->next >= size || log_reader_open(f->log_dir, f->next, &r) < 0)
         return;
     while (f->next < size && log_reader_next(r, &line) == LOG_READ_LINE) {
-        if (io_write_full(f->out, line.text.p, line.text.len) < 0 || io_write_full(f->out, "\n", 1) < 0) {
-            f->failed = true;
-            return;
-        }
+        buf_clear(&f->rest);
+        buf_put_str(&f->rest, line.text);
+        buf_putc(&f->rest, '\n');
         f->next = line.index + 1;
+        if (!write_rest(f, wait))
+            return;
     }
 }
 
-void follow_step(struct follow *f)
+void follow_step(struct follow *f, bool wait)
 {
     char skip[4096];
     if (f->out < 0 || f->failed)
         return;
     while (f->inotify >= 0 && read(f->inotify, skip, sizeof(skip)) > 0) {
     }
-    copy_lines(f, durable_size(f));
+    copy_lines(f, durable_size(f), wait);
 }
 
 void follow_done(struct follow *f)
@@ -87,4 +111,5 @@ void follow_done(struct follow *f)
     cleanup_closep(&f->out);
     cleanup_closep(&f->inotify);
     f->out = f->inotify = -EBADF;
+    buf_done(&f->rest);
 }

@@ -68,6 +68,8 @@ static void say_afterwards(const struct run_flags *f, const struct launcher *l,
                            const struct session_outcome *o)
 {
     uint64_t denied = o->l7_denied + o->dns_denied;
+    if ((o->result == RUN_EXITED || o->result == RUN_SIGNALED) && o->text[0])
+        fprintf(stderr, "cellctl: %s\n", o->text);
     if (denied > 0)
         fprintf(stderr, "cellctl: %llu request%s denied: cellctl events %s\n", (unsigned long long)denied,
                 denied == 1 ? " was" : "s were", l->log_path);
@@ -88,7 +90,7 @@ static int run_in_suite(const struct run_flags *f, const char *run_id, struct st
     if (follow_start(follow, l.log_dir) < 0)
         (void)ctl_fail(0, "run", "--events: the log cannot be watched, its lines come at the end");
     session_run(&l, &req, follow, &o);
-    follow_step(follow);
+    follow_step(follow, true);
     if (follow->failed)
         (void)ctl_fail(0, "run", "--events: writing failed, the events are in %s", l.log_path);
     int status = report(&o);

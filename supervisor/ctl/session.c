@@ -26,7 +26,7 @@ struct session {
     struct session_outcome *out;
     ev_signal signals[ARRAY_LEN(forwarded)];
     ev_io daemons[_LAUNCHER_MAX];
-    ev_io log;
+    ev_io log, events; /* something new in it; its reader takes more */
     ev_timer patience; /* after a daemon's death: how long the supervisor may take to end the cell in order */
     uint64_t last_int_us;
     bool done;
@@ -171,10 +171,13 @@ static void on_daemon_end(struct ev_loop *loop, ev_io *w, int revents)
 
 static void on_log(struct ev_loop *loop, ev_io *w, int revents)
 {
-    (void)loop;
     (void)revents;
     struct session *s = w->data;
-    follow_step(s->follow);
+    follow_step(s->follow, false);
+    if (s->follow->rest.len > 0 && !s->follow->failed)
+        ev_io_start(loop, &s->events);
+    else
+        ev_io_stop(loop, &s->events);
 }
 
 /* ---- start ---- */
@@ -208,6 +211,8 @@ static void watch(struct session *s)
         ev_io_init(&s->log, on_log, s->follow->inotify, EV_READ);
         s->log.data = s;
         ev_io_start(s->loop, &s->log);
+        ev_io_init(&s->events, on_log, s->follow->out, EV_WRITE);
+        s->events.data = s;
     }
     ev_timer_init(&s->patience, on_patience, LAUNCHER_END_MS / 1000.0, 0);
     s->patience.data = s;
@@ -220,6 +225,7 @@ static void unwatch(struct session *s)
     for (size_t i = 0; i < _LAUNCHER_MAX; i++)
         ev_io_stop(s->loop, &s->daemons[i]);
     ev_io_stop(s->loop, &s->log);
+    ev_io_stop(s->loop, &s->events);
     ev_timer_stop(s->loop, &s->patience);
 }
 

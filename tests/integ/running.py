@@ -69,7 +69,10 @@ class Running:
             self.p.wait(PATIENCE)
         self.p.stdout.close()
         for pid in self.left():
-            os.kill(pid, signal.SIGKILL)
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
 
     def line(self, timeout=PATIENCE):
         """The next line of the workload, without waiting for ever."""

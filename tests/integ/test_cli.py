@@ -195,3 +195,19 @@ def test_nothing_is_left_behind(user):
     assert user.ctl("run", "--", "true").returncode == 0
     wait_for(lambda: daemons() == before)
     assert not any((user.state / "ids").iterdir()) or user.uid == 0
+
+
+def test_many_at_once_and_every_log_is_whole(user):
+    """The events of an end race with one another under load: none may be left out, whoever comes first."""
+    for _ in range(5):
+        runs = [user.popen("run", "--secret", "tok", "--", "true", env={"CELLOS_SECRET_TOK": "x"},
+                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(8)]
+        for p in runs:
+            _, err = p.communicate(timeout=60)
+            assert p.returncode == 0, err
+    for log in user.logs():
+        kinds = types(user.events(log))
+        assert kinds[-1] == "lifecycle.v1.destroyed"
+        assert {"command.v1.completed", "identity.v1.revoked", "compliance.v1.summary",
+                "observability.v1.homeostasis", "evidence_bundle.v1.emitted"} <= set(kinds)
+    assert user.ctl("verify").returncode == 0

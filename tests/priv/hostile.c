@@ -120,14 +120,18 @@ static bool make_wrong_version(size_t nth, const struct hostile_line *l, struct 
     return true;
 }
 
+/* Every other interface, nonsense instead of the right one, and no name at all. */
 static bool make_wrong_interface(size_t nth, const struct hostile_line *l, struct hostile *h)
 {
-    const char *name = iface_all[nth] ? iface_all[nth]->name : "";
+    const char *name = "";
 
-    if (nth > 0 && !iface_all[nth - 1])
-        return false;
-    put_hello(h, iface_all[nth] == l->iface ? "nonsense" : name, l->iface->version, l->role);
-    say(h, "interface", iface_all[nth] == l->iface ? "nonsense" : name);
+    for (size_t i = 0; i < nth; i++)
+        if (!iface_all[i])
+            return false;
+    if (iface_all[nth])
+        name = iface_all[nth] == l->iface ? "nonsense" : iface_all[nth]->name;
+    put_hello(h, name, l->iface->version, l->role);
+    say(h, "interface", name);
     return true;
 }
 

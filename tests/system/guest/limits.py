@@ -11,9 +11,12 @@ HOG = "b = bytearray(400 << 20); print(len(b))"
 @case_for_limits
 def memory_limit(user):
     """The kernel kills the process that takes too much, in the cell only; here it is the workload itself."""
-    _, events = user.run_with({"memoryMaxBytes": 48 * MIB}, "python3", "-c", HOG, status=137)
+    r, events = user.run_with({"memoryMaxBytes": 48 * MIB}, "python3", "-c", HOG, status=137)
     done = one(events, "command.v1.completed")
     equal((done["exitCode"], done["signal"]), (-1, 9), "the end")
+    why = "run.limits.memoryMaxBytes of %d bytes reached, the kernel ended 1 process of the cell" % (48 * MIB)
+    equal(done["spawnError"], why, "the reason")
+    want(why in r.stderr, "the caller reads", r.stderr)
     want(32 * MIB < done["usage"]["memoryPeakBytes"] <= 48 * MIB, "the peak is", done["usage"])
     balance = one(events, "observability.v1.homeostasis")
     equal(balance["memoryMaxBytes"], 48 * MIB, "the declared limit")
@@ -22,8 +25,10 @@ def memory_limit(user):
 
 @case
 def memory_limit_hits_only_the_hog():
-    r, _ = ROOT.run_with({"memoryMaxBytes": 48 * MIB}, "sh", "-c", "python3 -c '%s'; echo $?" % HOG)
+    r, events = ROOT.run_with({"memoryMaxBytes": 48 * MIB}, "sh", "-c", "python3 -c '%s'; echo $?" % HOG)
     equal(r.stdout, "137\n", "what the shell saw")
+    want("spawnError" not in one(events, "command.v1.completed"), "the command itself ended well")
+    want("memoryMaxBytes" in one(events, "lifecycle.v1.destroyed")["reason"], "no word of the process that was killed")
 
 
 @case
