@@ -88,7 +88,7 @@ install: all ## PREFIX=/usr/local, DESTDIR=: cellctl into bin, the daemons into 
 	install -m 755 $(filter-out %/cellctl,$(BINS)) $(DESTDIR)$(PREFIX)/libexec/cellos
 
 clean: ## remove everything that was built
-	rm -rf $(B) $(B)-asan $(B)-clang $(B)-fuzz $(B)-vm
+	rm -rf $(B) $(B)-asan $(B)-clang $(B)-fuzz $(B)-vm $(B)-vm
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -93,7 +93,7 @@ static int check_owner_uid(int userns, uid_t owner)
 
 int netns_check(const struct netns_own *own, int userns, int netns, uid_t owner)
 {
-    struct netns_identity user_id, net_id;
+    struct netns_identity user_id = {0}, net_id = {0};
     int r = check_type(userns, CLONE_NEWUSER);
     if (r != NETNS_OK)
         return r;

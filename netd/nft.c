@@ -161,7 +161,7 @@ int nft_apply(int sock, const struct ruleset *rs)
     for (size_t i = 0; r == 0 && i < rs->nrules; i++)
         r = batch_rule(&b, rs, &rs->rules[i]);
     if (r < 0)
-        return r;
+        return r; // NOLINT(clang-analyzer-unix.Malloc): clang 14 does not know the cleanup attribute
     batch_frame(&b, nftnl_batch_end);
     /* The begin message (1) is in the range: a failed commit is reported there. */
     return netlink_batch(sock, b.data, b.len, 1, b.seq, b.acks, &refused);

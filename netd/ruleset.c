@@ -189,8 +189,8 @@ int ruleset_row_of_comment(const struct ruleset *rs, struct str comment)
     for (size_t i = 0; i < rs->nrows; i++) {
         struct str reason = str_of(enum_text(&enum_flow_reason, (uint32_t)rs->rows[i].reason));
         struct str name = str_of(rs->rows[i].name);
-        if (comment.len == reason.len + 1 + name.len && memcmp(comment.p, reason.p, reason.len) == 0 &&
-            comment.p[reason.len] == ' ' && memcmp(comment.p + reason.len + 1, name.p, name.len) == 0)
+        if (comment.len == reason.len + 1 + name.len && str_eq((struct str){comment.p, reason.len}, reason) &&
+            comment.p[reason.len] == ' ' && str_eq((struct str){comment.p + reason.len + 1, name.len}, name))
             return (int)i;
     }
     return -EBADMSG;

@@ -89,7 +89,7 @@ SCHEMA_DECLARE(ev_dns_record, EV_DNS_RECORD_FIELDS)
 #define EV_DNS_REMOVED_FIELDS(F, X)                                                                          \
     F(X, STR, REQ, type, "type", _, 16)                                                                      \
     F(X, STR, REQ, data, "data", _, LIMIT_HOSTNAME)                                                          \
-    F(X, ENUM, REQ, reason_code, "reasonCode", dns_reason_code, 0)                                                \
+    F(X, ENUM, REQ, reason_code, "reasonCode", dns_reason_code, 0)                                           \
     F(X, STR, REQ, why, "why", _, 128)
 SCHEMA_DECLARE(ev_dns_removed, EV_DNS_REMOVED_FIELDS)
 
@@ -191,7 +191,7 @@ SCHEMA_DECLARE(ev_flow, EV_FLOW_FIELDS)
     F(X, STR, OPT, query_name, "queryName", _, LIMIT_HOSTNAME)                                               \
     F(X, STR, OPT, query_type, "queryType", _, 16)                                                           \
     F(X, ENUM, REQ, action, "action", action, 0)                                                             \
-    F(X, ENUM, REQ, reason_code, "reasonCode", dns_reason_code, 0)                                                \
+    F(X, ENUM, REQ, reason_code, "reasonCode", dns_reason_code, 0)                                           \
     F(X, STR, OPT, resolver_id, "resolverId", _, LIMIT_LABEL)                                                \
     F(X, STR, OPT, origin, "origin", _, 8) /* "cell" or "dial": who asked */                                 \
     F(X, BOOL, OPT, cached, "cached", _, 1)                                                                  \
@@ -202,7 +202,7 @@ SCHEMA_DECLARE(ev_dns_query, EV_DNS_QUERY_FIELDS)
     F(X, STR, REQ, query_name, "queryName", _, LIMIT_HOSTNAME)                                               \
     F(X, STR, REQ, query_type, "queryType", _, 16)                                                           \
     F(X, STR, REQ, response_rcode, "responseRcode", _, 16)                                                   \
-    F(X, ENUM, REQ, reason_code, "reasonCode", dns_reason_code, 0)                                                \
+    F(X, ENUM, REQ, reason_code, "reasonCode", dns_reason_code, 0)                                           \
     F(X, LIST, REQ, answers, "answers", ev_dns_record, 128)                                                  \
     F(X, LIST, OPT, removed, "removed", ev_dns_removed, 128)                                                 \
     F(X, STR, REQ, resolver_id, "resolverId", _, LIMIT_LABEL)                                                \

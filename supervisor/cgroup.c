@@ -51,7 +51,8 @@ static int cgroup_make_dir(struct cgroup *c)
     return 0;
 }
 
-static int cgroup_make(const char *mount, const char *own, pid_t launcher, struct cgroup **ret)
+static int cgroup_make(const char *mount, const char *own, const struct cgroup_caller *caller,
+                       struct cgroup **ret)
 {
     char path[PATH_MAX * 2];
     struct cgroup *c = calloc(1, sizeof(*c));
@@ -61,7 +62,7 @@ static int cgroup_make(const char *mount, const char *own, pid_t launcher, struc
         return -ENOMEM;
     snprintf(path, sizeof(path), "%s%s", mount, own);
     c->dir = -EBADF;
-    c->parent = cgroup_place_open(path, launcher);
+    c->parent = cgroup_place_open(path, caller);
     for (int i = 0; c->parent >= 0 && r == -EAGAIN && i < CGROUP_NAME_TRIES; i++)
         r = cgroup_make_dir(c);
     if (c->parent < 0)
@@ -115,30 +116,27 @@ static void cgroup_above_callers(char *own)
         last[last == own] = '\0';
 }
 
+/* Root's own directory belongs to a service or a login session; unless it is delegated, the top of the tree
+ * is the better place: below it all controllers can be had, and nobody's processes are in the way. */
 int cgroup_open(pid_t launcher, struct cgroup **ret, struct fault *f)
 {
     char mount[PATH_MAX], own[PATH_MAX];
-    struct cgroup *c = NULL, *top = NULL;
+    const bool root = geteuid() == 0;
+    const struct cgroup_caller careful = {launcher, root}, any = {launcher, false};
     int r = cgroup_find(mount, own, sizeof(mount));
 
     if (r < 0)
         return fault_set(f, r, "this host mounts no cgroup v2 tree");
     cgroup_above_callers(own);
-    r = cgroup_make(mount, own, launcher, &c);
-    if (geteuid() == 0 && strcmp(own, "/") != 0 && (r < 0 || c->controllers != CGROUP_EVERY_CONTROLLER)) {
-        int r_top = cgroup_make(mount, "/", 0, &top);
-        if (r_top == 0 && (r < 0 || top->controllers != 0)) {
-            cgroup_free(c);
-            *ret = top;
-            return 0;
-        }
-        cgroup_free(top);
-    }
+    r = cgroup_make(mount, own, &careful, ret);
+    if (r < 0 && root)
+        r = cgroup_make(mount, "/", &any, ret);
+    if (r < 0 && root)
+        r = cgroup_make(mount, own, &any, ret);
     if (r < 0) {
         (void)!fault_set(f, r, "making a cgroup below %s%s", mount, own);
         return r == -ENOMEM ? r : -EOPNOTSUPP;
     }
-    *ret = c;
     return 0;
 }
 

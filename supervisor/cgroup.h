@@ -22,8 +22,8 @@ struct cgroup_limits {
 };
 
 /* Makes this suite's directory in the v2 tree with every controller it gets: below the caller's own
- * directory; as root, where that one hands on no controllers, below the top of the tree. Both times in a
- * directory "cellos"
+ * directory; as root, when that one is not delegated, below the top of the tree. Both times in a directory
+ * "cellos"
  * ("cellos-<uid>"), which stays. The caller's own directory must be empty to hand controllers on: when it is
  * marked as delegated (systemd's Delegate=yes), or an ordinary user's and only this suite is in it, the
  * processes in it move into its "cellos-callers". launcher: the pid of cellctl in an embedded suite, else 0.

@@ -50,9 +50,14 @@ int cgroup_find_own(struct str text, char *ret, size_t cap) MUST_CHECK;
 
 /* ---- cgroup_place.c ---- */
 
+struct cgroup_caller {
+    pid_t launcher;      /* of cgroup_open() */
+    bool only_delegated; /* leave every other directory alone */
+};
+
 /* Opens the directory of this user's suites below base, making it where it is missing, with every controller
- * that base may hand on. The fd or -errno. */
-int cgroup_place_open(const char *base, pid_t launcher) MUST_CHECK;
+ * that base may hand on. The fd; -EPERM when base is not delegated and the caller wants that; -errno. */
+int cgroup_place_open(const char *base, const struct cgroup_caller *caller) MUST_CHECK;
 
 /* Hands the controller from dir to its children; true when they have it. Never from a directory with
  * processes in it: the kernel refuses some controllers there, and others turn it into a threaded one, in

@@ -97,9 +97,8 @@ static int cgroup_move_pass(int dir, bool any, pid_t launcher)
 /* A directory with processes cannot hand controllers on, so they all move one down: the suite and, where the
  * directory is marked, the shell or script that started it. A user's systemd (252) sets no mark: there it is
  * enough that nobody else is in it, as after "systemd-run --user --scope -p Delegate=yes cellctl run". */
-static int cgroup_move_down(int dir, pid_t launcher)
+static int cgroup_move_down(int dir, bool any, pid_t launcher)
 {
-    bool any = cgroup_is_delegated(dir);
     int n = 1;
 
     if (!any && geteuid() == 0)
@@ -113,7 +112,7 @@ static int cgroup_move_down(int dir, pid_t launcher)
     return n > 0 ? -EBUSY : n;
 }
 
-int cgroup_place_open(const char *base, pid_t launcher)
+int cgroup_place_open(const char *base, const struct cgroup_caller *caller)
 {
     _cleanup_close_ int dir = open(base, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
     _cleanup_close_ int place = -EBADF;
@@ -121,6 +120,9 @@ int cgroup_place_open(const char *base, pid_t launcher)
 
     if (dir < 0)
         return -errno;
+    const bool delegated = cgroup_is_delegated(dir);
+    if (!delegated && caller->only_delegated)
+        return -EPERM;
     if (geteuid() != 0) /* after sudo two users may share a directory */
         snprintf(name, sizeof(name), "cellos-%u", (unsigned)geteuid());
     if (mkdirat(dir, name, 0755) < 0 && errno != EEXIST)
@@ -128,9 +130,9 @@ int cgroup_place_open(const char *base, pid_t launcher)
     place = openat(dir, name, O_DIRECTORY | O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (place < 0)
         return -errno;
-    if (!cgroup_is_top(dir))
-        (void)!cgroup_move_down(dir,
-                                launcher); /* failed: then no controllers, and limits are refused by name */
+    /* When it fails there are no controllers, and limits are refused by name. */
+    if (!cgroup_is_top(dir) && cgroup_has_processes(dir))
+        (void)!cgroup_move_down(dir, delegated, caller->launcher);
     for (unsigned i = 0; i < _CGROUP_CONTROLLERS; i++)
         if (cgroup_lists(dir, "cgroup.controllers", cgroup_controllers[i]) &&
             cgroup_hand_on(dir, cgroup_controllers[i]))

@@ -94,5 +94,3 @@ fuzz-smoke: fuzz
 $(B)/bin-test/peer: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/priv/*.c)) $(B)/libproto.a $(B)/libcommon.a
 	$(call link,)
 unit-build: $(B)/bin-test/peer
-
-include tests/system/rules.mk

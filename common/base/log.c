@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* After the sandbox is up only clock_gettime, getpid and write on stderr remain, so that is all this file
- * uses: when stderr is the journal's stream, "<N>" before the line sets its priority (sd-daemon(3)); no fd of
- * its own is needed. */
+/* After the sandbox is up only clock_gettime, getpid, poll and write on stderr remain, so that is all this
+ * file uses: when stderr is the journal's stream, "<N>" before the line sets its priority (sd-daemon(3)); no
+ * fd of its own is needed. */
 #include "common/base/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -77,7 +78,8 @@ static const char *level_colour(int level)
                                   : "";
 }
 
-/* One write, so that lines of several processes do not mix. False when the line was not taken. */
+/* One write, so that lines of several processes do not mix. False when the line was not taken: stderr is the
+ * workload's too, which can fill a pipe or stop a terminal, and nobody may be stopped by that. */
 static bool write_line(int level, const char *text)
 {
     char line[LOG_LINE_MAX];
@@ -93,6 +95,9 @@ static bool write_line(int level, const char *text)
         return false;
     size_t len = (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1;
     ssize_t done;
+    struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&p, 1, 0) == 0)
+        return false;
     do {
         done = write(STDERR_FILENO, line, len);
     } while (done < 0 && errno == EINTR);

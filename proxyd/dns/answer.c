@@ -46,10 +46,10 @@ static int rr_target(const uint8_t *base, const struct dns_rr *rr, struct dns_wi
 static uint32_t soa_negative_ttl(const uint8_t *msg, const struct dns_rr *rr)
 {
     struct dns_reader r = {msg, cursor_of(msg + rr->rdata, rr->rdlen)};
-    struct dns_wire_name name;
+    struct dns_wire_name mname, rname;
     uint32_t minimum;
 
-    if (dns_name_read(&r, &name) < 0 || dns_name_read(&r, &name) < 0 || cursor_skip(&r.at, 16) < 0 ||
+    if (dns_name_read(&r, &mname) < 0 || dns_name_read(&r, &rname) < 0 || cursor_skip(&r.at, 16) < 0 ||
         cursor_be32(&r.at, &minimum) < 0)
         return 0;
     return minimum < rr->ttl ? minimum : rr->ttl;

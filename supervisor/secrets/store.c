@@ -117,7 +117,7 @@ int secrets_load(char **env, struct secrets **ret)
         erase(env, i);
     }
     if (first < 0)
-        return first;
+        return first; // NOLINT(clang-analyzer-unix.Malloc): clang 14 does not know the cleanup attribute
     *ret = TAKE_PTR(s);
     return 0;
 }

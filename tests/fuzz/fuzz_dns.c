@@ -63,7 +63,7 @@ static void from_cell(const uint8_t *p, size_t n)
     if (r < 0)
         return;
     CHECK(ask.udp_size >= 512);
-    CHECK(dns_policy_judge(&policy, &ask) == DNS_ALLOWLIST_MISS);
+    CHECK(dns_policy_judge(&policy, &ask, false) == DNS_ALLOWLIST_MISS);
     check_reply(&ask, DNS_REFUSED, NULL, 512);
 }
 

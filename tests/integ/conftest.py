@@ -38,6 +38,19 @@ def free_port(kind=socket.SOCK_STREAM):
             return port
 
 
+def host_addresses():
+    """Addresses of this machine that are not loopback."""
+    found = []
+    for target, family in (("192.0.2.1", socket.AF_INET), ("2001:db8::1", socket.AF_INET6)):
+        with socket.socket(family, socket.SOCK_DGRAM) as s:
+            try:
+                s.connect((target, 9))
+                found.append(s.getsockname()[0])
+            except OSError:
+                pass
+    return [a for a in found if a != "::1" and not a.startswith("127.")]
+
+
 def wait_for(what, seconds=20):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -220,7 +233,7 @@ def web(world, pki):
 
 
 class Dns:
-    """dnsmasq: example.test, other.test and www.wild.test on loopback; every query is in its log."""
+    """dnsmasq: example.test, other.test and www.wild.test on loopback, own.test on the host's other addresses; every query is in its log."""
 
     def __init__(self, world):
         self.dir = Path(tempfile.mkdtemp(prefix="dns-", dir=world))
@@ -228,6 +241,7 @@ class Dns:
         self.log = self.dir / "log"
         hosts = ["--address=/%s/127.0.0.1" % n for n in ("example.test", "other.test", "wild.test")]
         hosts += ["--address=/%s/::1" % n for n in ("example.test", "other.test", "wild.test")]
+        hosts += ["--address=/own.test/%s" % a for a in host_addresses()]
         self.process = subprocess.Popen(
             ["dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--user=root", "--conf-file=/dev/null",
              "--pid-file=" + str(self.dir / "pid"), "--listen-address=127.0.0.1,::1", "--bind-interfaces", "--no-daemon",

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ORDINARY_UID, TREE, of_type, types
+from conftest import ORDINARY_UID, TREE, host_addresses, of_type, types
 from probe import NR, inside, script, x86_64
 from running import Running, status
+from servers import Tcp
 
 RANGE_BASE = 1879048192
 
@@ -621,3 +622,124 @@ out["cmdlines"] = [read("/proc/%s/cmdline" % p) for p in os.listdir("/proc") if 
 out["kill"] = [attempt(os.kill, p, 9) for p in range(3, 400) if p != os.getpid()].count("ok")""")
         assert not any("sleep" in c for c in out["cmdlines"]) and out["kill"] == 0
         assert a.left() and a.p.poll() is None
+
+
+# ---- what the proxy lets a connection say ----
+
+class Recorder:
+    """An HTTP server that keeps every byte it was sent."""
+
+    def __init__(self, hosts=("127.0.0.1", "::1")):
+        self.seen = []
+        self.server = Tcp(self.talk, hosts)
+        self.port = self.server.port
+
+    def talk(self, c):
+        data = b""
+        c.settimeout(1)
+        try:
+            while more := c.recv(65536):
+                data += more
+                if data.count(b"\r\n\r\n") == 1 and data.endswith(b"\r\n\r\n"):
+                    c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes")
+        except OSError:
+            pass
+        self.seen.append(data)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.server.close()
+
+
+EX, OTHER = b"Host: example.test:PORT\r\n", b"Host: other.test:PORT\r\n"
+END = b"\r\n"
+SMUGGLED = {  # requests that an allowed host must not get, or only without what names the other one
+    "other host": b"GET / HTTP/1.1\r\n" + OTHER + END,
+    "no host": b"GET / HTTP/1.1\r\n" + END,
+    "two hosts": b"GET / HTTP/1.1\r\n" + EX + OTHER + END,
+    "two hosts, the other first": b"GET / HTTP/1.1\r\n" + OTHER + EX + END,
+    "the same host twice": b"GET / HTTP/1.1\r\n" + EX + EX + END,
+    "absolute form": b"GET http://other.test:PORT/ HTTP/1.1\r\n" + EX + END,
+    "absolute form, other host": b"GET http://example.test:PORT/ HTTP/1.1\r\n" + OTHER + END,
+    "authority form": b"CONNECT other.test:443 HTTP/1.1\r\n" + EX + END,
+    "connect to itself": b"CONNECT example.test:PORT HTTP/1.1\r\n" + EX + END,
+    "another port": b"GET / HTTP/1.1\r\nHost: example.test:1\r\n" + END,
+    "userinfo": b"GET / HTTP/1.1\r\nHost: example.test:PORT@other.test\r\n" + END,
+    "a list": b"GET / HTTP/1.1\r\nHost: example.test:PORT, other.test\r\n" + END,
+    "folded": b"GET / HTTP/1.1\r\nHost:\r\n other.test\r\n" + EX + END,
+    "blank before the colon": b"GET / HTTP/1.1\r\nHost : other.test\r\n" + EX + END,
+    "bare carriage return": b"GET / HTTP/1.1\r\nX: a\rHost: other.test\r\n" + EX + END,
+    "bare line feed": b"GET / HTTP/1.1\nX: a\nHost: other.test\n" + EX + END,
+    "nul": b"GET / HTTP/1.1\r\nHost: example.test\0.other.test\r\n" + END,
+    "suffix": b"GET / HTTP/1.1\r\nHost: example.test.other.test\r\n" + END,
+    "prefix": b"GET / HTTP/1.1\r\nHost: notexample.test\r\n" + END,
+    "length and chunks": b"POST / HTTP/1.1\r\n" + EX + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /2 HTTP/1.1\r\n" + OTHER + END,
+    "two lengths": b"POST / HTTP/1.1\r\n" + EX + b"Content-Length: 0\r\nContent-Length: 9\r\n\r\nGET /2 HTTP/1.1\r\n" + OTHER + END,
+    "odd encoding": b"POST / HTTP/1.1\r\n" + EX + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\nGET /2 HTTP/1.1\r\n" + OTHER + END,
+    "pipelined": b"GET /1 HTTP/1.1\r\n" + EX + END + b"GET /2 HTTP/1.1\r\n" + OTHER + END,
+    "behind a body": b"POST /1 HTTP/1.1\r\n" + EX + b"Content-Length: 2\r\n\r\nabGET /2 HTTP/1.1\r\n" + OTHER + END,
+    "behind chunks": b"POST /1 HTTP/1.1\r\n" + EX + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\nGET /2 HTTP/1.1\r\n" + OTHER + END,
+    "upgrade": b"GET / HTTP/1.1\r\n" + EX + b"Connection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: \r\n" + END + b"GET /2 HTTP/1.1\r\n" + OTHER + END,
+    "http/2 by prior knowledge": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0",
+    "http/0.9": b"GET /\r\n",
+    "endless head": b"GET / HTTP/1.1\r\n" + EX + b"X: " + b"a" * 40000,
+}
+
+
+def test_http_says_one_thing_only(user, dns):
+    """Each over a connection of its own, written whole and in two pieces: nothing that names another host gets through."""
+    text = """
+import sys
+port, requests = int(sys.argv[1]), %r
+for label, request in requests.items():
+    for cut in (0, 17, len(request) // 2):
+        s = socket.create_connection(("203.0.113.9", port), 5); s.settimeout(3)
+        got = b""
+        try:
+            if cut: s.sendall(request[:cut]); time.sleep(0.01)
+            s.sendall(request[cut:])
+            while more := s.recv(4096): got += more
+        except OSError: pass
+        s.close()
+        out.setdefault(label, []).append(got[:200].decode("latin1"))
+"""
+    with Recorder() as r:
+        port = str(r.port).encode()
+        requests = {k: v.replace(b"PORT", port) for k, v in {"good": b"GET /good HTTP/1.1\r\n" + EX + END, **SMUGGLED}.items()}
+        flags = ["--allow", "example.test:%d/http" % r.port, "--dns", "127.0.0.1:%d" % dns.port, "--allow-answer",
+                 "example.test:127.0.0.1", "--allow-answer", "example.test:::1"]
+        doc = user.ctl("run", *flags, "--", "python3", "-c", script(text % requests), r.port, timeout=180)
+        assert doc.returncode == 0, doc.stderr
+        out = json.loads(doc.stdout.splitlines()[-1])
+        time.sleep(1.2)
+    assert all(g.startswith("HTTP/1.1 200") for g in out["good"]), out["good"]
+    assert sum(b"GET /good" in s for s in r.seen) == 3
+    wrong = [s for s in r.seen if b"other.test" in s or b"/2 HTTP" in s or b"CONNECT" in s or b"PRI *" in s or b"notexample" in s]
+    assert wrong == []
+    for label in SMUGGLED:
+        for got in out[label]:
+            assert not got.startswith("HTTP/1.1 200") or label in ("pipelined", "behind a body", "behind chunks", "upgrade",
+                                                                   "two lengths", "the same host twice"), (label, got)
+    assert user.verify().returncode == 0
+
+
+def test_the_hosts_own_addresses(user, dns):
+    """A name that resolves to the machine itself reaches it only when the spec lists that address."""
+    own = host_addresses()
+    if not own:
+        pytest.skip("this machine has only loopback addresses")
+    address = own[0]
+    with Recorder(hosts=(address,)) as r:
+        flags = ["--allow", "own.test:%d/http" % r.port, "--dns", "127.0.0.1:%d" % dns.port]
+        get = ["curl", "-sS", "--max-time", "4", "http://own.test:%d/" % r.port]
+        shown = "[%s]" % address if ":" in address else address
+        assert user.ctl("run", *flags, "--", *get).returncode != 0
+        forced = [*get, "--resolve", "own.test:%d:%s" % (r.port, address)]
+        assert user.ctl("run", *flags, "--", *forced).returncode != 0
+        assert user.ctl("run", "--", "curl", "-sS", "--max-time", "4", "http://%s:%d/" % (shown, r.port)).returncode != 0
+        assert r.server.peers == []
+        listed = user.ctl("run", *flags, "--allow-answer", "own.test:" + address, "--", *get)
+        assert (listed.returncode, listed.stdout) == (0, "yes"), listed.stderr
+        assert len(r.server.peers) == 1

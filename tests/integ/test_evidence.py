@@ -7,13 +7,14 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 import evidence
-from conftest import TREE, of_type, types
+from conftest import BIN, SANITIZED, TREE, of_type, types
 
 VECTORS = TREE.parent / "shared" / "vectors"
 needs_vectors = pytest.mark.skipif(not VECTORS.is_dir(), reason="the folder ../shared/vectors is not there")
@@ -334,3 +335,25 @@ def test_javascript_sdk_parses_every_event(rich):
         assert int(r.stdout) == len(rich.events())
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def test_a_hundred_thousand_events(root_user, record_property):
+    """Claimed by tests/priv/peer as fast as signerd takes them. How long signing and verifying took is told, not judged."""
+    count = 100_000 if not SANITIZED else 5_000
+    peer = BIN.parent / "bin-test/peer"
+    assert peer.exists(), "make unit-build makes %s" % peer
+    work = Path(tempfile.mkdtemp(prefix="many-", dir=root_user.home))
+    t = time.monotonic()
+    r = subprocess.run([peer, "many", str(count), BIN, work], capture_output=True, text=True, timeout=300)
+    assert r.returncode == 0, r.stderr
+    signing = time.monotonic() - t
+    t = time.monotonic()
+    v = root_user.verify(work / "signerd-0/log", "--key", work / "signerd-0/keys/signing.vkey")
+    verifying = time.monotonic() - t
+    assert v.returncode == 0, v.stdout
+    lines = evidence.lines_of(work / "signerd-0/log")
+    assert len(lines) == count + 3
+    assert [json.loads(l)["sequence"] for l in lines[-3:]] == ["%020d" % n for n in range(count, count + 3)]
+    record_property("signing_seconds", signing)
+    record_property("verifying_seconds", verifying)
+    print("%d events: %.1f s to claim, sign and store, %.1f s to verify" % (count, signing, verifying))

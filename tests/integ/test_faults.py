@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import evidence
-from conftest import PATIENCE, SANITIZED, of_type, types, wait_for
+from conftest import PATIENCE, SANITIZED, host_addresses, of_type, types, wait_for
 from running import DAEMONS, Running, stat
-from servers import Tcp, Udp, drip, host_addresses
+from servers import Tcp, Udp, drip
 
 # The workload of these tests: a long download from the allowed host, and over and over, by every way it can think of, an
 # attempt at hosts it may not reach. Ignores SIGTERM: only a kill ends it.

@@ -118,8 +118,11 @@ int main(int argc, char **argv)
         return hostile(argv[2], argv[3], argv[4]);
     if (argc == 4 && strcmp(argv[1], "claims") == 0)
         return claims(argv[2], argv[3]);
+    if (argc == 5 && strcmp(argv[1], "many") == 0)
+        return claims_many(strtoul(argv[2], NULL, 10), argv[3], argv[4]);
     if (argc == 4 && strcmp(argv[1], "crowd") == 0)
         return crowd(argv[2], argv[3]);
-    fprintf(stderr, "usage: peer hostile KIND BIN-DIR DIR | claims BIN-DIR DIR | crowd BIN-DIR DIR\n");
+    fprintf(stderr, "usage: peer hostile KIND BIN-DIR DIR | claims BIN-DIR DIR | many COUNT BIN-DIR DIR | "
+                    "crowd BIN-DIR DIR\n");
     return 2;
 }

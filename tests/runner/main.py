@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 
-from . import fuzz, process, pytests, unit
+from . import fuzz, process, pytests, unit, vm
 from .report import Report, say
 
 MAKE_TIMEOUT_S = 2400
@@ -101,6 +101,9 @@ class Check:
         report.add(self.make("clang-tidy", "-k", f"B={self.build}", "tidy"))
         return report
 
+    def vm(self):
+        return vm.run(self.build, f"{self.logs}/vm.log") if self.built[self.build] else not_built()
+
     def demo(self):
         return self.make("demo", f"B={self.build}", "demo")
 
@@ -116,8 +119,8 @@ class Check:
         return report
 
 
-CHECK = ["build_gcc", "unit", "source", "install", "demo", "pytest", "clang", "lint", "fuzz", "build_asan", "unit_asan",
-         "pytest_asan"]
+CHECK = ["build_gcc", "unit", "source", "install", "demo", "pytest", "vm", "clang", "lint", "fuzz", "build_asan",
+         "unit_asan", "pytest_asan"]
 ASAN = ["build_asan", "unit_asan", "pytest_asan"]
 
 

@@ -235,8 +235,8 @@ static void say_confined(int out)
     (void)out;
     log_init("signerd", LOG_INFO);
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
-    static const int calls[] = {SCMP_SYS(write), SCMP_SYS(getpid), SCMP_SYS(clock_gettime),
-                                SCMP_SYS(exit_group)};
+    static const int calls[] = {SCMP_SYS(write),  SCMP_SYS(poll),          SCMP_SYS(ppoll),
+                                SCMP_SYS(getpid), SCMP_SYS(clock_gettime), SCMP_SYS(exit_group)};
     for (size_t i = 0; i < ARRAY_LEN(calls); i++)
         if (seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls[i], 0) < 0)
             _exit(1);

@@ -206,10 +206,10 @@ static void maps_are_written(void **state)
     assert_true(read(out[0], text, sizeof(text) - 1) > 0);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
         fail_msg("%s", text);
-    snprintf(want, sizeof(want), "%10u %10u %10u\n", 0, geteuid(), 1);
+    snprintf(want, sizeof(want), "%10u %10u %10u\n", 0U, geteuid(), 1U);
     assert_non_null(strstr(text, want));
     if (p.count > 0) {
-        snprintf(want, sizeof(want), "%10u %10u %10u\n", 1, p.uid_base, p.count);
+        snprintf(want, sizeof(want), "%10u %10u %10u\n", 1U, p.uid_base, p.count);
         assert_non_null(strstr(text, want));
         assert_non_null(strstr(text, "allow"));
     } else {
