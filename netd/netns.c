@@ -76,7 +76,7 @@ static int check_relation(int fd, unsigned long request, const struct netns_iden
     _cleanup_close_ int other = ioctl(fd, request);
     if (other < 0)
         return errno == EPERM ? verdict : -errno;
-    struct netns_identity id;
+    struct netns_identity id = {0};
     int r = identity_of(other, &id);
     if (r < 0)
         return r;

@@ -72,6 +72,7 @@ const struct role role_netd = {
     .caps = {[ROLE_EMBEDDED] = 0, [ROLE_SYSTEM] = 1ull << CAP_SYS_ADMIN},
     .syscalls = netd_syscalls,
     .nsyscalls = ARRAY_LEN(netd_syscalls),
-    .nofile = 16384, /* two fds a cell, nine more while it is being attached */
+    .nofile =
+        65536, /* two fds a cell, nine more while it is being attached; not below four times a workload's */
     .may_fork = true,
 };

@@ -38,6 +38,20 @@ int frame_send(int sock, const void *p, size_t n, const int *fds, size_t nfds)
     return r < 0 ? -errno : 0;
 }
 
+void frame_limit_raise(struct rlimit *ret_before)
+{
+    if (getrlimit(RLIMIT_NOFILE, ret_before) < 0)
+        *ret_before = (struct rlimit){0, 0};
+    else if (ret_before->rlim_cur < ret_before->rlim_max)
+        (void)!setrlimit(RLIMIT_NOFILE, &(struct rlimit){ret_before->rlim_max, ret_before->rlim_max});
+}
+
+void frame_limit_restore(const struct rlimit *before)
+{
+    if (before->rlim_cur < before->rlim_max)
+        (void)!setrlimit(RLIMIT_NOFILE, before);
+}
+
 /* Takes the fds of every control message, so that the caller can close them even when the message is bad.
  * True when there was none, or exactly one SCM_RIGHTS. */
 static bool frame_take_fds(struct msghdr *m, struct frame *f)

@@ -3,6 +3,8 @@
  * SCM_RIGHTS). Never blocks. */
 #pragma once
 
+#include <sys/resource.h>
+
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
 
@@ -19,6 +21,12 @@ struct frame {
 /* Sends with MSG_DONTWAIT|MSG_NOSIGNAL. 0; -EAGAIN when the peer's queue is full; -EPIPE when the peer
  * closed; -EMSGSIZE outside the limits above; -errno. The fds stay the caller's. */
 int frame_send(int sock, const void *p, size_t n, const int *fds, size_t nfds) MUST_CHECK;
+
+/* The kernel counts the fds in flight of all processes of a uid and holds the sum against the sender's own
+ * soft RLIMIT_NOFILE (unix(7), ETOOMANYREFS): with a low one, whoever else has the uid - a workload - could
+ * keep us from sending. Between these two it is as high as it may be. Any failure leaves it as it is. */
+void frame_limit_raise(struct rlimit *ret_before);
+void frame_limit_restore(const struct rlimit *before);
 
 enum { FRAME_GOT = 0, FRAME_EOF = 1 };
 

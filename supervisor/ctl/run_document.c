@@ -7,8 +7,8 @@
 int run_document_init(struct run_document *d)
 {
     *d = (struct run_document){0};
-    json_t **const lists[] = {&d->secrets, &d->egress,    &d->names,      &d->resolvers,
-                              &d->answers, &d->read_only, &d->read_write, &d->argv};
+    json_t **const lists[] = {&d->secrets,   &d->egress,     &d->names, &d->resolvers, &d->answers,
+                              &d->read_only, &d->read_write, &d->given, &d->argv};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
         *lists[i] = json_array();
         if (!*lists[i])
@@ -19,8 +19,8 @@ int run_document_init(struct run_document *d)
 
 void run_document_done(struct run_document *d)
 {
-    json_t *const owned[] = {d->secrets,   d->egress,     d->names,  d->resolvers, d->answers,
-                             d->read_only, d->read_write, d->limits, d->argv};
+    json_t *const owned[] = {d->secrets,   d->egress,     d->names, d->resolvers, d->answers,
+                             d->read_only, d->read_write, d->given, d->limits,    d->argv};
     for (size_t i = 0; i < ARRAY_LEN(owned); i++)
         json_decref(owned[i]);
     free(d->cwd);
@@ -96,7 +96,9 @@ static int default_cwd(struct run_document *d, char *why, size_t cap)
 
 int run_document_finish(struct run_document *d, const char *id, char **ret, char *why, size_t cap)
 {
-    int r = default_cwd(d, why, cap);
+    int r = run_document_check_paths(d, why, cap);
+    if (r == 0)
+        r = default_cwd(d, why, cap);
     if (r != 0)
         return r;
     json_t *name = json_string(id);

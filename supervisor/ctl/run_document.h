@@ -15,6 +15,7 @@ struct run_document {
     json_t *answers;
     json_t *read_only;
     json_t *read_write;
+    json_t *given;  /* [text, real path] of each of these two */
     json_t *limits; /* NULL until one is set */
     json_t *argv;
     char *cwd;          /* absolute; NULL = not given */
@@ -35,6 +36,8 @@ int run_document_dns(struct run_document *d, const char *text, char *why, size_t
 int run_document_secret(struct run_document *d, const char *text, char *why, size_t cap) MUST_CHECK;
 int run_document_path(struct run_document *d, json_t *list, const char *text, char *why,
                       size_t cap) MUST_CHECK;
+/* All flags are in: no path leaves a --rw directory by a symbolic link. 0 or 1. */
+int run_document_check_paths(const struct run_document *d, char *why, size_t cap) MUST_CHECK;
 int run_document_cwd(struct run_document *d, const char *text, char *why, size_t cap) MUST_CHECK;
 int run_document_memory(struct run_document *d, const char *text, char *why, size_t cap) MUST_CHECK;
 int run_document_pids(struct run_document *d, const char *text, char *why, size_t cap) MUST_CHECK;

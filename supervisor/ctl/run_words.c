@@ -181,7 +181,8 @@ int run_document_path(struct run_document *d, json_t *list, const char *text, ch
         return wrong(why, cap, strerrordesc_np(errno));
     if (text[0] != '/')
         d->relative_path = true;
-    return add_string(list, real, why, cap);
+    int r = add_string(list, real, why, cap);
+    return r != 0 ? r : added(json_array_append_new(d->given, json_pack("[s, s]", text, real)));
 }
 
 /* A directory that the host lacks is fine: the cell gets a private one. */

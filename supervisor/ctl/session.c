@@ -10,6 +10,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/io.h"
+#include "common/ipc/frame.h"
 #include "proto/endpoint.h"
 #include "supervisor/ctl/term.h"
 
@@ -192,6 +193,8 @@ static int send_request(struct session *s)
     SHA256((const uint8_t *)doc.p, doc.len, sha256);
     const int fds[] = {memfd, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
     struct control_run_req req = {str_of(s->l->run_id), str_of(s->req->name), {(const char *)sha256, 32}};
+    struct rlimit limit; /* for good: the daemons, which are running already, do not get it */
+    frame_limit_raise(&limit);
     return endpoint_call(s->control, MSG_CONTROL_RUN_REQ, &req, fds, ARRAY_LEN(fds), 0, on_outcome, s);
 }
 

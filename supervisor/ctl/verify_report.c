@@ -2,10 +2,12 @@
 #include "supervisor/ctl/verify_report.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/base/encoding.h"
+#include "common/base/uuid.h"
 #include "common/evidence/log_reader.h"
 #include "proto/events.h"
 #include "supervisor/ctl/ctl.h"
@@ -178,6 +180,22 @@ static void verify_print(const struct verify_log *l, int dirfd, const struct log
     verify_print_notes(l, r);
 }
 
+/* A directory with a run's name must hold that run's log: the log of another one in its place is as good as
+ * any, line by line. Copies may be called what one likes. */
+static void verify_place(const char *path, struct log_report *r)
+{
+    char real[PATH_MAX];
+    const char *name = realpath(path, real) ? strrchr(real, '/') + 1 : "";
+    const char *run = r->has_checkpoint ? strchr(r->checkpoint.origin, '/') : NULL;
+
+    run = run ? strchr(run + 1, '/') : NULL; /* cellos.local/KEY/RUNID */
+    if (r->verdict != LOG_GOOD || !run || !uuid_v7_valid(str_of(name)) || strcmp(name, run + 1) == 0)
+        return;
+    r->verdict = LOG_BAD_CHECKPOINT;
+    (void)snprintf(r->why, sizeof(r->why), "the directory is that of run %s, the log in it is of run %s",
+                   name, run + 1);
+}
+
 int verify_one(const struct verify_context *c, const char *path)
 {
     _cleanup_close_ int fd = logdir_open(path);
@@ -197,6 +215,7 @@ int verify_one(const struct verify_context *c, const char *path)
         term_status_clear();
         return ctl_fail(CTL_FAILED, "verify", "cannot read %s: %s", path, strerror(-r));
     }
+    verify_place(path, &report);
     verify_print(&l, fd, &report);
     return report.verdict == LOG_GOOD ? CTL_OK : CTL_TAMPERED;
 }

@@ -107,9 +107,27 @@ int binds_check_above(const struct binds *b, int fd, const struct stat *st)
     return -ELOOP;
 }
 
-int binds_open(const struct binds *b, const char *path, struct stat *ret, struct fault *f)
+static int binds_open_path(const char *path, size_t outer)
 {
     struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_MAGICLINKS};
+    _cleanup_close_ int at = -EBADF;
+    char dir[PATH_MAX];
+    int fd;
+
+    if (outer > 0) {
+        snprintf(dir, sizeof(dir), "%.*s", (int)outer, path);
+        at = (int)syscall(SYS_openat2, AT_FDCWD, dir, &how, sizeof(how));
+        if (at < 0)
+            return -errno;
+        path += outer + 1;
+        how.resolve |= RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
+    }
+    fd = (int)syscall(SYS_openat2, outer > 0 ? at : AT_FDCWD, path, &how, sizeof(how));
+    return fd < 0 ? -errno : fd;
+}
+
+int binds_open(const struct binds *b, const char *path, size_t outer, struct stat *ret, struct fault *f)
+{
     _cleanup_close_ int fd = -EBADF;
     int r;
 
@@ -117,9 +135,9 @@ int binds_open(const struct binds *b, const char *path, struct stat *ret, struct
         return fault_set(f, -EINVAL,
                          "%s cannot be brought into a cell: want an absolute path below /, without dots",
                          path);
-    fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+    fd = binds_open_path(path, outer);
     if (fd < 0)
-        return fault_set(f, -errno, "%s cannot be brought into the cell", path);
+        return fault_set(f, fd, "%s cannot be brought into the cell", path);
     if (fstat(fd, ret) < 0)
         return fault_set(f, -errno, "looking at %s", path);
     if (!S_ISDIR(ret->st_mode) && !S_ISREG(ret->st_mode))

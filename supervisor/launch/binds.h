@@ -36,8 +36,11 @@ struct binds {
 
 /* Opens path (absolute, without . and .. parts; symbolic links are followed, once, here) as O_PATH and checks
  * that it is a directory or a regular file, on a file system of files, and neither is nor contains nor lies
- * below a forbidden directory as far as its ancestors tell. The fd or -errno. */
-int binds_open(const struct binds *b, const char *path, struct stat *ret, struct fault *f) MUST_CHECK;
+ * below a forbidden directory as far as its ancestors tell. outer: 0, or the length of the part of path that
+ * cells may write below: another one may have put a link there, so none is followed in the rest. The fd or
+ * -errno. */
+int binds_open(const struct binds *b, const char *path, size_t outer, struct stat *ret,
+               struct fault *f) MUST_CHECK;
 
 /* Climbs from fd (st is its) to the root. 0; -EACCES when it or an ancestor is forbidden; -errno. */
 int binds_check_above(const struct binds *b, int fd, const struct stat *st) MUST_CHECK;

@@ -111,7 +111,7 @@ static void watch_reap(struct cell_watch *w)
     pid_t pid;
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-        if (pid == w->pid) {
+        if (pid == w->pid && !WIFSTOPPED(status)) { /* it can make us its tracer: PTRACE_TRACEME */
             ended = true;
             last = status;
         }

@@ -154,16 +154,39 @@ static int rootfs_add_guest_tmpfs(struct rootfs_work *w, const char *path)
     return rootfs_add_tmpfs(w, at, "", 0755);
 }
 
+/* The length of the longest read-write path above this one, 0 without any. */
+static size_t rootfs_outer(const struct launch *l, const char *path)
+{
+    size_t longest = 0;
+
+    for (size_t i = 0; i < l->read_write.n; i++) {
+        struct str d = l->read_write.v[i];
+        if (strncmp(path, d.p, d.len) == 0 && path[d.len] == '/' && d.len > longest)
+            longest = d.len;
+    }
+    return longest;
+}
+
+/* Below a read-write path the place is the very thing that comes there, if nobody has moved it meanwhile. */
+static bool rootfs_place_is(int at, const struct stat *want)
+{
+    struct stat st;
+
+    return fstat(at, &st) == 0 && st.st_dev == want->st_dev && st.st_ino == want->st_ino;
+}
+
 static int rootfs_add_guest(struct rootfs_work *w, const struct rootfs_guest *g)
 {
     unsigned attrs = g->kind == GUEST_READ_ONLY ? MNT_RO : MNT_DATA;
     _cleanup_close_ int source = -EBADF, mount = -EBADF, at = -EBADF;
     struct stat st;
+    size_t outer;
     int r;
 
     if (g->kind == GUEST_TMPFS)
         return rootfs_add_guest_tmpfs(w, g->path);
-    source = binds_open(&w->binds, g->path, &st, w->fault);
+    outer = rootfs_outer(w->r->launch, g->path);
+    source = binds_open(&w->binds, g->path, outer, &st, w->fault);
     if (source < 0)
         return source;
     mount = mnt_clone(source, "", attrs);
@@ -172,6 +195,8 @@ static int rootfs_add_guest(struct rootfs_work *w, const struct rootfs_guest *g)
     at = places_make(&w->places, g->path, S_ISDIR(st.st_mode));
     if (at < 0)
         return fault_set(w->fault, at, "there is no place for %s in the cell", g->path);
+    if (outer > 0 && !rootfs_place_is(at, &st))
+        return fault_set(w->fault, -ESTALE, "%s was moved while it was brought into the cell", g->path);
     r = mnt_attach(mount, at, "");
     if (r < 0)
         return fault_set(w->fault, r, "bringing %s into the cell", g->path);

@@ -136,11 +136,16 @@ static int workload_fds(const struct workload *w)
 static int workload_filters(const struct workload *w, int pair)
 {
     _cleanup_close_ int listener = cell_filter_load(w->core, true);
+    struct rlimit limit;
     int r;
 
     if (listener < 0)
         return listener;
+    frame_limit_raise(&limit);
     r = frame_send(pair, "L", 1, &listener, 1);
+    frame_limit_restore(&limit);
+    if (r == 0) /* only now: it would bound what was just sent */
+        r = workload_limit(RLIMIT_NOFILE, w->launch->nofile_max);
     return r < 0 ? r : cell_filter_load(w->baseline, false);
 }
 
@@ -189,9 +194,7 @@ static int workload_step(const struct workload *w, size_t step, int pair)
         return r < 0 ? r : 0;
     case 6:
         r = workload_no_core();
-        if (r == 0)
-            r = workload_limit(RLIMIT_NPROC, WORKLOAD_PROCESSES_MAX);
-        return r < 0 ? r : workload_limit(RLIMIT_NOFILE, w->launch->nofile_max);
+        return r < 0 ? r : workload_limit(RLIMIT_NPROC, WORKLOAD_PROCESSES_MAX);
     default:
         return workload_filters(w, pair);
     }

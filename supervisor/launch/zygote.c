@@ -198,6 +198,7 @@ static int zygote_answer(struct zygote *z, pid_t pid, int pidfd)
     struct zygote_spawn_rep rep = {.pid = (uint64_t)pid};
     uint32_t id = z->msg.msg.row->id;
     _cleanup_close_ int netns = -EBADF;
+    struct rlimit limit;
     char path[48];
 
     snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
@@ -207,7 +208,10 @@ static int zygote_answer(struct zygote *z, pid_t pid, int pidfd)
         (void)!syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
         return r;
     }
-    return line_send(&z->line, id + 1, z->msg.msg.seq, &rep, (const int[]){pidfd, netns, z->userns}, 3);
+    frame_limit_raise(&limit);
+    int r = line_send(&z->line, id + 1, z->msg.msg.seq, &rep, (const int[]){pidfd, netns, z->userns}, 3);
+    frame_limit_restore(&limit);
+    return r;
 }
 
 static int zygote_refuse(struct zygote *z, uint32_t fail, const struct fault *f)

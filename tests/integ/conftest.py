@@ -25,6 +25,10 @@ if os.geteuid() != 0:
     sys.exit("tests/integ needs root: it runs the suite as root and, with setpriv, as an ordinary user")
 
 
+if not (BIN / "cellctl").exists():
+    sys.exit("no programs in %s: run make first, or set CELLOS_BIN" % BIN)
+
+
 def free_port(kind=socket.SOCK_STREAM):
     """A port that is free on both loopbacks right now."""
     while True:

@@ -295,7 +295,7 @@ def test_damaged_checkpoint(rich, copied, how):
         path.write_text({"empty": "", "changed size": "\n".join([origin, str(int(size) - 1), root, *rest]),
                          "changed root": "\n".join([origin, size, evidence.b64(bytes(32)), *rest]),
                          "changed signature": text[:-10] + "AAAAAAA=\n",
-                         "another log's": text.replace(origin, origin[:-1] + "0")}[how])
+                         "another log's": text.replace(origin, origin[:-1] + ("1" if origin[-1] == "0" else "0"))}[how])
     r = rich.ctl("verify", copied)
     assert r.returncode == 4, (how, r.stdout, r.stderr)
 

@@ -470,3 +470,35 @@ print(n)
     denied = [d for d in of_type(events, "observability.v1.syscall_denied") if d["syscall"] == "socket"]
     assert sum(d["count"] for d in denied) == int(out.split()[-1])
     assert len(denied) < 20, len(denied)
+
+
+def test_fds_in_flight(ordinary):
+    """The kernel counts fds on their way per uid, and an ordinary user's suite has the workload's uid: another suite of the
+    same user can still pass its own."""
+    text = HELLO + """
+import array, resource
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+null = os.open("/dev/null", os.O_RDONLY)
+pairs, sent, why = [], 0, ""
+while not why and sent < 1 << 20:
+    a, b = socket.socketpair(); a.setblocking(False)
+    pairs.append((a, b))
+    try:
+        while True:
+            a.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [null] * 253))]); sent += 253
+    except BlockingIOError: pass
+    except OSError as e: why = name(e.errno)
+print(sent, why, flush=True)
+print("up", flush=True)
+time.sleep(30)
+"""
+    with flood(ordinary, text, wait_up=False) as r:
+        sent, why = r.line().split()
+        r.wait_up()
+        assert int(sent) > 1000 and why in ("ETOOMANYREFS", "EMFILE"), (sent, why)
+        for _ in range(3):
+            other = ordinary.ctl("run", "--", "echo", "fine")
+            assert (other.returncode, other.stdout) == (0, "fine\n"), other.stderr
+        r.p.terminate()
+        ended(r, 143)

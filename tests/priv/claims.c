@@ -47,7 +47,7 @@ static void hear(struct claimant *c, size_t line, bool any)
 
 static void send_request(struct claimant *c, size_t line, uint32_t id, const void *rec)
 {
-    _cleanup_(buf_done) struct buf b;
+    _cleanup_(buf_done) struct buf b = {0};
 
     buf_init(&b, LIMIT_FRAME);
     if (iface_encode(iface_row(&iface_signer, id), ++c->seq, rec, &b) < 0)
@@ -59,8 +59,8 @@ static void send_request(struct claimant *c, size_t line, uint32_t id, const voi
 static void tell(struct claimant *c, size_t line, const char *run_id, uint32_t type)
 {
     const struct schema *s = event_row(type)->data;
-    _cleanup_(arena_done) struct arena a;
-    _cleanup_(buf_done) struct buf body;
+    _cleanup_(arena_done) struct arena a = {0};
+    _cleanup_(buf_done) struct buf body = {0};
 
     arena_init(&a, LIMIT_ARENA);
     buf_init(&body, LIMIT_CLAIM_BODY);

@@ -12,6 +12,18 @@ def debian_12_as_it_is():
     want({"memory", "cpu", "pids"} <= set((CGROUPS / "cgroup.controllers").read_text().split()), "controllers are missing")
 
 
+@case
+def a_service_keeps_its_cgroup():
+    """Root's cells go to the top of the tree: the unit that starts them is not delegated, so nothing in it changes."""
+    unit = CGROUPS / pathlib.Path("/proc/self/cgroup").read_text().strip().removeprefix("0::/")
+    r = ROOT.ctl("run", "--", "true")
+    equal(r.returncode, 0, "the status (%s)" % r.stderr)
+    equal((unit / "cgroup.type").read_text(), "domain\n", "the type")
+    equal((unit / "cgroup.subtree_control").read_text().split(), [], "what it hands on")
+    equal([p.name for p in unit.iterdir() if p.is_dir()], [], "the directories in it")
+    want((CGROUPS / "cellos").is_dir(), "there is no directory of suites")
+
+
 @case_for_all
 def doctor(user):
     r = user.ctl("doctor")
@@ -70,7 +82,7 @@ def inside_a_cell(user):
 
 @case_for_all
 def denied_calls_are_answered(user):
-    """The user notification of the core filter, which Linux 6.1 has without SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV's later fixes."""
+    """The user notification of the core filter: what is refused gets its error, and the log says so."""
     r = user.ctl("run", "--", "sh", "-c", "unshare -U true; python3 -c 'import socket; socket.socket(17, 3)'; exit 7")
     equal(r.returncode, 7, "the status (%s)" % r.stderr)
     denied = {(d["syscall"], d.get("family")) for d in of_type(user.events(), "observability.v1.syscall_denied")}

@@ -116,3 +116,24 @@ def a_shell_in_a_delegated_service():
     logs = TESTER.logs()[before:]
     equal([one(TESTER.events(log), "lifecycle.v1.started")["isolation"]["cgroup"] for log in logs],
           ["v2: cpu memory pids"] * 3, "the cgroups")
+
+
+@case
+def root_in_a_delegated_service():
+    """The suite stays in the unit it was started in, as a system service does."""
+    script = "cellctl run -- true && ls -d /sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)/../cellos"
+    r = subprocess.run([*(word for word in SERVICE.prefix if word != "--uid=1000"), "-E", "HOME=/root", "sh", "-c", script],
+                       capture_output=True, text=True, timeout=PATIENCE_S)
+    equal(r.returncode, 0, "the status (%s)" % r.stderr)
+    equal(one(ROOT.events(), "lifecycle.v1.started")["isolation"]["cgroup"], "v2: cpu memory pids", "the cgroup")
+
+
+@case
+def what_is_not_delegated_stays_as_it_is():
+    """A shell in a scope of the user's own systemd: nobody is moved, the limit is refused by name, the run without one works."""
+    script = """before=$(cat /proc/self/cgroup); printf %s "$0" | cellctl run -; echo $?; cellctl run -- true; echo $?
+        [ "$(cat /proc/self/cgroup)" = "$before" ] && cat /sys/fs/cgroup${before#0::}/cgroup.type"""
+    prefix = [word for word in SCOPE.prefix if word not in ("-p", "Delegate=yes")]
+    r = subprocess.run([*prefix, "sh", "-c", script, document({"pidsMax": 20}, "true")], env=SCOPE.env, cwd="/",
+                       capture_output=True, text=True, timeout=PATIENCE_S)
+    equal(r.stdout.split(), ["3", "0", "domain"], "the outcome (%s)" % r.stderr)
