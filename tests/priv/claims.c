@@ -109,7 +109,7 @@ static void claim_many(struct claimant *c, size_t line, const char *run_id, uint
     size_t sent = 0, heard = 0;
 
     while (heard < count) {
-        for (; sent < count && sent - heard < LIMIT_CLAIM_CREDITS / 2; sent++)
+        for (; sent < count && sent - heard < LIMIT_CLAIM_CREDITS - 1; sent++)
             tell(c, line, run_id, type);
         hear(c, line, /* any= */ true);
         if (strcmp(c->answer, "ok") != 0) {
