@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "proto/codec.h"
 
-#include <openssl/sha.h>
-
 #include "common/base/io.h"
+#include "common/evidence/digest.h"
 #include "proto/limits.h"
 
 static const char *member(const void *rec, const struct field *f)
@@ -303,7 +302,7 @@ int codec_to_memfd(const struct schema *s, const void *rec, size_t max, uint8_t 
         return r;
     int fd = io_memfd_sealed(s->name, b.data, b.len);
     if (fd >= 0)
-        SHA256(b.data, b.len, ret_sha256);
+        digest_sha256(b.data, b.len, ret_sha256);
     return fd;
 }
 
@@ -314,7 +313,7 @@ int codec_from_memfd(const struct schema *s, int fd, size_t max, struct str sha2
     int r = io_memfd_read(fd, max, b);
     if (r < 0)
         return r;
-    SHA256(b->data, b->len, digest);
+    digest_sha256(b->data, b->len, digest);
     if (sha256.len != sizeof(digest) || memcmp(digest, sha256.p, sizeof(digest)) != 0)
         return -EBADMSG;
     return codec_decode_all(s, buf_str(b), a, ret);

@@ -18,7 +18,7 @@ enum msg_from { FROM_CLIENT = 1, FROM_SERVER = 2 };
 /* States of a line. Most lines know only READY; the init line walks through the others. */
 #define LINE_HELLO   1u
 #define LINE_READY   2u  /* init: the child sets the cell up */
-#define LINE_BARRIER 4u  /* init: set up, waits for GO */
+#define LINE_BARRIER 4u  /* init: set up, waits for PREPARE and GO */
 #define LINE_RUNNING 8u  /* init: after GO */
 #define LINE_ENDED   16u /* init: the workload has ended */
 
@@ -209,6 +209,8 @@ SCHEMA_DECLARE(init_signal, INIT_SIGNAL_FIELDS)
     F(X, BOOL, REQ, timed_out, "timedOut", _, 1)
 SCHEMA_DECLARE(init_exited, INIT_EXITED_FIELDS)
 
+/* PREPARE: no more secrets come; the workload's process may be made, confined, and held right before its
+ * exec. GO lets it go on. */
 #define INIT_MESSAGES(M)                                                                                     \
     M(INIT_READY, init_ready, 2, FROM_SERVER, MR_(INIT), LINE_READY, MSG_NOTE | MSG_ONCE, 0, 1024)           \
     M(INIT_FAILED, init_failed, 4, FROM_SERVER, MR_(INIT), LINE_READY | LINE_BARRIER | LINE_RUNNING,         \
@@ -219,7 +221,8 @@ SCHEMA_DECLARE(init_exited, INIT_EXITED_FIELDS)
     M(INIT_SIGNAL, init_signal, 12, FROM_CLIENT, MR_(SUPERVISOR), LINE_RUNNING, MSG_NOTE, 0, 64)             \
     M(INIT_TERMINATE, empty, 14, FROM_CLIENT, MR_(SUPERVISOR), LINE_BARRIER | LINE_RUNNING, MSG_NOTE, 0, 64) \
     M(INIT_DENIED, ev_syscall_denied, 16, FROM_SERVER, MR_(INIT), LINE_RUNNING, MSG_NOTE, 0, 256)            \
-    M(INIT_EXITED, init_exited, 18, FROM_SERVER, MR_(INIT), LINE_RUNNING, MSG_NOTE | MSG_ONCE, 0, 64)
+    M(INIT_EXITED, init_exited, 18, FROM_SERVER, MR_(INIT), LINE_RUNNING, MSG_NOTE | MSG_ONCE, 0, 64)        \
+    M(INIT_PREPARE, empty, 20, FROM_CLIENT, MR_(SUPERVISOR), LINE_BARRIER, MSG_NOTE | MSG_ONCE, 0, 64)
 
 /* ---- control: cellctl -> supervisor ---- */
 /* fds: the spec document (memfd), the workload's stdin, stdout, stderr. name: the cell's id in events when

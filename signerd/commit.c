@@ -41,6 +41,10 @@ static void *commit_thread(void *arg)
         c->err = err;
         c->state = COMMIT_DONE;
         ev_async_send(c->loop, &c->async);
+        size_t note_len = c->batch.note.len;
+        pthread_mutex_unlock(&c->lock);
+        disk_prepare(c->disk, note_len);
+        pthread_mutex_lock(&c->lock);
     }
     pthread_mutex_unlock(&c->lock);
     digest_done();

@@ -8,11 +8,13 @@
 
 #include "common/base/io.h"
 #include "common/base/log.h"
+#include "signerd/replace.h"
 
 struct disk {
     int dir;     /* an open file description of our own: the lock is bound to it */
     int segment; /* written with pwrite at end */
     int spare;
+    struct replace checkpoint;
     uint64_t first;     /* of the segment */
     uint64_t end;       /* bytes of whole, durable lines in it */
     uint64_t allocated; /* up to here the file system has given us blocks */
@@ -30,6 +32,7 @@ int disk_open(int dirfd, struct disk **ret)
     if (!d)
         return -ENOMEM;
     *d = (struct disk){.dir = TAKE_FD(dir), .segment = -EBADF, .spare = -EBADF};
+    replace_init(&d->checkpoint, d->dir, DISK_CHECKPOINT, DISK_CHECKPOINT_TMP);
     *ret = d;
     return 0;
 }
@@ -45,6 +48,7 @@ struct disk *disk_free(struct disk *d)
 {
     if (d) {
         disk_trim(d);
+        replace_done(&d->checkpoint);
         cleanup_closep(&d->segment);
         cleanup_closep(&d->spare);
         cleanup_closep(&d->dir);
@@ -174,24 +178,6 @@ static int disk_roll(struct disk *d, const struct disk_batch *b)
 
 /* ---- small files ---- */
 
-static int disk_write_new(const struct disk *d, const char *tmp, struct str bytes)
-{
-    _cleanup_close_ int fd = -EBADF;
-    int r;
-
-    if (unlinkat(d->dir, tmp, 0) < 0 && errno != ENOENT)
-        return -errno;
-    fd = openat(d->dir, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return -errno;
-    r = io_write_full(fd, bytes.p, bytes.len);
-    if (r == 0 && fsync(fd) < 0)
-        r = -errno;
-    if (r < 0)
-        (void)unlinkat(d->dir, tmp, 0);
-    return r;
-}
-
 /* The new names are visible already: a failure here is never "nothing changed", whatever the kernel calls it.
  */
 static int disk_sync_names(const struct disk *d)
@@ -201,16 +187,15 @@ static int disk_sync_names(const struct disk *d)
 
 int disk_write_file(const struct disk *d, const char *name, struct str bytes)
 {
+    struct replace once;
     char tmp[64];
     int r;
 
     (void)snprintf(tmp, sizeof(tmp), "%s.tmp", name);
-    r = disk_write_new(d, tmp, bytes);
-    if (r < 0)
-        return r;
-    if (renameat(d->dir, tmp, d->dir, name) < 0)
-        return -errno;
-    return disk_sync_names(d);
+    replace_init(&once, d->dir, name, tmp);
+    r = replace_write(&once, bytes);
+    replace_done(&once);
+    return r;
 }
 
 int disk_make_spare(struct disk *d, struct str note)
@@ -245,7 +230,7 @@ static int disk_checkpoint_spare(struct disk *d, struct str note)
 
 static int disk_checkpoint(struct disk *d, struct str note)
 {
-    int r = disk_space_error(disk_write_file(d, DISK_CHECKPOINT, note));
+    int r = disk_space_error(replace_write(&d->checkpoint, note));
 
     return r == -ENOSPC && d->spare >= 0 ? disk_checkpoint_spare(d, note) : r;
 }
@@ -312,4 +297,9 @@ int disk_commit(struct disk *d, const struct disk_batch *b)
     d->end += b->lines.len;
     disk_write_tiles(d, b);
     return 0;
+}
+
+void disk_prepare(struct disk *d, size_t note_len)
+{
+    replace_prepare(&d->checkpoint, note_len);
 }

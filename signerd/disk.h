@@ -46,11 +46,15 @@ int disk_use_segment(struct disk *d, uint64_t first) MUST_CHECK;
 /* The same for a new, empty one. */
 int disk_new_segment(struct disk *d, uint64_t first) MUST_CHECK;
 
-/* lines -> fdatasync -> checkpoint (tmp, fsync, rename, fsync of the directory). Tiles are written after that
- * and their failure is only logged: they can be made again. 0: durable. -ENOSPC: nothing changed, the log is
- * as before. Another negative errno: what is on the disk is not known any more; the process must end,
+/* lines -> fdatasync -> checkpoint (tmp, fdatasync, rename, fsync of the directory). Tiles are written after
+ * that and their failure is only logged: they can be made again. 0: durable. -ENOSPC: nothing changed, the
+ * log is as before. Another negative errno: what is on the disk is not known any more; the process must end,
  * recovery sorts it out. */
 int disk_commit(struct disk *d, const struct disk_batch *b) MUST_CHECK;
+
+/* Once a commit has been answered: does beforehand what the next one, with a checkpoint of about that length,
+ * would have to wait for. What fails is left to that commit. */
+void disk_prepare(struct disk *d, size_t note_len);
 
 /* Replaces a small file as a whole and makes it durable. 0 or -errno. */
 int disk_write_file(const struct disk *d, const char *name, struct str bytes) MUST_CHECK;

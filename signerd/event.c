@@ -18,8 +18,12 @@ static size_t event_hidden(const unsigned char *p, size_t left, unsigned *ret_co
         *ret_code = p[1];
         return 2;
     }
-    if (p[0] == 0xe2 && left >= 3 && p[1] == 0x80 && (p[2] == 0xa8 || p[2] == 0xa9)) {
-        *ret_code = 0x2000u | (p[2] & 0x3fu);
+    /* Ends of lines (U+2028, U+2029) and what turns the direction of writing around (U+200E, U+200F, U+202A
+     * to U+202E, U+2066 to U+2069, Unicode standard annex 9): a reader of the log would see another text. */
+    if (p[0] == 0xe2 && left >= 3 &&
+        ((p[1] == 0x80 && (p[2] == 0x8e || p[2] == 0x8f || (p[2] >= 0xa8 && p[2] <= 0xae))) ||
+         (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9))) {
+        *ret_code = 0x2000u | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
         return 3;
     }
     return 0;

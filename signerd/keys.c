@@ -214,11 +214,24 @@ static int keys_has_vkey(int dirfd)
     return faccessat(dirfd, KEYS_VKEY_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+/* Who may write there can put another key, or another public part, in the place of ours. */
+static int keys_check_dir(int dirfd)
+{
+    struct stat st;
+
+    if (fstat(dirfd, &st) < 0)
+        return -errno;
+    return st.st_uid == geteuid() && (st.st_mode & 022) == 0 ? 0 : -EPERM;
+}
+
 static int keys_fill(int dirfd, struct keys *k)
 {
     bool made = false;
-    int r = keys_load(dirfd, k);
+    int r = keys_check_dir(dirfd);
 
+    if (r < 0)
+        return log_errno(r, "keys must be a directory of this user that nobody else may write");
+    r = keys_load(dirfd, k);
     if (r == -ENOENT) {
         made = true;
         r = keys_make(dirfd);

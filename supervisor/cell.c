@@ -21,11 +21,11 @@ struct cell_step {
 static const struct cell_step steps[_CELL_STATE_MAX] = {
     [CELL_DECLARE] = {"declared authority sent to the log", cell_enter_declare, 0, false, false},
     [CELL_SPAWN] = {"making namespaces", cell_enter_spawn, LIMIT_LAUNCH_MS, false, true},
-    [CELL_SETUP] = {"setting up the cell's files", cell_enter_setup, LIMIT_LAUNCH_MS, false, false},
     [CELL_DECLARED] = {NULL, cell_enter_declared, LIMIT_ACK_MS, false, false},
     [CELL_SECRETS] = {NULL, cell_enter_secrets, 0, false, false},
     [CELL_ATTACH] = {"network rules and sockets", cell_enter_attach, LIMIT_ATTACH_MS, false, true},
     [CELL_PROXY] = {"proxies", cell_enter_proxy, LIMIT_ATTACH_MS, false, true},
+    [CELL_SETUP] = {"the cell's files", cell_enter_setup, LIMIT_LAUNCH_MS, false, false},
     [CELL_STARTED] = {"started: waiting until the log is durable", cell_enter_started, LIMIT_ACK_MS, false,
                       false},
     [CELL_RUN] = {"running", cell_enter_run, 0, false, false},

@@ -13,12 +13,12 @@
 enum cell_state {
     CELL_NEW,
     CELL_DECLARE,  /* signerd knows the cell; network_scope and identity.materialized are on their way */
-    CELL_SPAWN,    /* zygote: namespaces, cgroup */
-    CELL_SETUP,    /* cell init: files, barrier */
+    CELL_SPAWN,    /* zygote: namespaces, cgroup; from here on cell init sets up the files by itself */
     CELL_DECLARED, /* what was declared is durable */
-    CELL_SECRETS,  /* broker reads, handed to cell init at the barrier */
+    CELL_SECRETS,  /* broker reads, sent to cell init, which takes them at the barrier */
     CELL_ATTACH,   /* netd: nft, routes, sockets */
     CELL_PROXY,    /* proxyd: policy, sockets */
+    CELL_SETUP,    /* cell init: files are made, it is at the barrier */
     CELL_STARTED,  /* lifecycle.started is durable */
     CELL_RUN,      /* barrier open, until the workload ends */
     CELL_KILL,     /* first ending step: every process of the cell is gone */

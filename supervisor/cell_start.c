@@ -170,6 +170,14 @@ int cell_enter_setup(struct cell *c)
 
 /* ---- secrets ---- */
 
+/* All secrets are sent: the workload's process can be made and confined while the network is made. */
+static int prepare_workload(struct cell *c)
+{
+    struct empty none = {};
+    int r = c->init ? endpoint_send(c->init, MSG_INIT_PREPARE, &none, NULL, 0) : -EPIPE;
+    return r < 0 ? r : CELL_STEP_NEXT;
+}
+
 int cell_enter_secrets(struct cell *c)
 {
     char text[SECRETS_TEXT_MAX], variable[LIMIT_SECRET_NAME + 1];
@@ -185,7 +193,7 @@ int cell_enter_secrets(struct cell *c)
         if (r < 0)
             return r;
     }
-    return CELL_STEP_NEXT;
+    return c->spec->run ? prepare_workload(c) : CELL_STEP_NEXT;
 }
 
 /* ---- network ---- */

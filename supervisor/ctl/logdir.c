@@ -166,6 +166,7 @@ int logdir_state_key(struct vkey *ret)
     _cleanup_(buf_done) struct buf text = {.data = NULL};
     _cleanup_close_ int fd = -EBADF;
     char state[PATH_MAX], keys[PATH_MAX];
+    struct stat st;
     int r = paths_state(state);
 
     buf_init(&text, LOG_FILE_MAX);
@@ -176,6 +177,8 @@ int logdir_state_key(struct vkey *ret)
     fd = logdir_open(keys);
     if (fd < 0)
         return fd;
+    if (fstat(fd, &st) < 0 || st.st_uid != geteuid() || (st.st_mode & 022) != 0)
+        return -EPERM; /* somebody else may have put that key there */
     r = log_verify_read_file(fd, "signing.vkey", &text);
     if (r < 0)
         return r;

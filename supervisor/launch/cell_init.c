@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Setting up and the barrier; what follows GO is in cell_watch.c. */
+/* Setting up and the barrier; what follows the making of the workload's process is in cell_watch.c. */
 #include "supervisor/launch/cell_init.h"
 
 #include <fcntl.h>
@@ -112,8 +112,9 @@ static int cell_init_ready(struct cell_setup *s)
     return r;
 }
 
-/* 0 at GO. The supervisor's silence may last; its end of file is the cell's. */
-static int cell_init_barrier(struct cell_setup *s)
+/* With all secrets taken: the supervisor's PREPARE, or its GO at once, which *ret_go tells. Its silence may
+ * last; its end of file is the cell's. */
+static int cell_init_barrier(struct cell_setup *s, bool *ret_go)
 {
     for (;;) {
         const struct init_secret *secret = NULL;
@@ -128,7 +129,9 @@ static int cell_init_barrier(struct cell_setup *s)
             if (r < 0)
                 return fault_set(&s->fault, r, "taking a secret");
             break;
+        case MSG_INIT_PREPARE:
         case MSG_INIT_GO:
+            *ret_go = s->msg.msg.row->id == MSG_INIT_GO;
             return 0;
         default: /* TERMINATE: there is nothing yet that could end in order */
             _exit(0);
@@ -159,7 +162,7 @@ static void cell_init_give_pipes(const struct cell_setup *s)
     }
 }
 
-static void cell_init_start(struct cell_setup *s)
+static void cell_init_start(struct cell_setup *s, bool go)
 {
     struct workload w = {.launch = &s->plan.launch,
                          .ids = s->ids,
@@ -172,7 +175,6 @@ static void cell_init_start(struct cell_setup *s)
     struct cell_watch watch = {.line = &s->line, .msg = &s->msg, .pair = -EBADF, .launch = &s->plan.launch};
     int r;
 
-    s->line.state = LINE_RUNNING;
     if (!w.ordinary)
         cell_init_give_pipes(s);
     watch.pid = workload_fork(&w, s->proc, &watch.pair, &s->fault);
@@ -187,7 +189,7 @@ static void cell_init_start(struct cell_setup *s)
         r = cell_filter_load(s->c->own, false);
     if (r < 0)
         cell_init_failed(s, "drop", r);
-    cell_watch_run(&watch);
+    cell_watch_run(&watch, go);
 }
 
 static void cell_init_setup(struct cell_setup *s)
@@ -216,6 +218,7 @@ void cell_init_run(const struct cell_init *c)
 {
     static struct cell_setup s; /* large, and the stack is a copy of the zygote's */
     struct init_exited nothing = {.exit_code = OPT_UINT(0)};
+    bool go = false;
     int r;
 
     s.c = c;
@@ -230,11 +233,11 @@ void cell_init_run(const struct cell_init *c)
     cell_init_setup(&s);
     if (cell_init_ready(&s) < 0)
         _exit(1);
-    r = cell_init_barrier(&s);
+    r = cell_init_barrier(&s, &go);
     if (r < 0)
         cell_init_failed(&s, "secrets", r);
     if (s.plan.argv)
-        cell_init_start(&s);
+        cell_init_start(&s, go);
     s.line.state = LINE_RUNNING; /* a spec without run, set going all the same */
     (void)!line_send(&s.line, MSG_INIT_EXITED, 0, &nothing, NULL, 0);
     _exit(0);

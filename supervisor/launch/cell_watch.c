@@ -24,9 +24,22 @@ static void watch_arm(struct cell_watch *w, uint64_t ms)
         _exit(1); /* a cell whose deadline nobody keeps must not run */
 }
 
+/* Before GO there is no exit to report: the cell could not be made. */
+static void watch_unprepared(struct cell_watch *w)
+{
+    struct init_failed m = {STR_LIT("prepare"), ECHILD,
+                            STR_LIT("the workload's process ended before its exec")};
+
+    (void)!line_send(w->line, MSG_INIT_FAILED, 0, &m, NULL, 0);
+    _exit(1);
+}
+
 static void watch_finish(struct cell_watch *w, int status)
 {
     struct init_exited m = {.timed_out = w->timed_out};
+
+    if (w->state == WATCH_BARRIER)
+        watch_unprepared(w);
 
     if (WIFSIGNALED(status))
         m.signal = OPT_UINT((uint64_t)WTERMSIG(status));
@@ -47,6 +60,8 @@ static void watch_kill_all(struct cell_watch *w)
 /* Asks every process to end and starts the grace period. */
 static void watch_terminate(struct cell_watch *w)
 {
+    if (w->state == WATCH_BARRIER) /* there is nothing yet that could end in order */
+        _exit(0);
     if (w->state != WATCH_RUNNING)
         return;
     if (w->launch->grace_ms == 0) {
@@ -97,7 +112,7 @@ static bool watch_on_pair(struct cell_watch *w)
     /* End of file: closed by the exec, or by a death before it, which waitpid() will tell. */
     close(w->pair);
     w->pair = -EBADF;
-    if (w->denials.listener >= 0)
+    if (w->denials.listener >= 0 && w->state != WATCH_BARRIER)
         (void)!line_send(w->line, MSG_INIT_STARTED, 0, &none, NULL, 0);
     return true;
 }
@@ -141,6 +156,8 @@ static void watch_on_timer(struct cell_watch *w)
     if (read(w->timer, &times, sizeof(times)) != (ssize_t)sizeof(times))
         return;
     switch (w->state) {
+    case WATCH_BARRIER: /* not armed yet */
+        break;
     case WATCH_RUNNING:
         w->timed_out = true;
         watch_terminate(w);
@@ -152,6 +169,15 @@ static void watch_on_timer(struct cell_watch *w)
         watch_finish(w, SIGKILL);
         break;
     }
+}
+
+/* Opens the barrier: the clock starts, the workload executes. */
+static void watch_go(struct cell_watch *w)
+{
+    w->line->state = LINE_RUNNING;
+    w->state = WATCH_RUNNING;
+    watch_arm(w, w->launch->ttl_ms);
+    (void)!workload_go(w->pair); /* if it has ended, its pair and its status say so */
 }
 
 static void watch_on_line(struct cell_watch *w)
@@ -174,8 +200,11 @@ static void watch_on_line(struct cell_watch *w)
     case MSG_INIT_TERMINATE:
         watch_terminate(w);
         break;
-    default:
+    case MSG_INIT_GO:
+        watch_go(w);
         break;
+    default: /* a secret that comes too late */
+        _exit(1);
     }
 }
 
@@ -190,15 +219,17 @@ static int watch_open(struct cell_watch *w)
     w->timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
     if (w->signals < 0 || w->timer < 0)
         return -errno;
-    watch_arm(w, w->launch->ttl_ms);
     return 0;
 }
 
-void cell_watch_run(struct cell_watch *w)
+void cell_watch_run(struct cell_watch *w, bool go)
 {
     w->denials = (struct denials){.listener = -EBADF};
+    w->state = WATCH_BARRIER;
     if (watch_open(w) < 0)
         _exit(1);
+    if (go)
+        watch_go(w);
     watch_reap(w); /* it may have ended before there was a signalfd */
     for (;;) {
         struct pollfd p[] = {{.fd = w->line->sock, .events = POLLIN},

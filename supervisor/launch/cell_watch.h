@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Cell init from GO to the end: one poll(2) loop over the line, the children, the clock, the workload's
- * report and the core filter's listener. */
+/* Cell init from the making of the workload's process to the end: one poll(2) loop over the line, the
+ * children, the clock, the workload's report and the core filter's listener. */
 #pragma once
 
 #include "proto/line.h"
@@ -8,6 +8,7 @@
 #include "supervisor/launch/workload.h"
 
 enum cell_watch_state {
+    WATCH_BARRIER, /* the workload's process waits before its exec, for GO */
     WATCH_RUNNING,
     WATCH_GRACE,  /* every process was asked to end */
     WATCH_KILLED, /* every process was killed; waiting to reap the argv process */
@@ -27,5 +28,6 @@ struct cell_watch {
     struct denials denials;
 };
 
-/* Watches until the argv process ends or has to, reports, and exits: with PID 1 the whole cell ends. */
-void cell_watch_run(struct cell_watch *w) __attribute__((noreturn));
+/* Waits for GO, unless it has come already, and lets the workload execute; watches until the argv process
+ * ends or has to, reports, and exits: with PID 1 the whole cell ends. */
+void cell_watch_run(struct cell_watch *w, bool go) __attribute__((noreturn));

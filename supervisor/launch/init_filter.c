@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Cell init's own filter, from GO on: it only waits, answers, signals and reports. */
+/* Cell init's own filter, once the workload's process is made: it only waits, answers, signals and reports.
+ */
 #include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <sys/ioctl.h>
@@ -17,8 +18,8 @@
 static const struct filter_group init_groups[] = {
     ALLOW("the loop", S(poll), S(ppoll), S(restart_syscall), S(clock_gettime), S(timerfd_create),
           S(timerfd_settime), S(signalfd4)),
-    ALLOW("the line, the workload's report, signals and the timer", S(read), S(write), S(sendmsg), S(recvmsg),
-          S(close)),
+    ALLOW("the line, the workload's report, signals and the timer", S(read), S(write), S(sendto), S(sendmsg),
+          S(recvmsg), S(close)),
     ALLOW("children", S(wait4), S(waitid), S(kill), S(getpid)),
     ALLOW("malloc and free, wiping secrets", S(brk), S(munmap), S(mremap), S(madvise), S(munlock), S(futex)),
     ALLOW("the end", S(exit_group), S(exit), S(rt_sigprocmask), S(rt_sigreturn)),

@@ -210,6 +210,16 @@ static void workload_first_to_go(void)
         (void)!write(fd, "1000", 4);
 }
 
+/* The gate. End of file: cell init is gone, and this process is about to be. */
+static void workload_wait(int pair)
+{
+    char byte;
+
+    while (read(pair, &byte, 1) != 1)
+        if (errno != EINTR)
+            _exit(127);
+}
+
 static void workload_child(const struct workload *w, int pair, struct workload_failure *out)
 {
     struct fault f = {};
@@ -230,6 +240,7 @@ static void workload_child(const struct workload *w, int pair, struct workload_f
         out->error = -r;
         return;
     }
+    workload_wait(pair);
     out->error = -workload_exec(w->argv, w->env, WORKLOAD_PATH, &f);
     snprintf(out->stage, sizeof(out->stage), "exec");
     memcpy(out->text, f.text, sizeof(out->text));
@@ -260,6 +271,11 @@ static int workload_map(const struct workload *w, pid_t pid, int proc_fd, int pa
     if (write(pair, "m", 1) != 1)
         return fault_set(f, -EPIPE, "the workload's process ended before the exec");
     return 0;
+}
+
+int workload_go(int pair)
+{
+    return send(pair, "g", 1, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
 pid_t workload_fork(const struct workload *w, int proc_fd, int *ret_pair, struct fault *f)

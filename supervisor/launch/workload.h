@@ -31,10 +31,15 @@ struct workload_failure {
     char text[LIMIT_ERROR_TEXT + 1];
 };
 
-/* Forks it. Its uid maps are written through proc_fd; the calling process is not dumpable afterwards.
- * *ret_pair: tells the core filter's listener first (one byte and the fd), then at most one struct
- * workload_failure. The pid or -errno. */
+/* Forks it. It gives up every right and then waits for workload_go() before its exec: until then nothing but
+ * this code runs in it. Its uid maps are written through proc_fd; the calling process is not dumpable
+ * afterwards. *ret_pair: tells the core filter's listener first (one byte and the fd), then at most one
+ * struct workload_failure. The pid or -errno. */
 pid_t workload_fork(const struct workload *w, int proc_fd, int *ret_pair, struct fault *f) MUST_CHECK;
+
+/* Lets it execute. pair: workload_fork()'s. 0; -errno when it has ended already, which its pair tells as
+ * well. */
+int workload_go(int pair) MUST_CHECK;
 
 /* Executes argv in the environment env; argv[0] without a slash is looked for in path. Returns only on
  * failure: -errno, -ENOENT when it is nowhere. No shell is ever tried. */

@@ -18,6 +18,7 @@
 #include <sys/vfs.h>
 #include <sys/wait.h>
 
+#include "common/evidence/digest.h"
 #include "common/priv/fdkind.h"
 #include "proto/line.h"
 #include "supervisor/launch/cell_init.h"
@@ -89,6 +90,8 @@ static void zygote_prepare(struct zygote *z)
         fault_set(&z->fault, r, "compiling the seccomp filters");
     else
         r = rootfs_prepare(&ids, &z->fault);
+    if (r == 0) /* here once, or every cell init would do it for the one digest it takes */
+        r = digest_init();
     if (r < 0 && z->fault.text[0] == '\0')
         fault_set(&z->fault, r, "preparing the files of the cells");
 }

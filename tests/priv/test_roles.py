@@ -30,7 +30,7 @@ HOLDS = {
 }
 # The libraries' and the loop's own: there or not, by kernel and timing.
 MAYBE = {
-    "signerd": {"timerfd": 1},
+    "signerd": {"timerfd": 1, "file": 2},  # the checkpoint, and the next one
     "supervisor": {"eventfd": 1, "timerfd": 1, "dir": 4},  # four directories of cgroups, where there is a cgroup v2
     "netd": {"timerfd": 1},
     "proxyd": {"timerfd": 1, "pipe": 512},

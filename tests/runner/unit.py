@@ -27,12 +27,13 @@ def cases(text):
     return found, announced
 
 
-def run_program(path):
-    """(Report, text when something failed)"""
+def run_program(path, under):
+    """(Report, text when something failed); under: the command that runs it"""
     name, report = os.path.basename(path), Report()
-    with open(path + ".log", "wb") as log:
-        status = process.run([path], log=log, timeout=TIMEOUT_S)
-    with open(path + ".log", errors="replace") as log:
+    log_path = f"{path}{'.' + under[0] if under else ''}.log"
+    with open(log_path, "wb") as log:
+        status = process.run([*under, path], log=log, timeout=TIMEOUT_S)
+    with open(log_path, errors="replace") as log:
         text = log.read()
     found, announced = cases(text)
     passed = {test for test, end in found if end == "OK"}
@@ -60,10 +61,10 @@ def reason(text, test):
     return "no reason printed"
 
 
-def run(paths, jobs):
+def run(paths, jobs, under=()):
     total = Report()
     with ThreadPoolExecutor(jobs) as pool:
-        for path, (report, text) in zip(paths, pool.map(run_program, paths)):
+        for path, (report, text) in zip(paths, pool.map(lambda p: run_program(p, under), paths)):
             total.add(report)
             say(f"  {'FAIL' if report.failed else 'ok  '}  {os.path.basename(path)}: {report.brief()}")
             for line in text.splitlines():

@@ -83,7 +83,9 @@ static void test_escaping(void **state)
         {"\n\t\x1b[31m\x7f", "\"\\u000a\\u0009\\u001b[31m\\u007f\""},
         {"\xc2\x80\xc2\x9f\xc2\xa0",
          "\"\\u0080\\u009f\xc2\xa0\""}, /* C1 is escaped, what follows it is not */
-        {"\xe2\x80\xa8\xe2\x80\xa9\xe2\x80\xaa", "\"\\u2028\\u2029\xe2\x80\xaa\""},
+        {"\xe2\x80\xa8\xe2\x80\xa9\xe2\x80\xa7", "\"\\u2028\\u2029\xe2\x80\xa7\""},
+        {"\xe2\x80\xae\xe2\x80\xaa\xe2\x80\x8e\xe2\x80\x90", "\"\\u202e\\u202a\\u200e\xe2\x80\x90\""},
+        {"\xe2\x81\xa6\xe2\x81\xa9\xe2\x81\xaa", "\"\\u2066\\u2069\xe2\x81\xaa\""},
         {"\xf0\x9f\xa4\xa1", "\"\xf0\x9f\xa4\xa1\""},
         {"", "\"\""},
     };

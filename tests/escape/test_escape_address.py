@@ -8,7 +8,7 @@ import pytest
 
 from conftest import of_type, types
 from probe import inside
-from test_dns import CLIENT
+from test_escape_dns import CLIENT
 from wire import A, AAAA, Resolver, Sink, record
 
 CLONE_NEWNET = 0x40000000

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: MIT
+"""Ends at the worst moment: signals and deaths in the middle of the start, readers that do not read, stopped processes."""
+import ctypes
+import glob
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+from conftest import PATIENCE, of_type, types
+from running import Running, stat
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def children(pid):
+    return [int(n) for n in os.listdir("/proc") if n.isdigit() and (s := stat(int(n))) and s[1] == pid]
+
+
+def everything_below(pid):
+    found, todo = [], [pid]
+    while todo:
+        more = children(todo.pop())
+        found += more
+        todo += more
+    return [p for p in found if (s := stat(p)) and s[0] != "Z"]
+
+
+def comm(pid):
+    try:
+        with open("/proc/%d/comm" % pid) as f:
+            return f.read().strip()
+    except OSError:
+        return ""
+
+
+SUITE = ("cellos-signerd", "cellos-supervis", "cellos-netd", "cellos-proxyd", "cellos-zygote", "exe", "cellos-init")
+
+
+def reap_all():
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+@pytest.fixture
+def reaper():
+    """What a killed cellctl leaves comes to us, not to the host's init, and can be seen."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    yield
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+BROOD = "for i in 1 2 3 4; do (setsid sh -c 'trap \"\" TERM INT HUP; sleep 60' &); done; sleep 60"
+
+
+@pytest.mark.parametrize("what", ["cellctl", "anyone"])
+def test_killed_at_any_moment_nothing_stays(user, reaper, what):
+    """kill -9 somewhere between fork and GO, of cellctl or of any process of the suite."""
+    chance = random.Random(what + user.name)
+    before = set(children(os.getpid()))
+    for i in range(12):
+        p = user.popen("run", "--ttl", "30", "--", "sh", "-c", BROOD, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
+        moment = chance.uniform(0, 0.13)
+        time.sleep(moment)
+        targets = [c for c in everything_below(p.pid) if what == "anyone" and comm(c) in SUITE]
+        try:
+            os.kill(chance.choice(targets) if targets else p.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            p.poll()
+            left = [c for c in set(children(os.getpid())) - before if c != p.pid or p.poll() is None]
+            left = [c for c in left if (s := stat(c)) and s[0] != "Z"]
+            if not left:
+                break
+            time.sleep(0.02)
+        names = [comm(c) for c in left]
+        for c in left:
+            os.kill(c, signal.SIGKILL)
+        p.wait(PATIENCE)
+        reap_all()
+        assert not left, (i, moment, names)
+    for log in user.logs():
+        if glob.glob(str(log / "checkpoint")):
+            assert user.verify(log).returncode == 0
+
+
+@pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGQUIT, signal.SIGINT, signal.SIGTERM])
+def test_no_signal_is_lost_before_the_start(ordinary, signum):
+    """A terminal that is closed while the namespaces are made: the command must not go on alone for an hour."""
+    chance = random.Random(signum)
+    for _ in range(8):
+        p = ordinary.popen("run", "--", "sleep", "60", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(chance.uniform(0, 0.1))
+        p.send_signal(signum)
+        assert p.wait(15) in (125, 128 + signum, -signum)
+
+
+def full_pipe():
+    r, w = os.pipe()
+    os.set_blocking(w, False)
+    for n in (4096, 1):
+        try:
+            while True:
+                os.write(w, b"x" * n)
+        except BlockingIOError:
+            pass
+    os.set_blocking(w, True)
+    return r, w
+
+
+def test_a_full_standard_error_stops_no_daemon(ordinary):
+    """The workload has the same stderr and can fill it: the supervisor still ends the cell, with its last event."""
+    r, w = full_pipe()
+    p = ordinary.popen("run", "--", "sh", "-c", "echo up; sleep 60", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=w)
+    try:
+        assert p.stdout.readline() == b"up\n"
+        netd = [c for c in children(p.pid) if comm(c) == "cellos-netd"]
+        os.kill(netd[0], signal.SIGKILL)
+        end = time.monotonic() + 15
+        while "lifecycle.v1.destroyed" not in types(ordinary.events()) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert "lifecycle.v1.destroyed" in types(ordinary.events())
+    finally:
+        p.terminate()  # it waits for a reader of its own message
+        p.wait(PATIENCE)
+        p.stdout.close()
+        os.close(r)
+        os.close(w)
+
+
+@pytest.mark.parametrize("end", ["signal", "ttl"])
+def test_events_that_nobody_reads_delay_no_end(ordinary, end):
+    r, w = full_pipe()
+    flags = ["--ttl", "1"] if end == "ttl" else []
+    p = ordinary.popen("run", "--events", "-", *flags, "--", "sleep", "60", stdin=subprocess.DEVNULL, stdout=w, stderr=subprocess.DEVNULL)
+    os.close(w)
+    try:
+        time.sleep(0.7)
+        if end == "signal":
+            p.send_signal(signal.SIGTERM)
+        limit = time.monotonic() + 15
+        while "lifecycle.v1.destroyed" not in types(ordinary.events()) and time.monotonic() < limit:
+            time.sleep(0.05)
+        assert "lifecycle.v1.destroyed" in types(ordinary.events())
+        os.set_blocking(r, True)  # and whoever reads late gets every line
+        data = b""
+        while more := os.read(r, 65536):
+            data += more
+        assert data.lstrip(b"x").count(b"\n") == len(ordinary.events())
+        assert p.wait(PATIENCE) == (143 if end == "signal" else 124)
+    finally:
+        p.kill()
+        p.wait()
+        os.close(r)
+
+
+def test_a_stopped_supervisor_prolongs_no_cell(ordinary):
+    with Running(ordinary, "--ttl", "1", "--", "sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.1; done") as run:
+        workload = run.workload
+        run.kill("supervisor", signal.SIGSTOP)
+        end = time.monotonic() + 10
+        while any((s := stat(p)) and s[0] not in "ZX" for p in workload) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not any((s := stat(p)) and s[0] not in "ZX" for p in workload)
+        run.kill("supervisor", signal.SIGCONT)
+        assert run.end()[0] == 124
+    assert of_type(ordinary.events(), "command.v1.completed")[0]["exitCode"] == -1
+    assert ordinary.verify().returncode == 0
+
+
+def test_a_closed_or_unread_standard_fd(ordinary):
+    r, w = full_pipe()
+    for name, kw, want in (("stdout full", {"stdout": w}, 124), ("stdin gone", {"preexec_fn": lambda: os.close(0)}, 124),
+                           ("all gone", {"preexec_fn": lambda: os.closerange(0, 3)}, 124)):
+        kw = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **kw}
+        t = time.monotonic()
+        p = ordinary.popen("run", "--ttl", "1", "--", "sh", "-c", "while :; do echo x; sleep 0.01; done", **kw)
+        assert p.wait(20) in (want, 141), name  # 141: nobody will ever read
+        assert time.monotonic() - t < 15
+    os.close(r)
+    os.close(w)
