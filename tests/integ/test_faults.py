@@ -166,8 +166,8 @@ def test_a_stopped_process_does_not_prolong_a_cell(user, stopped):
         finally:
             try:
                 r.kill(stopped, signal.SIGCONT)
-            except ProcessLookupError:  # init, which the supervisor killed
-                assert stopped == "init"
+            except ProcessLookupError:  # init, which the supervisor killed; the zygote, which dies with it
+                assert stopped in ("init", "zygote")
         code, _, err = r.end()
         assert code in (124, 125), (code, err)
         assert r.gone() is True
