@@ -214,10 +214,12 @@ static void workload_first_to_go(void)
 static void workload_wait(int pair)
 {
     char byte;
+    ssize_t n;
 
-    while (read(pair, &byte, 1) != 1)
-        if (errno != EINTR)
-            _exit(127);
+    while ((n = read(pair, &byte, 1)) < 0 && errno == EINTR) {
+    }
+    if (n != 1) /* cell init is gone */
+        _exit(127);
 }
 
 static void workload_child(const struct workload *w, int pair, struct workload_failure *out)
