@@ -235,10 +235,15 @@ for c in cs[::2]:
 time.sleep(0.5)
 for c in cs: c.close()
 q = b"\\0\\1\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0\\7example\\4test\\0\\0\\1\\0\\1"
-c = socket.create_connection(("9.9.9.9", 53), 5)
-for b in struct.pack(">H", len(q)) + q: c.sendall(bytes([b]))
-c.settimeout(5)
-print(len(cs), len(c.recv(512)) > 20)
+got = b""
+for _ in range(50): # until the daemon has seen all of them close, it may turn another one away
+    try:
+        c = socket.create_connection(("9.9.9.9", 53), 5)
+        for b in struct.pack(">H", len(q)) + q: c.sendall(bytes([b]))
+        got = c.recv(512)
+        break
+    except ConnectionError: time.sleep(0.1)
+print(len(cs), len(got) > 20)
 """
     with flood(user, text, flags=flags_for(web, dns)) as r, Watch(r) as w:
         out, _ = ended(r, 0)
