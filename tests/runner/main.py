@@ -40,7 +40,7 @@ class Check:
             status = process.run(["make", "--no-print-directory", f"-j{self.jobs}", *words], log=log,
                                  timeout=MAKE_TIMEOUT_S)
         report.case(name, status == 0)
-        say(f"  {'FAIL' if status else 'ok  '}  make {' '.join(words)} ({time.monotonic() - began:.0f} s)")
+        say(f"  {'ok  ' if status == 0 else 'FAIL'}  make {' '.join(words)} ({time.monotonic() - began:.0f} s)")
         if status != 0:
             with open(path, errors="replace") as log:
                 for line in log.read().splitlines()[-60:]:
@@ -52,6 +52,9 @@ class Check:
         self.built[build] = not report.failed
         return report
 
+    def ready(self, build):
+        return self.built.get(build, os.path.isdir(f"{build}/bin"))
+
     def build_gcc(self):
         return self._build("build", self.build, "all", "unit-build")
 
@@ -60,7 +63,7 @@ class Check:
 
     def _unit(self, build):
         names = sorted(os.path.basename(p)[:-2] for p in glob.glob("tests/unit/test_*.c"))
-        if not self.built[build]:
+        if not self.ready(build):
             return not_built()
         return unit.run([f"{build}/unit/{n}" for n in names], self.jobs)
 
@@ -69,7 +72,7 @@ class Check:
 
     def valgrind(self):
         """Uninitialised values, which ASan does not see."""
-        if not self.built[self.build]:
+        if not self.ready(self.build):
             return not_built()
         paths = sorted(p for name in VALGRIND for p in glob.glob(f"{self.build}/unit/test_{name}")
                        if os.path.exists(f"tests/unit/{os.path.basename(p)}.c"))
@@ -80,13 +83,13 @@ class Check:
         return self._unit(self.build + "-asan")
 
     def pytest(self):
-        if not self.built[self.build]:
+        if not self.ready(self.build):
             return not_built()
         return pytests.run(self.build, f"{self.logs}/pytest.log", {})
 
     def pytest_asan(self):
         build = self.build + "-asan"
-        return pytests.run(build, f"{self.logs}/pytest-asan.log", SANITIZE) if self.built[build] else not_built()
+        return pytests.run(build, f"{self.logs}/pytest-asan.log", SANITIZE) if self.ready(build) else not_built()
 
     def install(self):
         """The installed tree works: cellctl answers and finds the daemons beside itself."""
@@ -114,7 +117,7 @@ class Check:
         return report
 
     def vm(self):
-        return vm.run(self.build, f"{self.logs}/vm.log") if self.built[self.build] else not_built()
+        return vm.run(self.build, f"{self.logs}/vm.log") if self.ready(self.build) else not_built()
 
     def demo(self):
         return self.make("demo", f"B={self.build}", "demo")
