@@ -27,6 +27,7 @@
 static const struct role_fd netd_fds[] = {
     [ROLE_NETD_SUPERVISOR] = {"supervisor", ROLE_FD_CHANNEL},
     [ROLE_NETD_SIGNERD] = {"signerd", ROLE_FD_CHANNEL},
+    [ROLE_NETD_PROXYD] = {"proxyd", ROLE_FD_CHANNEL},
 };
 
 /* One filter for the parent and its forked children, which inherit it. */

@@ -5,6 +5,6 @@
 #include "common/priv/role.h"
 
 /* The places of the activation fds in struct daemon. */
-enum role_netd_fd { ROLE_NETD_SUPERVISOR, ROLE_NETD_SIGNERD, _ROLE_NETD_FDS };
+enum role_netd_fd { ROLE_NETD_SUPERVISOR, ROLE_NETD_SIGNERD, ROLE_NETD_PROXYD, _ROLE_NETD_FDS };
 
 extern const struct role role_netd;

@@ -76,7 +76,9 @@ SCHEMA_DECLARE(ev_egress, EV_EGRESS_FIELDS)
 #define EV_RESOLVER_FIELDS(F, X)                                                                             \
     F(X, STR, REQ, resolver_id, "resolverId", _, LIMIT_LABEL)                                                \
     F(X, ENUM, REQ, protocol, "protocol", resolver_protocol, 0)                                              \
-    F(X, STR, REQ, endpoint, "endpoint", _, LIMIT_LABEL)
+    F(X, STR, REQ, endpoint, "endpoint", _, LIMIT_URL)                                                       \
+    F(X, BOOL, OPT, dnssec_validate, "dnssecValidate", _, 1)                                                 \
+    F(X, BOOL, OPT, dnssec_fail_closed, "dnssecFailClosed", _, 1)
 SCHEMA_DECLARE(ev_resolver, EV_RESOLVER_FIELDS)
 
 #define EV_DNS_RECORD_FIELDS(F, X)                                                                           \
@@ -92,6 +94,22 @@ SCHEMA_DECLARE(ev_dns_record, EV_DNS_RECORD_FIELDS)
     F(X, ENUM, REQ, reason_code, "reasonCode", dns_reason_code, 0)                                           \
     F(X, STR, REQ, why, "why", _, 128)
 SCHEMA_DECLARE(ev_dns_removed, EV_DNS_REMOVED_FIELDS)
+
+/* pid: as the cell sees it; exe: the path of its program inside the cell */
+#define EV_PROCESS_FIELDS(F, X)                                                                              \
+    F(X, UINT, REQ, pid, "pid", _, INT32_MAX)                                                                \
+    F(X, STR, REQ, exe, "exe", _, LIMIT_EXE)
+SCHEMA_DECLARE(ev_process, EV_PROCESS_FIELDS)
+
+/* Names below one registrable domain that were asked for; many long random labels there may be data. */
+#define EV_DNS_APEX_FIELDS(F, X)                                                                             \
+    F(X, STR, REQ, apex, "apex", _, LIMIT_HOSTNAME)                                                          \
+    F(X, UINT, REQ, queries, "queries", _, UINT64_MAX)                                                       \
+    F(X, UINT, REQ, distinct_names, "distinctNames", _, UINT64_MAX)                                          \
+    F(X, UINT, REQ, label_bytes, "labelBytes", _, UINT64_MAX)                                                \
+    F(X, UINT, REQ, max_label_entropy_millibits, "maxLabelEntropyMillibits", _, 8000) /* per character */    \
+    F(X, BOOL, REQ, suspicious, "suspicious", _, 1)
+SCHEMA_DECLARE(ev_dns_apex, EV_DNS_APEX_FIELDS)
 
 #define EV_REFERENCE_FIELDS(F, X)                                                                            \
     F(X, STR, REQ, type, "type", _, 64)                                                                      \
@@ -184,7 +202,11 @@ SCHEMA_DECLARE(ev_enforcement, EV_ENFORCEMENT_FIELDS)
     F(X, STR, REQ, rule, "rule", _, 128)                                                                     \
     F(X, STR, REQ, chain, "chain", _, 32)                                                                    \
     F(X, UINT, REQ, packets, "packets", _, UINT64_MAX)                                                       \
-    F(X, UINT, REQ, bytes, "bytes", _, UINT64_MAX)
+    F(X, UINT, REQ, bytes, "bytes", _, UINT64_MAX)                                                           \
+    F(X, STR, OPT, protocol, "protocol", _, 16) /* of one flow: "tcp", "udp", "icmp", or a number */         \
+    F(X, STR, OPT, source, "source", _, LIMIT_ADDR_TEXT)                                                     \
+    F(X, STR, OPT, destination, "destination", _, LIMIT_ADDR_TEXT)                                           \
+    F(X, BOOL, OPT, ended, "ended", _, 1) /* packets and bytes are the flow's totals */
 SCHEMA_DECLARE(ev_flow, EV_FLOW_FIELDS)
 
 #define EV_DNS_QUERY_FIELDS(F, X)                                                                            \
@@ -195,7 +217,10 @@ SCHEMA_DECLARE(ev_flow, EV_FLOW_FIELDS)
     F(X, STR, OPT, resolver_id, "resolverId", _, LIMIT_LABEL)                                                \
     F(X, STR, OPT, origin, "origin", _, 8) /* "cell" or "dial": who asked */                                 \
     F(X, BOOL, OPT, cached, "cached", _, 1)                                                                  \
-    F(X, LIST, OPT, answers, "answers", ev_dns_record, 128)
+    F(X, LIST, OPT, answers, "answers", ev_dns_record, 128)                                                  \
+    F(X, BOOL, OPT, answers_truncated, "answersTruncated", _, 1)                                             \
+    F(X, UINT, OPT, answers_count, "answersCount", _, UINT32_MAX)                                            \
+    F(X, STR, OPT, answers_digest, "answersDigest", _, LIMIT_DIGEST)
 SCHEMA_DECLARE(ev_dns_query, EV_DNS_QUERY_FIELDS)
 
 #define EV_DNS_ANSWER_FIELDS(F, X)                                                                           \
@@ -204,12 +229,23 @@ SCHEMA_DECLARE(ev_dns_query, EV_DNS_QUERY_FIELDS)
     F(X, STR, REQ, response_rcode, "responseRcode", _, 16)                                                   \
     F(X, ENUM, REQ, reason_code, "reasonCode", dns_reason_code, 0)                                           \
     F(X, LIST, REQ, answers, "answers", ev_dns_record, 128)                                                  \
+    F(X, BOOL, OPT, answers_truncated, "answersTruncated", _, 1)                                             \
+    F(X, UINT, OPT, answers_count, "answersCount", _, UINT32_MAX)                                            \
+    F(X, STR, OPT, answers_digest, "answersDigest", _, LIMIT_DIGEST)                                         \
     F(X, LIST, OPT, removed, "removed", ev_dns_removed, 128)                                                 \
+    F(X, BOOL, OPT, removed_truncated, "removedTruncated", _, 1)                                             \
+    F(X, UINT, OPT, removed_count, "removedCount", _, UINT32_MAX)                                            \
+    F(X, STR, OPT, removed_digest, "removedDigest", _, LIMIT_DIGEST)                                         \
+    F(X, BOOL, OPT, ech_removed, "echRemoved", _, 1)                                                         \
+    F(X, BOOL, OPT, hints_removed, "hintsRemoved", _, 1)                                                     \
+    F(X, BOOL, OPT, stale, "stale", _, 1)                                                                    \
+    F(X, BOOL, OPT, synthetic, "synthetic", _, 1) /* the cell got addresses of its own instead */            \
+    F(X, ENUM, OPT, dnssec_status, "dnssecStatus", dnssec_status, 0)                                         \
     F(X, STR, REQ, resolver_id, "resolverId", _, LIMIT_LABEL)                                                \
     F(X, UINT, REQ, latency_micros, "latencyMicros", _, UINT64_MAX)
 SCHEMA_DECLARE(ev_dns_answer, EV_DNS_ANSWER_FIELDS)
 
-/* process: an object once processes are attributed; until then always "unknown", never a guess. */
+/* process: who made the socket, where the cell could say so in time; never a guess. */
 #define EV_L7_FIELDS(F, X)                                                                                   \
     F(X, ENUM, REQ, action, "action", action, 0)                                                             \
     F(X, ENUM, REQ, reason_code, "reasonCode", l7_reason, 0)                                                 \
@@ -220,8 +256,33 @@ SCHEMA_DECLARE(ev_dns_answer, EV_DNS_ANSWER_FIELDS)
     F(X, STR, OPT, dialed_address, "dialedAddress", _, LIMIT_ADDR_TEXT)                                      \
     F(X, STR, OPT, rule, "rule", _, 320)                                                                     \
     F(X, BOOL, OPT, ech, "ech", _, 1)                                                                        \
-    F(X, STR, REQ, process, "process", _, 16)
+    F(X, BOOL, OPT, cdn, "cdn", _, 1) /* the name is a cdnAuthority pattern's */                             \
+    F(X, STR, OPT, upstream_proxy, "upstreamProxy", _, LIMIT_ADDR_TEXT)                                      \
+    F(X, OBJ, UNK, process, "process", ev_process, 0)
 SCHEMA_DECLARE(ev_l7, EV_L7_FIELDS)
+
+/* dns_authority_*: what came back for a name, against what came back before. Digests are SHA-256 over the
+ * sorted addresses' texts, one a line. */
+#define EV_DNS_AUTHORITY_FIELDS(F, X)                                                                        \
+    F(X, STR, REQ, resolver_id, "resolverId", _, LIMIT_LABEL)                                                \
+    F(X, STR, REQ, hostname, "hostname", _, LIMIT_HOSTNAME)                                                  \
+    F(X, STR, OPT, query_type, "queryType", _, 16)                                                           \
+    F(X, STR, OPT, previous_digest, "previousDigest", _, LIMIT_DIGEST)                                       \
+    F(X, STR, OPT, current_digest, "currentDigest", _, LIMIT_DIGEST)                                         \
+    F(X, STRS, OPT, addresses, "addresses", LIMIT_ADDR_TEXT, 128)                                            \
+    F(X, UINT, OPT, novel_addresses, "novelAddresses", _, UINT32_MAX)                                        \
+    F(X, UINT, OPT, max_novel, "maxNovelIpsPerHostname", _, 65535)                                           \
+    F(X, ENUM, OPT, dnssec_status, "dnssecStatus", dnssec_status, 0)                                         \
+    F(X, STR, OPT, why, "why", _, 256)
+SCHEMA_DECLARE(ev_dns_authority, EV_DNS_AUTHORITY_FIELDS)
+
+/* A live change of a cell's policy; durable before it takes effect where it widens. */
+#define EV_POLICY_CHANGED_FIELDS(F, X)                                                                       \
+    F(X, STRS, REQ, added, "added", 320, LIMIT_POLICY_CHANGES)                                               \
+    F(X, STRS, REQ, removed, "removed", 320, LIMIT_POLICY_CHANGES)                                           \
+    F(X, STR, REQ, new_policy_digest, "newPolicyDigest", _, LIMIT_DIGEST)                                    \
+    F(X, UINT, REQ, requested_by_uid, "requestedByUid", _, UINT32_MAX)
+SCHEMA_DECLARE(ev_policy_changed, EV_POLICY_CHANGED_FIELDS)
 
 #define EV_HOMEOSTASIS_FIELDS(F, X)                                                                          \
     F(X, UINT, REQ, declared_egress_rules, "declaredEgressRules", _, LIMIT_EGRESS_RULES)                     \
@@ -233,7 +294,10 @@ SCHEMA_DECLARE(ev_l7, EV_L7_FIELDS)
     F(X, STRS, OPT, unused_secrets, "unusedSecrets", LIMIT_SECRET_NAME, LIMIT_SECRETS)                       \
     F(X, UINT, OPT, memory_max_bytes, "memoryMaxBytes", _, UINT64_MAX)                                       \
     F(X, UINT, OPT, pids_max, "pidsMax", _, UINT32_MAX)                                                      \
-    F(X, OBJ, OPT, peak, "peak", ev_usage, 0)
+    F(X, OBJ, OPT, peak, "peak", ev_usage, 0)                                                                \
+    F(X, UINT, OPT, bytes_sent, "bytesSent", _, UINT64_MAX) /* by the cell */                                \
+    F(X, UINT, OPT, bytes_received, "bytesReceived", _, UINT64_MAX)                                          \
+    F(X, LIST, OPT, dns_apexes, "dnsApexes", ev_dns_apex, LIMIT_APEXES) /* the busiest and the suspicious */
 SCHEMA_DECLARE(ev_homeostasis, EV_HOMEOSTASIS_FIELDS)
 
 /* since, until: RFC 3339 */
@@ -306,7 +370,15 @@ SCHEMA_DECLARE(ev_recovered, EV_RECOVERED_FIELDS)
       EV_RUNNING)                                                                                            \
     E(EVENT_CLAIM_REFUSED, ev_claim_refused, "log.v1.claim_refused", EV_R(SIGNERD),                          \
       EV_ALIVE | CELL_STATE_LOG)                                                                             \
-    E(EVENT_RECOVERED, ev_recovered, "log.v1.recovered", EV_R(SIGNERD), CELL_STATE_LOG)
+    E(EVENT_RECOVERED, ev_recovered, "log.v1.recovered", EV_R(SIGNERD), CELL_STATE_LOG)                      \
+    E(EVENT_DNS_DRIFT, ev_dns_authority, "observability.v1.dns_authority_drift", EV_R(PROXYD), EV_RUNNING)   \
+    E(EVENT_DNS_REBIND_THRESHOLD, ev_dns_authority, "observability.v1.dns_authority_rebind_threshold",       \
+      EV_R(PROXYD), EV_RUNNING)                                                                              \
+    E(EVENT_DNS_REBIND_REJECTED, ev_dns_authority, "observability.v1.dns_authority_rebind_rejected",         \
+      EV_R(PROXYD), EV_RUNNING)                                                                              \
+    E(EVENT_DNS_DNSSEC_FAILED, ev_dns_authority, "observability.v1.dns_authority_dnssec_failed",             \
+      EV_R(PROXYD), EV_RUNNING)                                                                              \
+    E(EVENT_POLICY_CHANGED, ev_policy_changed, "lifecycle.v1.policy_changed", EV_R(SUPERVISOR), EV_RUNNING)
 
 #define EVENT_CONSTANT_(c, rec, suffix, roles, states) c,
 enum event_type { EVENT_NONE = 0, EVENTS(EVENT_CONSTANT_) _EVENT_TYPE_MAX };

@@ -21,29 +21,36 @@
 #define LIMIT_LABEL     256u /* a free label: tenant, queue, platform */
 
 /* spec */
-#define LIMIT_SPEC         (1u << 20)
-#define LIMIT_SPEC_DEPTH   32u
-#define LIMIT_VIOLATIONS   100u
-#define LIMIT_ARGV         4096u
-#define LIMIT_ARGV_BYTES   (1u << 20)
-#define LIMIT_EGRESS_RULES 1024u
-#define LIMIT_DNS_NAMES    4096u
-#define LIMIT_RESOLVERS    8u
-#define LIMIT_ANSWER_RULES 1024u
-#define LIMIT_QUERY_TYPES  32u
-#define LIMIT_PATHS        256u /* readOnly or readWrite entries */
-#define LIMIT_PATH         4095u
-#define LIMIT_SECRETS      64u
-#define LIMIT_SECRET_NAME  64u
-#define LIMIT_SECRET_VALUE 32768u
-#define LIMIT_TTL_S        31536000u
-#define LIMIT_GRACE_S      300u
-#define LIMIT_TMPFS        (64u << 20)
-#define LIMIT_LABELS       64u
+#define LIMIT_SPEC              (1u << 20)
+#define LIMIT_SPEC_DEPTH        32u
+#define LIMIT_VIOLATIONS        100u
+#define LIMIT_ARGV              4096u
+#define LIMIT_ARGV_BYTES        (1u << 20)
+#define LIMIT_EGRESS_RULES      1024u
+#define LIMIT_DNS_NAMES         4096u
+#define LIMIT_RESOLVERS         8u
+#define LIMIT_ANSWER_RULES      1024u
+#define LIMIT_QUERY_TYPES       32u
+#define LIMIT_CDN_PROVIDERS     8u
+#define LIMIT_CDN_PATTERNS      256u
+#define LIMIT_TRUST_ANCHORS     65536u
+#define LIMIT_URL               1024u
+#define LIMIT_METADATA_PREFIXES 16u
+#define LIMIT_ATTACHMENTS       16u  /* files a document names, read by cellctl */
+#define LIMIT_PATHS             256u /* readOnly or readWrite entries */
+#define LIMIT_PATH              4095u
+#define LIMIT_SECRETS           64u
+#define LIMIT_SECRET_NAME       64u
+#define LIMIT_SECRET_VALUE      32768u
+#define LIMIT_TTL_S             31536000u
+#define LIMIT_GRACE_S           300u
+#define LIMIT_TMPFS             (64u << 20)
+#define LIMIT_LABELS            64u
 
 /* documents that travel as a sealed memfd */
-#define LIMIT_POLICY_DOC (4u << 20)
-#define LIMIT_LAUNCH_DOC (4u << 20)
+#define LIMIT_POLICY_DOC      (4u << 20)
+#define LIMIT_ATTACHMENTS_DOC (2u << 20)
+#define LIMIT_LAUNCH_DOC      (4u << 20)
 
 /* daemons */
 #define LIMIT_CELLS          4096u  /* live cells in one suite */
@@ -70,6 +77,16 @@
 #define LIMIT_DENIES_PER_SEC 100u /* denial events of one cell; more collapse into one gap a second */
 #define LIMIT_RELAY_IDLE_MS  600000u
 #define LIMIT_PIPES          256u /* splice pipes in the pool */
+
+#define LIMIT_WHO_MS         50u /* cell init names the process behind a connection, or it is unknown */
+#define LIMIT_WHO_IN_FLIGHT  256u
+#define LIMIT_EXE            255u  /* bytes of a program's path in an event; longer ones keep their end */
+#define LIMIT_PIN_ADDRS      64u   /* addresses of one DNS answer */
+#define LIMIT_PINS           4096u /* of one cell */
+#define LIMIT_APEXES         16u   /* of one cell's homeostasis event */
+#define LIMIT_FLOWS_PER_SEC  100u  /* flow events of one cell; more collapse into one gap a second */
+#define LIMIT_POLICY_CHANGES 64u   /* rules added or removed by one request */
+#define LIMIT_POLICY_CLIENTS 8u    /* cellctl policy at one supervisor at a time */
 
 /* evidence */
 #define LIMIT_LINE                65535u /* C2SP entry bundles count in 16 bits */

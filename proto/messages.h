@@ -86,7 +86,8 @@ SCHEMA_DECLARE(signer_log_failed, SIGNER_LOG_FAILED_FIELDS)
       0, 1024)
 
 /* ---- netd: supervisor -> netd ---- */
-/* fds: user namespace U1, network namespace */
+/* fds: user namespace U1, network namespace. Mode intercept; the two other modes have rows of their own,
+ * because what comes back differs. */
 #define NETD_CELL_ATTACH_REQ_FIELDS(F, X)                                                                    \
     F(X, STR, REQ, run_id, "runId", _, LIMIT_RUN_ID)                                                         \
     F(X, STR, REQ, cell_id, "cellId", _, LIMIT_CELL_ID)
@@ -97,6 +98,30 @@ SCHEMA_DECLARE(netd_cell_attach_req, NETD_CELL_ATTACH_REQ_FIELDS)
 #define NETD_CELL_ATTACH_REP_FIELDS(F, X) F(X, STR, REQ, rule_set_digest, "ruleSetDigest", _, LIMIT_DIGEST)
 SCHEMA_DECLARE(netd_cell_attach_rep, NETD_CELL_ATTACH_REP_FIELDS)
 #define NETD_CELL_SOCKETS 6
+
+/* Mode none: nothing is made but the rules that drop. */
+#define NETD_CELL_ATTACH_NONE_REP_FIELDS(F, X)                                                               \
+    F(X, STR, REQ, rule_set_digest, "ruleSetDigest", _, LIMIT_DIGEST)
+SCHEMA_DECLARE(netd_cell_attach_none_rep, NETD_CELL_ATTACH_NONE_REP_FIELDS)
+
+/* Mode routed (only where netd was started with a pool). fds: U1, the network namespace, the policy document
+ * (memfd). Back: DNS UDP, DNS TCP. */
+#define NETD_CELL_ATTACH_ROUTED_REQ_FIELDS(F, X)                                                             \
+    F(X, STR, REQ, run_id, "runId", _, LIMIT_RUN_ID)                                                         \
+    F(X, STR, REQ, cell_id, "cellId", _, LIMIT_CELL_ID)                                                      \
+    F(X, BIN, REQ, policy_sha256, "policySha256", _, 32)
+SCHEMA_DECLARE(netd_cell_attach_routed_req, NETD_CELL_ATTACH_ROUTED_REQ_FIELDS)
+#define NETD_ROUTED_SOCKETS 2
+
+/* The new policy of a routed cell; fd: the document (memfd). Flows that no longer fit are cut by the time of
+ * the answer. */
+#define NETD_CELL_POLICY_REQ_FIELDS(F, X)                                                                    \
+    F(X, STR, REQ, run_id, "runId", _, LIMIT_RUN_ID)                                                         \
+    F(X, BIN, REQ, policy_sha256, "policySha256", _, 32)
+SCHEMA_DECLARE(netd_cell_policy_req, NETD_CELL_POLICY_REQ_FIELDS)
+
+#define NETD_CELL_POLICY_REP_FIELDS(F, X) F(X, UINT, REQ, flows_cut, "flowsCut", _, UINT64_MAX)
+SCHEMA_DECLARE(netd_cell_policy_rep, NETD_CELL_POLICY_REP_FIELDS)
 
 #define NETD_CELL_REF_FIELDS(F, X) F(X, STR, REQ, run_id, "runId", _, LIMIT_RUN_ID)
 SCHEMA_DECLARE(netd_cell_ref, NETD_CELL_REF_FIELDS)
@@ -116,15 +141,63 @@ SCHEMA_DECLARE(netd_cell_counters_rep, NETD_CELL_COUNTERS_REP_FIELDS)
     M(NETD_CELL_COUNTERS_REP, netd_cell_counters_rep, 5, FROM_SERVER, MR_(NETD), LINE_READY, MSG_REPLY, 0,   \
       128)                                                                                                   \
     M(NETD_CELL_DETACH_REQ, netd_cell_ref, 6, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL, 0, 128)    \
-    M(NETD_CELL_DETACH_REP, empty, 7, FROM_SERVER, MR_(NETD), LINE_READY, MSG_REPLY, 0, 64)
+    M(NETD_CELL_DETACH_REP, empty, 7, FROM_SERVER, MR_(NETD), LINE_READY, MSG_REPLY, 0, 64)                  \
+    M(NETD_CELL_ATTACH_NONE_REQ, netd_cell_attach_req, 8, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY,          \
+      MSG_CALL, 2, 512)                                                                                      \
+    M(NETD_CELL_ATTACH_NONE_REP, netd_cell_attach_none_rep, 9, FROM_SERVER, MR_(NETD), LINE_READY,           \
+      MSG_REPLY, 0, 256)                                                                                     \
+    M(NETD_CELL_ATTACH_ROUTED_REQ, netd_cell_attach_routed_req, 10, FROM_CLIENT, MR_(SUPERVISOR),            \
+      LINE_READY, MSG_CALL, 3, 512)                                                                          \
+    M(NETD_CELL_ATTACH_ROUTED_REP, netd_cell_attach_rep, 11, FROM_SERVER, MR_(NETD), LINE_READY, MSG_REPLY,  \
+      NETD_ROUTED_SOCKETS, 256)                                                                              \
+    M(NETD_CELL_POLICY_REQ, netd_cell_policy_req, 12, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL, 1, \
+      256)                                                                                                   \
+    M(NETD_CELL_POLICY_REP, netd_cell_policy_rep, 13, FROM_SERVER, MR_(NETD), LINE_READY, MSG_REPLY, 0, 64)
+
+/* ---- pin: proxyd -> netd. The addresses of a name, put into a routed cell's sets before the answer is
+ * released; netd matches the name with the cell's policy itself. ---- */
+#define PIN_PIN_REQ_FIELDS(F, X)                                                                             \
+    F(X, STR, REQ, run_id, "runId", _, LIMIT_RUN_ID)                                                         \
+    F(X, STR, REQ, name, "name", _, LIMIT_HOSTNAME)                                                          \
+    F(X, UINT, REQ, ttl_s, "ttlSeconds", _, UINT32_MAX)                                                      \
+    F(X, STRS, REQ, addresses, "addresses", LIMIT_ADDR_TEXT, LIMIT_PIN_ADDRS)
+SCHEMA_DECLARE(pin_pin_req, PIN_PIN_REQ_FIELDS)
+
+#define PIN_MESSAGES(M)                                                                                      \
+    M(PIN_PIN_REQ, pin_pin_req, 2, FROM_CLIENT, MR_(PROXYD), LINE_READY, MSG_CALL, 0, 8192)                  \
+    M(PIN_PIN_REP, empty, 3, FROM_SERVER, MR_(NETD), LINE_READY, MSG_REPLY, 0, 64)
+
+/* ---- who: proxyd -> PID 1 of one cell. Who made the socket with these ends? local is the client's. Asked
+ * before the decision is claimed; without an answer within LIMIT_WHO_MS the process is unknown. ---- */
+#define WHO_WHO_REQ_FIELDS(F, X)                                                                             \
+    F(X, ENUM, REQ, transport, "transport", transport, 0)                                                    \
+    F(X, STR, REQ, local, "local", _, LIMIT_ADDR_TEXT)                                                       \
+    F(X, STR, REQ, remote, "remote", _, LIMIT_ADDR_TEXT)
+SCHEMA_DECLARE(who_who_req, WHO_WHO_REQ_FIELDS)
+
+#define WHO_WHO_REP_FIELDS(F, X) F(X, OBJ, OPT, process, "process", ev_process, 0)
+SCHEMA_DECLARE(who_who_rep, WHO_WHO_REP_FIELDS)
+
+#define WHO_MESSAGES(M)                                                                                      \
+    M(WHO_WHO_REQ, who_who_req, 2, FROM_CLIENT, MR_(PROXYD), LINE_READY, MSG_CALL, 0, 256)                   \
+    M(WHO_WHO_REP, who_who_rep, 3, FROM_SERVER, MR_(INIT), LINE_READY, MSG_REPLY, 0, 512)
 
 /* ---- proxy: supervisor -> proxyd ---- */
-/* fds: the policy document (memfd), then the six sockets in netd's order. */
+/* fds: the policy document (memfd), the who line, then the six sockets in netd's order. */
 #define PROXY_CELL_OPEN_REQ_FIELDS(F, X)                                                                     \
     F(X, STR, REQ, run_id, "runId", _, LIMIT_RUN_ID)                                                         \
     F(X, STR, REQ, cell_id, "cellId", _, LIMIT_CELL_ID)                                                      \
     F(X, BIN, REQ, policy_sha256, "policySha256", _, 32)
 SCHEMA_DECLARE(proxy_cell_open_req, PROXY_CELL_OPEN_REQ_FIELDS)
+
+/* A changed policy; fd: the document (memfd). What no longer fits is cut by the time of the answer. */
+#define PROXY_CELL_POLICY_REQ_FIELDS(F, X)                                                                   \
+    F(X, STR, REQ, run_id, "runId", _, LIMIT_RUN_ID)                                                         \
+    F(X, BIN, REQ, policy_sha256, "policySha256", _, 32)
+SCHEMA_DECLARE(proxy_cell_policy_req, PROXY_CELL_POLICY_REQ_FIELDS)
+
+#define PROXY_CELL_POLICY_REP_FIELDS(F, X) F(X, UINT, REQ, connections_cut, "connectionsCut", _, UINT64_MAX)
+SCHEMA_DECLARE(proxy_cell_policy_rep, PROXY_CELL_POLICY_REP_FIELDS)
 
 #define PROXY_CELL_CLOSE_REQ_FIELDS(F, X) F(X, STR, REQ, run_id, "runId", _, LIMIT_RUN_ID)
 SCHEMA_DECLARE(proxy_cell_close_req, PROXY_CELL_CLOSE_REQ_FIELDS)
@@ -141,21 +214,30 @@ SCHEMA_DECLARE(proxy_rule_use, PROXY_RULE_USE_FIELDS)
     F(X, UINT, REQ, l7_denied, "l7Denied", _, UINT64_MAX)                                                    \
     F(X, UINT, REQ, dns_allowed, "dnsAllowed", _, UINT64_MAX)                                                \
     F(X, UINT, REQ, dns_denied, "dnsDenied", _, UINT64_MAX)                                                  \
+    F(X, UINT, REQ, bytes_sent, "bytesSent", _, UINT64_MAX)                                                  \
+    F(X, UINT, REQ, bytes_received, "bytesReceived", _, UINT64_MAX)                                          \
+    F(X, LIST, REQ, apexes, "dnsApexes", ev_dns_apex, LIMIT_APEXES)                                          \
     F(X, LIST, REQ, rules, "rules", proxy_rule_use, LIMIT_EGRESS_RULES)
 SCHEMA_DECLARE(proxy_cell_close_rep, PROXY_CELL_CLOSE_REP_FIELDS)
 
 #define PROXY_MESSAGES(M)                                                                                    \
-    M(PROXY_CELL_OPEN_REQ, proxy_cell_open_req, 2, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL, 7,    \
+    M(PROXY_CELL_OPEN_REQ, proxy_cell_open_req, 2, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL, 8,    \
       512)                                                                                                   \
     M(PROXY_CELL_OPEN_REP, empty, 3, FROM_SERVER, MR_(PROXYD), LINE_READY, MSG_REPLY, 0, 64)                 \
     M(PROXY_CELL_CLOSE_REQ, proxy_cell_close_req, 4, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL, 0,  \
       128)                                                                                                   \
     M(PROXY_CELL_CLOSE_REP, proxy_cell_close_rep, 5, FROM_SERVER, MR_(PROXYD), LINE_READY, MSG_REPLY, 0,     \
-      32768)
+      LIMIT_FRAME)                                                                                           \
+    M(PROXY_CELL_OPEN_ROUTED_REQ, proxy_cell_open_req, 6, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY,          \
+      MSG_CALL, 1 + NETD_ROUTED_SOCKETS, 512)                                                                \
+    M(PROXY_CELL_OPEN_ROUTED_REP, empty, 7, FROM_SERVER, MR_(PROXYD), LINE_READY, MSG_REPLY, 0, 64)          \
+    M(PROXY_CELL_POLICY_REQ, proxy_cell_policy_req, 8, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL,   \
+      1, 256)                                                                                                \
+    M(PROXY_CELL_POLICY_REP, proxy_cell_policy_rep, 9, FROM_SERVER, MR_(PROXYD), LINE_READY, MSG_REPLY, 0, 64)
 
 /* ---- zygote: supervisor -> zygote ---- */
-/* fds: launch document (memfd), the workload's stdin, stdout, stderr, the cell's end of the init line[,
- * cgroup dir]. */
+/* fds: launch document (memfd), the workload's stdin, stdout, stderr, the cell's ends of the init line and
+ * the who line[, cgroup dir]. */
 #define ZYGOTE_SPAWN_REQ_FIELDS(F, X)                                                                        \
     F(X, STR, REQ, run_id, "runId", _, LIMIT_RUN_ID)                                                         \
     F(X, BIN, REQ, launch_sha256, "launchSha256", _, 32)
@@ -172,10 +254,10 @@ SCHEMA_DECLARE(zygote_spawn_rep, ZYGOTE_SPAWN_REP_FIELDS)
 SCHEMA_DECLARE(zygote_reaped, ZYGOTE_REAPED_FIELDS)
 
 #define ZYGOTE_MESSAGES(M)                                                                                   \
-    M(ZYGOTE_SPAWN_REQ, zygote_spawn_req, 2, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL, 5, 256)     \
+    M(ZYGOTE_SPAWN_REQ, zygote_spawn_req, 2, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL, 6, 256)     \
     M(ZYGOTE_SPAWN_REP, zygote_spawn_rep, 3, FROM_SERVER, MR_(ZYGOTE), LINE_READY, MSG_REPLY, 3, 64)         \
     M(ZYGOTE_SPAWN_IN_CGROUP_REQ, zygote_spawn_req, 4, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL,   \
-      6, 256)                                                                                                \
+      7, 256)                                                                                                \
     M(ZYGOTE_SPAWN_IN_CGROUP_REP, zygote_spawn_rep, 5, FROM_SERVER, MR_(ZYGOTE), LINE_READY, MSG_REPLY, 3,   \
       64)                                                                                                    \
     M(ZYGOTE_REAPED, zygote_reaped, 6, FROM_SERVER, MR_(ZYGOTE), LINE_READY, MSG_NOTE, 0, 128)
@@ -225,12 +307,13 @@ SCHEMA_DECLARE(init_exited, INIT_EXITED_FIELDS)
     M(INIT_PREPARE, empty, 20, FROM_CLIENT, MR_(SUPERVISOR), LINE_BARRIER, MSG_NOTE | MSG_ONCE, 0, 64)
 
 /* ---- control: cellctl -> supervisor ---- */
-/* fds: the spec document (memfd), the workload's stdin, stdout, stderr. name: the cell's id in events when
- * the document has no usable one. */
+/* fds: the spec document (memfd), the attachments (memfd), the workload's stdin, stdout, stderr. name: the
+ * cell's id in events when the document has no usable one. */
 #define CONTROL_RUN_REQ_FIELDS(F, X)                                                                         \
     F(X, STR, REQ, run_id, "runId", _, LIMIT_RUN_ID)                                                         \
     F(X, STR, REQ, name, "name", _, LIMIT_CELL_ID)                                                           \
-    F(X, BIN, REQ, spec_sha256, "specSha256", _, 32)
+    F(X, BIN, REQ, spec_sha256, "specSha256", _, 32)                                                         \
+    F(X, BIN, REQ, attachments_sha256, "attachmentsSha256", _, 32)
 SCHEMA_DECLARE(control_run_req, CONTROL_RUN_REQ_FIELDS)
 
 #define RUN_RESULT_ENUM(X)                                                                                   \
@@ -268,19 +351,37 @@ SCHEMA_DECLARE(control_rejected, CONTROL_REJECTED_FIELDS)
     F(X, UINT, REQ, signal, "signal", _, 64)
 SCHEMA_DECLARE(control_signal, CONTROL_SIGNAL_FIELDS)
 
+/* fd of the answer: the rules as they are now (document egress_rules). A live change of a cell's egress
+ * rules, in the words of --allow. Removals name a rule as the events do. */
+#define CONTROL_POLICY_REQ_FIELDS(F, X)                                                                      \
+    F(X, STR, REQ, run_id, "runId", _, LIMIT_RUN_ID)                                                         \
+    F(X, STRS, REQ, add, "add", 320, LIMIT_POLICY_CHANGES)                                                   \
+    F(X, STRS, REQ, remove, "remove", 320, LIMIT_POLICY_CHANGES)
+SCHEMA_DECLARE(control_policy_req, CONTROL_POLICY_REQ_FIELDS)
+
+#define CONTROL_POLICY_REP_FIELDS(F, X)                                                                      \
+    F(X, UINT, REQ, connections_cut, "connectionsCut", _, UINT64_MAX)                                        \
+    F(X, BIN, REQ, rules_sha256, "rulesSha256", _, 32)
+SCHEMA_DECLARE(control_policy_rep, CONTROL_POLICY_REP_FIELDS)
+
 #define CONTROL_MESSAGES(M)                                                                                  \
-    M(CONTROL_RUN_REQ, control_run_req, 2, FROM_CLIENT, MR_(CELLCTL), LINE_READY, MSG_CALL, 4, 512)          \
+    M(CONTROL_RUN_REQ, control_run_req, 2, FROM_CLIENT, MR_(CELLCTL), LINE_READY, MSG_CALL, 5, 512)          \
     M(CONTROL_RUN_REP, control_run_rep, 3, FROM_SERVER, MR_(SUPERVISOR), LINE_READY, MSG_REPLY, 0, 4096)     \
     M(CONTROL_STEP, control_step, 4, FROM_SERVER, MR_(SUPERVISOR), LINE_READY, MSG_NOTE, 0, 1024)            \
     M(CONTROL_REJECTED, control_rejected, 6, FROM_SERVER, MR_(SUPERVISOR), LINE_READY, MSG_NOTE, 0,          \
       LIMIT_FRAME)                                                                                           \
-    M(CONTROL_SIGNAL, control_signal, 8, FROM_CLIENT, MR_(CELLCTL), LINE_READY, MSG_NOTE, 0, 128)
+    M(CONTROL_SIGNAL, control_signal, 8, FROM_CLIENT, MR_(CELLCTL), LINE_READY, MSG_NOTE, 0, 128)            \
+    M(CONTROL_POLICY_REQ, control_policy_req, 10, FROM_CLIENT, MR_(CELLCTL), LINE_READY, MSG_CALL, 0,        \
+      LIMIT_FRAME)                                                                                           \
+    M(CONTROL_POLICY_REP, control_policy_rep, 11, FROM_SERVER, MR_(SUPERVISOR), LINE_READY, MSG_REPLY, 1, 128)
 
 /* ---- all interfaces: I(name, version, table, "what") ---- */
 #define INTERFACES(I)                                                                                        \
     I(signer, 1, SIGNER_MESSAGES, "supervisor, netd, proxyd to signerd: claims of events")                   \
     I(netd, 1, NETD_MESSAGES, "supervisor to netd: the network of a cell")                                   \
     I(proxy, 1, PROXY_MESSAGES, "supervisor to proxyd: policies and sockets of a cell")                      \
+    I(pin, 1, PIN_MESSAGES, "proxyd to netd: addresses of names, for routed cells")                          \
+    I(who, 1, WHO_MESSAGES, "proxyd to PID 1 of a cell: the process behind a connection")                    \
     I(zygote, 1, ZYGOTE_MESSAGES, "supervisor to the zygote: new cells")                                     \
     I(init, 1, INIT_MESSAGES, "supervisor to PID 1 of a cell: barrier, secrets, signals, the end")           \
     I(control, 1, CONTROL_MESSAGES, "cellctl to supervisor: runs")
@@ -290,17 +391,28 @@ SCHEMA_DECLARE(control_signal, CONTROL_SIGNAL_FIELDS)
     F(NETD_CELL_ATTACH_REQ, "user namespace U1, network namespace")                                          \
     F(NETD_CELL_ATTACH_REP, "DNS UDP, DNS TCP, transparent TCP listener, transparent UDP, raw IPv4, raw "    \
                             "IPv6")                                                                          \
-    F(PROXY_CELL_OPEN_REQ, "policy document (memfd), then the six sockets of NETD_CELL_ATTACH_REP")          \
-    F(ZYGOTE_SPAWN_REQ, "launch document (memfd), stdin, stdout, stderr, the cell's end of the init line")   \
+    F(NETD_CELL_ATTACH_NONE_REQ, "as NETD_CELL_ATTACH_REQ")                                                  \
+    F(NETD_CELL_ATTACH_ROUTED_REQ, "user namespace U1, network namespace, policy document (memfd)")          \
+    F(NETD_CELL_ATTACH_ROUTED_REP, "DNS UDP, DNS TCP")                                                       \
+    F(NETD_CELL_POLICY_REQ, "policy document (memfd)")                                                       \
+    F(PROXY_CELL_OPEN_REQ, "policy document (memfd), proxyd's end of the who line, then the six sockets of " \
+                           "NETD_CELL_ATTACH_REP")                                                           \
+    F(PROXY_CELL_OPEN_ROUTED_REQ, "policy document (memfd), DNS UDP, DNS TCP")                               \
+    F(PROXY_CELL_POLICY_REQ, "policy document (memfd)")                                                      \
+    F(ZYGOTE_SPAWN_REQ, "launch document (memfd), stdin, stdout, stderr, the cell's ends of the init line "  \
+                        "and the who line")                                                                  \
     F(ZYGOTE_SPAWN_REP, "pidfd of cell init, its network namespace, user namespace U1")                      \
     F(ZYGOTE_SPAWN_IN_CGROUP_REQ, "as ZYGOTE_SPAWN_REQ, then the cgroup's directory")                        \
     F(ZYGOTE_SPAWN_IN_CGROUP_REP, "as ZYGOTE_SPAWN_REP")                                                     \
-    F(CONTROL_RUN_REQ, "spec document (memfd), stdin, stdout, stderr of the workload")
+    F(CONTROL_POLICY_REP, "egress_rules document (memfd)")                                                   \
+    F(CONTROL_RUN_REQ, "spec document (memfd), attachments (memfd), stdin, stdout, stderr of the workload")
 
 #define MSG_CONSTANT_(c, rec, id, from, roles, states, flags, nfds, max) MSG_##c = id,
 enum { SIGNER_MESSAGES(MSG_CONSTANT_) };
 enum { NETD_MESSAGES(MSG_CONSTANT_) };
 enum { PROXY_MESSAGES(MSG_CONSTANT_) };
+enum { PIN_MESSAGES(MSG_CONSTANT_) };
+enum { WHO_MESSAGES(MSG_CONSTANT_) };
 enum { ZYGOTE_MESSAGES(MSG_CONSTANT_) };
 enum { INIT_MESSAGES(MSG_CONSTANT_) };
 enum { CONTROL_MESSAGES(MSG_CONSTANT_) };

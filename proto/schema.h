@@ -19,6 +19,7 @@
  *   BIN    struct str                              _               bytes
  *   STRS   struct strs (OPT: v == NULL = absent)   bytes an entry  entries
  *   OBJ    const struct sub * (OPT: NULL = absent) record name     0
+ *          (UNK instead of OPT: the same, but an event says "unknown" where it is absent)
  *   LIST   {const struct sub *v; size_t n;}        record name     entries
  */
 #pragma once
@@ -76,6 +77,7 @@ struct field {
     const char *name;
     enum field_kind kind;
     bool optional;
+    bool unknown; /* absent, an event shows "unknown" */
     size_t offset;
     uint64_t max;
     uint64_t entry_max; /* STRS: bytes of one entry */
@@ -122,6 +124,7 @@ uint32_t enum_value(const struct enum_names *e, struct str s);
 #define SM_STRS_OPT(c, sub) struct strs c;
 #define SM_OBJ_REQ(c, sub)  const struct sub *c;
 #define SM_OBJ_OPT(c, sub)  const struct sub *c;
+#define SM_OBJ_UNK(c, sub)  const struct sub *c;
 #define SM_LIST_REQ(c, sub)                                                                                  \
     struct {                                                                                                 \
         const struct sub *v;                                                                                 \
@@ -133,6 +136,10 @@ uint32_t enum_value(const struct enum_names *e, struct str s);
 /* ---- descriptors ---- */
 #define SD_OPTIONAL_REQ false
 #define SD_OPTIONAL_OPT true
+#define SD_OPTIONAL_UNK true
+#define SD_UNKNOWN_REQ  false
+#define SD_UNKNOWN_OPT  false
+#define SD_UNKNOWN_UNK  true
 #define SD_UINT(s)
 #define SD_INT(s)
 #define SD_BOOL(s)
@@ -146,6 +153,7 @@ uint32_t enum_value(const struct enum_names *e, struct str s);
     {.name = json,                                                                                           \
      .kind = FIELD_##k,                                                                                      \
      .optional = SD_OPTIONAL_##presence,                                                                     \
+     .unknown = SD_UNKNOWN_##presence,                                                                       \
      .offset = offsetof(struct X, c),                                                                        \
      .max = (m),                                                                                             \
      SD_##k(subname)},

@@ -59,6 +59,31 @@ ENUM_DECLARE(egress_protocol, EGRESS_PROTOCOL_ENUM)
     X(RESOLVER_DOQ, "doq")
 ENUM_DECLARE(resolver_protocol, RESOLVER_PROTOCOL_ENUM)
 
+#define REFRESH_STRATEGY_ENUM(X)                                                                             \
+    X(REFRESH_TTL_HONOR, "ttl-honor") /* names in use are asked for again as their TTL ends */               \
+    X(REFRESH_MANUAL, "manual")       /* only when the cell asks */
+ENUM_DECLARE(refresh_strategy, REFRESH_STRATEGY_ENUM)
+
+#define ANSWER_MODE_ENUM(X) X(ANSWER_REAL, "real") X(ANSWER_SYNTHETIC, "synthetic")
+ENUM_DECLARE(answer_mode, ANSWER_MODE_ENUM)
+
+/* RFC 4035 section 4.3 */
+#define DNSSEC_STATUS_ENUM(X)                                                                                \
+    X(DNSSEC_SECURE, "secure")                                                                               \
+    X(DNSSEC_INSECURE, "insecure")                                                                           \
+    X(DNSSEC_BOGUS, "bogus")                                                                                 \
+    X(DNSSEC_INDETERMINATE, "indeterminate")
+ENUM_DECLARE(dnssec_status, DNSSEC_STATUS_ENUM)
+
+/* How the operator's own proxy is asked for a connection. */
+#define UPSTREAM_PROXY_ENUM(X)                                                                               \
+    X(UPSTREAM_PROXY_CONNECT, "connect") /* RFC 9110 section 9.3.6 */                                        \
+    X(UPSTREAM_PROXY_SOCKS5, "socks5")   /* RFC 1928 */
+ENUM_DECLARE(upstream_proxy, UPSTREAM_PROXY_ENUM)
+
+#define TRANSPORT_ENUM(X) X(TRANSPORT_TCP, "tcp") X(TRANSPORT_UDP, "udp")
+ENUM_DECLARE(transport, TRANSPORT_ENUM)
+
 #define L7_REASON_ENUM(X)                                                                                    \
     X(L7_SNI_ALLOWLIST_MATCH, "l7_sni_allowlist_match")                                                      \
     X(L7_SNI_ALLOWLIST_MISS, "l7_sni_allowlist_miss")                                                        \

@@ -29,6 +29,8 @@ static int sockets_check(const int fds[static _CELL_FD_MAX])
         [CELL_FD_RAW6] = {AF_INET6, SOCK_RAW, IPPROTO_RAW, false},
     };
 
+    if (fdkind_socket(fds[CELL_FD_WHO], AF_UNIX, SOCK_SEQPACKET, 0, false) < 0)
+        return -EBADF;
     for (size_t i = CELL_FD_DNS_UDP; i < _CELL_FD_MAX; i++)
         if (fdkind_socket(fds[i], kinds[i].domain, kinds[i].type, kinds[i].protocol, kinds[i].listening) < 0)
             return -EBADF;
@@ -75,6 +77,7 @@ static struct cell *cell_new(struct proxy *p, struct str run_id)
     if (!c)
         return NULL;
     c->proxy = p;
+    c->who = -EBADF;
     memcpy(c->run_id, run_id.p, run_id.len);
     c->next = p->cells;
     c->at = &p->cells;
@@ -94,6 +97,7 @@ static int cell_fill(struct cell *c, const struct proxy_cell_open_req *req, int 
     c->rules = calloc(c->policy->allow.n + 1, sizeof(*c->rules));
     if (!c->rules)
         return -ENOMEM;
+    c->who = TAKE_FD(fds[CELL_FD_WHO]);
     struct claims_config claims = {c->proxy->loop, c->proxy->signer, c->run_id,
                                    c->policy->evidence == EVIDENCE_STRICT};
     r = claims_new(&claims, &c->claims);
@@ -174,6 +178,7 @@ void cell_free(struct cell *c)
     cell_stop(c);
     c->claims = claims_free(c->claims);
     c->policy = policy_free(c->policy);
+    cleanup_closep(&c->who);
     free(c->rules);
     *c->at = c->next;
     if (c->next)

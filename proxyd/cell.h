@@ -9,9 +9,10 @@
 #include "proxyd/proxy.h"
 #include "proxyd/udp.h"
 
-/* Places in the open request: the policy document, then netd's sockets in its order. */
+/* Places in the open request: the policy document, the who line, then netd's sockets in its order. */
 enum cell_fd {
     CELL_FD_POLICY,
+    CELL_FD_WHO,
     CELL_FD_DNS_UDP,
     CELL_FD_DNS_TCP,
     CELL_FD_TCP,
@@ -30,6 +31,7 @@ struct cell {
     struct dns_cell *dns;
     struct gate *gate;
     struct udp *udp;
+    int who; /* the who line */
     bool closing;
     uint64_t close_seq; /* of the request that is answered at the end */
     struct proxy_cell_close_rep summary;

@@ -20,7 +20,6 @@ static struct ev_l7 record(const struct judgement *j, const struct endpoint_addr
         .protocol = j->protocol,
         .port = original->port,
         .original_destination = str_of(addr_endpoint_format(original, t->original)),
-        .process = STR_LIT("unknown"),
     };
 
     if (j->name.len > 0)

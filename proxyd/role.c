@@ -14,6 +14,7 @@
 static const struct role_fd proxyd_fds[] = {
     [ROLE_PROXYD_SUPERVISOR] = {"supervisor", ROLE_FD_CHANNEL},
     [ROLE_PROXYD_SIGNERD] = {"signerd", ROLE_FD_CHANNEL},
+    [ROLE_PROXYD_NETD] = {"netd", ROLE_FD_CHANNEL},
 };
 
 /* No file, no process, no netlink, no Unix socket: connections over IP, and the sockets it is handed. */

@@ -5,6 +5,6 @@
 #include "common/priv/role.h"
 
 /* The places of the activation fds in struct daemon. */
-enum role_proxyd_fd { ROLE_PROXYD_SUPERVISOR, ROLE_PROXYD_SIGNERD, _ROLE_PROXYD_FDS };
+enum role_proxyd_fd { ROLE_PROXYD_SUPERVISOR, ROLE_PROXYD_SIGNERD, ROLE_PROXYD_NETD, _ROLE_PROXYD_FDS };
 
 extern const struct role role_proxyd;

@@ -168,14 +168,19 @@ static void event_put_object(struct buf *b, const struct schema *s, const void *
         const struct field *f = &s->fields[i];
         const void *at = (const char *)rec + f->offset;
 
-        if (event_absent(f, at))
+        bool absent = event_absent(f, at);
+
+        if (absent && !f->unknown)
             continue;
         if (!first)
             buf_putc(b, ',');
         first = false;
         event_put_string(b, str_of(f->name));
         buf_putc(b, ':');
-        event_put_value(b, f, at);
+        if (absent)
+            event_put_string(b, STR_LIT("unknown"));
+        else
+            event_put_value(b, f, at);
     }
 }
 

@@ -208,7 +208,7 @@ static struct cell *cell_alloc(struct manager *m)
     if (!c)
         return NULL;
     c->m = m;
-    c->id_lock = c->pidfd = c->netns = c->userns = -EBADF;
+    c->id_lock = c->pidfd = c->netns = c->userns = c->who = -EBADF;
     for (size_t i = 0; i < 3; i++)
         c->stdio[i] = -EBADF;
     for (size_t i = 0; i < ARRAY_LEN(c->sockets); i++)
@@ -223,7 +223,7 @@ static struct cell *cell_alloc(struct manager *m)
 }
 
 int cell_new(struct manager *m, uint64_t seq, const struct control_run_req *req, struct str document,
-             int stdio[3])
+             const struct attachments *files, int stdio[3])
 {
     struct cell *c = cell_alloc(m);
     if (!c)
@@ -234,7 +234,7 @@ int cell_new(struct manager *m, uint64_t seq, const struct control_run_req *req,
     cell_digest_text((const uint8_t *)req->spec_sha256.p, c->spec_digest);
     for (size_t i = 0; i < 3; i++)
         c->stdio[i] = TAKE_FD(stdio[i]);
-    int r = cell_check(c, document);
+    int r = cell_check(c, document, files);
     if (r < 0) {
         cell_free(c);
         return r;
@@ -253,7 +253,7 @@ void cell_free(struct cell *c)
     cell_forget_claims(c);
     cell_unlock_id(c);
     endpoint_free(c->init);
-    const int fds[] = {c->pidfd, c->netns, c->userns, c->stdio[0], c->stdio[1], c->stdio[2]};
+    const int fds[] = {c->pidfd, c->netns, c->userns, c->who, c->stdio[0], c->stdio[1], c->stdio[2]};
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
         cleanup_closep(&fds[i]);
     for (size_t i = 0; i < ARRAY_LEN(c->sockets); i++)

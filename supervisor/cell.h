@@ -59,6 +59,7 @@ struct cell {
     ev_io pid_watch;
     bool pid_gone;
     int netns, userns;
+    int who; /* proxyd's end of the who line, until proxyd has it */
     int sockets[NETD_CELL_SOCKETS];
     bool has_sockets;
     struct cgroup_cell *cgroup;
@@ -87,11 +88,11 @@ struct cell {
     char checkpoint[1025];
 };
 
-/* A new cell for a control request: parses the document, takes the id's lock and starts. The stdio fds are
- * taken. The cell answers the control request itself when it is done. 0, or a negative errno (nothing was
+/* A new cell for a control request: parses the document, takes the id's lock and starts. files: what the
+ * document names, borrowed for the call. The stdio fds are taken. The cell answers the control request itself when it is done. 0, or a negative errno (nothing was
  * started). */
 int cell_new(struct manager *m, uint64_t seq, const struct control_run_req *req, struct str document,
-             int stdio[3]) MUST_CHECK;
+             const struct attachments *files, int stdio[3]) MUST_CHECK;
 
 /* Ends it as the suite's failure, with this sentence. Harmless on one that is ending already. */
 void cell_abort(struct cell *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -123,7 +124,7 @@ void cell_forget_claims(struct cell *c);
 
 /* cell_check.c: SPEC_OK with c->spec and c->policy, SPEC_INVALID with c->violations, or a negative errno.
  * Takes the id's lock, which cell_unlock_id gives back. */
-int cell_check(struct cell *c, struct str document) MUST_CHECK;
+int cell_check(struct cell *c, struct str document, const struct attachments *files) MUST_CHECK;
 void cell_unlock_id(struct cell *c);
 
 /* Progress for the operator's -v. */

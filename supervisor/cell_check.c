@@ -69,8 +69,9 @@ static int build_policy(struct cell *c)
     return c->rule_used ? 0 : -ENOMEM;
 }
 
-int cell_check(struct cell *c, struct str document)
+int cell_check(struct cell *c, struct str document, const struct attachments *files)
 {
+    (void)files;
     int r = spec_parse(document, &c->m->forbidden, &c->spec, &c->violations);
     if (r != SPEC_OK)
         return r;

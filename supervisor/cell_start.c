@@ -122,15 +122,20 @@ static int make_cgroup(struct cell *c)
     return cgroup_cell_new(c->m->cgroup, c->run_id, &l, &c->cgroup);
 }
 
-/* The launch document, the workload's stdio, the cell's end of the init line and, where there is one, its
- * cgroup. */
-static int call_zygote(struct cell *c, int launch, const uint8_t sha256[32], int init_end)
+/* The launch document, the workload's stdio, the cell's ends of the init line and the who line and, where
+ * there is one, its cgroup. */
+static int call_zygote(struct cell *c, int launch, const uint8_t sha256[32], int init_end, int who_end)
 {
-    const int fds[] = {launch,      c->stdio[0], c->stdio[1],
-                       c->stdio[2], init_end,    c->cgroup ? cgroup_cell_dirfd(c->cgroup) : -EBADF};
+    const int fds[] = {launch,
+                       c->stdio[0],
+                       c->stdio[1],
+                       c->stdio[2],
+                       init_end,
+                       who_end,
+                       c->cgroup ? cgroup_cell_dirfd(c->cgroup) : -EBADF};
     struct zygote_spawn_req req = {str_of(c->run_id), {(const char *)sha256, 32}};
     return endpoint_call(c->m->zygote, c->cgroup ? MSG_ZYGOTE_SPAWN_IN_CGROUP_REQ : MSG_ZYGOTE_SPAWN_REQ,
-                         &req, fds, c->cgroup ? 6 : 5, LIMIT_LAUNCH_MS, on_spawned, c);
+                         &req, fds, c->cgroup ? 7 : 6, LIMIT_LAUNCH_MS, on_spawned, c);
 }
 
 int cell_enter_spawn(struct cell *c)
@@ -155,7 +160,11 @@ int cell_enter_spawn(struct cell *c)
     r = cell_open_init_line(c, pair[0]);
     if (r < 0)
         return r;
-    r = call_zygote(c, doc, sha256, theirs);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+        return -errno;
+    _cleanup_close_ int who = pair[1];
+    c->who = pair[0];
+    r = call_zygote(c, doc, sha256, theirs, who);
     return r < 0 ? r : CELL_STEP_WAIT;
 }
 
@@ -244,8 +253,8 @@ int cell_enter_proxy(struct cell *c)
     _cleanup_close_ int doc = codec_to_memfd(&schema_policy, &c->policy, LIMIT_POLICY_DOC, sha256);
     if (doc < 0)
         return doc;
-    int fds[1 + NETD_CELL_SOCKETS] = {doc};
-    memcpy(fds + 1, c->sockets, sizeof(c->sockets));
+    int fds[2 + NETD_CELL_SOCKETS] = {doc, c->who};
+    memcpy(fds + 2, c->sockets, sizeof(c->sockets));
     struct proxy_cell_open_req req = {str_of(c->run_id), str_of(c->id), {(const char *)sha256, 32}};
     int r = endpoint_call(c->m->proxyd, MSG_PROXY_CELL_OPEN_REQ, &req, fds, ARRAY_LEN(fds), LIMIT_ATTACH_MS,
                           on_proxied, c);
@@ -257,6 +266,8 @@ int cell_enter_proxy(struct cell *c)
 
 int cell_enter_started(struct cell *c)
 {
+    cleanup_closep(&c->who);
+    c->who = -EBADF;
     for (size_t i = 0; i < ARRAY_LEN(c->sockets);
          i++) { /* proxyd has them: its death must close the last copy */
         cleanup_closep(&c->sockets[i]);

@@ -45,10 +45,18 @@ static int on_run(void *self, struct endpoint *e, struct endpoint_msg *msg)
                              m->ending ? "the suite is ending" : "%u cells are running already", m->ncells);
     _cleanup_(buf_done) struct buf doc = {0};
     buf_init(&doc, LIMIT_SPEC + 1);
+    _cleanup_(buf_done) struct buf bytes = {0};
+    _cleanup_(arena_done) struct arena arena = {0};
+    struct attachments files;
+    buf_init(&bytes, LIMIT_ATTACHMENTS_DOC);
+    arena_init(&arena, LIMIT_ARENA);
     int r = read_document(req, msg->fds[0], &doc);
+    if (r == 0)
+        r = codec_from_memfd(&schema_attachments, msg->fds[1], LIMIT_ATTACHMENTS_DOC, req->attachments_sha256,
+                             &bytes, &arena, &files);
     if (r < 0)
         return r;
-    r = cell_new(m, msg->seq, req, buf_str(&doc), msg->fds + 1);
+    r = cell_new(m, msg->seq, req, buf_str(&doc), &files, msg->fds + 2);
     return r < 0
                ? endpoint_fail(e, msg->seq, FAIL_INTERNAL, "the cell could not be prepared: %s", strerror(-r))
                : 0;

@@ -15,7 +15,7 @@ static const struct role_fd fds[_SUPERVISOR_FD_MAX] = {
 /* Who owns U1 is root over the cells' networks: setns, unshare, ptrace, pidfd_getfd and process_vm_* are
  * therefore not here (decisions 12); only the zygote, forked before this filter, has what it needs. */
 static const struct role_syscall syscalls[] = {
-    SECCOMP_ROW(socketpair, "the init line of a new cell"),
+    SECCOMP_ROW(socketpair, "the init line and the who line of a new cell"),
     SECCOMP_ROW(openat, "id locks and cgroup files, below directories Landlock leaves open"),
     SECCOMP_ROW(openat2, "cgroup files"),
     SECCOMP_ROW(unlinkat, "id locks, cgroup directories"),

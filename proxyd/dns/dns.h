@@ -169,6 +169,15 @@ struct dns_counters {
 
 void dns_cell_counters(const struct dns_cell *cell, struct dns_counters *ret);
 
+/* ---- addresses that the cell was given ---- */
+
+/* Raw tcp and udp rules name hosts, packets only addresses: the first name for which this cell's own answers
+ * gave addr (and which is still valid), and of which fits() approves. *ret_synthetic: addr exists only inside
+ * the cell (answerMode synthetic): the name must be resolved for the dial. */
+bool dns_pin_find(const struct dns_cell *cell, const struct addr *addr,
+                  bool (*fits)(void *self, const struct name *name), void *self, struct name *ret_name,
+                  bool *ret_synthetic);
+
 /* ---- names for proxyd's own dials ---- */
 
 struct dns_resolve;

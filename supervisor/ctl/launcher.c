@@ -35,6 +35,7 @@ struct wiring {
     int keys, ids, locks;
     int signer[3][2]; /* lines to signerd: supervisor, netd, proxyd */
     int netd[2], proxyd[2], control[2];
+    int pin[2]; /* proxyd to netd */
 };
 
 const char *launcher_name(enum launcher_daemon d)
@@ -133,7 +134,7 @@ static int open_dirs(struct wiring *w, struct launcher *l, char *error, size_t c
 
 static int make_lines(struct wiring *w, char *error, size_t cap)
 {
-    int *const pairs[] = {w->signer[0], w->signer[1], w->signer[2], w->netd, w->proxyd, w->control};
+    int *const pairs[] = {w->signer[0], w->signer[1], w->signer[2], w->netd, w->proxyd, w->control, w->pin};
     for (size_t i = 0; i < ARRAY_LEN(pairs); i++)
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pairs[i]) < 0)
             return fail(error, cap, -errno, "cannot make a socket pair");
@@ -231,15 +232,15 @@ static int start_all(const struct wiring *w, struct launcher *l, const struct la
                                  {"--evidence", o->evidence, "--private-path", w->state},
                                  true},
         [LAUNCHER_NETD] = {launcher_name(LAUNCHER_NETD),
-                           {w->netd[1], w->signer[1][0]},
-                           {"supervisor", "signerd"},
-                           2,
+                           {w->netd[1], w->signer[1][0], w->pin[1]},
+                           {"supervisor", "signerd", "proxyd"},
+                           3,
                            {NULL},
                            false},
         [LAUNCHER_PROXYD] = {launcher_name(LAUNCHER_PROXYD),
-                             {w->proxyd[1], w->signer[2][0]},
-                             {"supervisor", "signerd"},
-                             2,
+                             {w->proxyd[1], w->signer[2][0], w->pin[0]},
+                             {"supervisor", "signerd", "netd"},
+                             3,
                              {NULL},
                              false},
     };
@@ -255,7 +256,8 @@ static void close_wiring(struct wiring *w)
 {
     const int fds[] = {w->keys,         w->ids,          w->locks,        w->signer[0][0], w->signer[0][1],
                        w->signer[1][0], w->signer[1][1], w->signer[2][0], w->signer[2][1], w->netd[0],
-                       w->netd[1],      w->proxyd[0],    w->proxyd[1],    w->control[0],   w->control[1]};
+                       w->netd[1],      w->proxyd[0],    w->proxyd[1],    w->control[0],   w->control[1],
+                       w->pin[0],       w->pin[1]};
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
         cleanup_closep(&fds[i]);
 }

@@ -86,7 +86,7 @@ static int run_in_suite(const struct run_flags *f, const char *run_id, struct st
     if (launcher_start(&lo, &l, error, sizeof(error)) < 0)
         return ctl_fail(CTL_RUN_SUITE, "run", "%s", error);
     struct session_outcome o;
-    struct session_request req = {document, f->name, f->verbose};
+    struct session_request req = {.document = document, .name = f->name, .verbose = f->verbose};
     if (follow_start(follow, l.log_dir) < 0)
         (void)ctl_fail(0, "run", "--events: the log cannot be watched, its lines come at the end");
     session_run(&l, &req, follow, &o);

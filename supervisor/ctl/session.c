@@ -194,8 +194,16 @@ static int send_request(struct session *s)
     if (memfd < 0)
         return memfd;
     SHA256((const uint8_t *)doc.p, doc.len, sha256);
-    const int fds[] = {memfd, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
-    struct control_run_req req = {str_of(s->l->run_id), str_of(s->req->name), {(const char *)sha256, 32}};
+    uint8_t attachments_sha256[32];
+    _cleanup_close_ int attachments =
+        codec_to_memfd(&schema_attachments, &s->req->attachments, LIMIT_ATTACHMENTS_DOC, attachments_sha256);
+    if (attachments < 0)
+        return attachments;
+    const int fds[] = {memfd, attachments, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
+    struct control_run_req req = {str_of(s->l->run_id),
+                                  str_of(s->req->name),
+                                  {(const char *)sha256, 32},
+                                  {(const char *)attachments_sha256, 32}};
     struct rlimit limit; /* for good: the daemons, which are running already, do not get it */
     frame_limit_raise(&limit);
     return endpoint_call(s->control, MSG_CONTROL_RUN_REQ, &req, fds, ARRAY_LEN(fds), 0, on_outcome, s);

@@ -46,7 +46,7 @@ static void cell_init_failed(struct cell_setup *s, const char *stage, int err)
 /* The zygote's process is copied with all it has; what a cell needs of it was passed by number. */
 static int cell_init_alone(const struct cell_init *c)
 {
-    const int keep[] = {c->line, c->launch, c->stdio[0], c->stdio[1], c->stdio[2]};
+    const int keep[] = {c->line, c->who, c->launch, c->stdio[0], c->stdio[1], c->stdio[2]};
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigset_t all;
 

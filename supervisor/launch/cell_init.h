@@ -13,6 +13,7 @@
 
 struct cell_init {
     int line;   /* the cell's end of the init line; all fds are taken */
+    int who;    /* the cell's end of the who line */
     int launch; /* the launch document */
     int stdio[3];
     struct str launch_sha256;

@@ -138,7 +138,8 @@ static uint32_t zygote_check(struct zygote *z, struct fault *f)
     }
     if (fdkind_sealed_memfd(fr->fds[0]) < 0 ||
         fdkind_socket(fr->fds[4], AF_UNIX, SOCK_SEQPACKET, 0, false) < 0 ||
-        (fr->nfds > 5 && !zygote_is_cgroup(fr->fds[5]))) {
+        fdkind_socket(fr->fds[5], AF_UNIX, SOCK_SEQPACKET, 0, false) < 0 ||
+        (fr->nfds > 6 && !zygote_is_cgroup(fr->fds[6]))) {
         fault_set(f, -EBADMSG, "an fd of the spawn request");
         return FAIL_BAD_FD;
     }
@@ -158,6 +159,7 @@ static void zygote_become_cell(struct zygote *z, const struct zygote_child *cell
     const struct zygote_spawn_req *req = z->msg.msg.rec;
     const int *fds = z->msg.frame.fds;
     const struct cell_init c = {.line = fds[4],
+                                .who = fds[5],
                                 .launch = fds[0],
                                 .stdio = {fds[1], fds[2], fds[3]},
                                 .launch_sha256 = req->launch_sha256,
@@ -185,9 +187,9 @@ static pid_t zygote_clone(struct zygote *z, int *ret_pidfd)
     };
     long pid;
 
-    if (f->nfds > 5) {
+    if (f->nfds > 6) {
         args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = (unsigned)f->fds[5];
+        args.cgroup = (unsigned)f->fds[6];
     }
     pid = syscall(SYS_clone3, &args, sizeof(args));
     if (pid < 0)

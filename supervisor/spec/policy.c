@@ -56,7 +56,7 @@ static int resolver(struct str id, uint32_t protocol, const struct endpoint_addr
     struct str endpoint = arena_copy(a, str_of(addr_endpoint_format(e, text)));
     if (!id.p || !endpoint.p)
         return -ENOMEM;
-    *ret = (struct policy_resolver){id, protocol, endpoint};
+    *ret = (struct policy_resolver){.resolver_id = id, .protocol = protocol, .endpoint = endpoint};
     return 0;
 }
 
@@ -114,7 +114,11 @@ static bool needs_resolver(const struct spec *s, const struct policy *p)
 int policy_of_spec(const struct spec *s, uint32_t evidence, const struct endpoint_addr *host, size_t nhost,
                    struct arena *a, struct policy *ret)
 {
+    static const struct policy_quota quota = {.max_connections = LIMIT_TCP_OPEN};
     struct policy p = {.evidence = evidence,
+                       .mode = NET_MODE_INTERCEPT,
+                       .answer_mode = ANSWER_REAL,
+                       .quota = &quota,
                        .query_types = s->dns ? s->dns->query_types : spec_query_types_default};
     if (egress(s, a, &p) < 0 || dns_names(s, a, &p) < 0 || resolvers(s, host, nhost, a, &p) < 0 ||
         answers(s, a, &p) < 0)

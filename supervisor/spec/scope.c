@@ -120,8 +120,9 @@ static int resolvers(const struct policy *p, struct arena *a, struct ev_network_
     if (!v)
         return -ENOMEM;
     for (size_t i = 0; i < p->resolvers.n; i++)
-        v[i] = (struct ev_resolver){p->resolvers.v[i].resolver_id, p->resolvers.v[i].protocol,
-                                    p->resolvers.v[i].endpoint};
+        v[i] = (struct ev_resolver){.resolver_id = p->resolvers.v[i].resolver_id,
+                                    .protocol = p->resolvers.v[i].protocol,
+                                    .endpoint = p->resolvers.v[i].endpoint};
     e->resolvers.v = v;
     e->resolvers.n = p->resolvers.n;
     return 0;

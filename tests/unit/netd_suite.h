@@ -129,12 +129,17 @@ static inline void netd_suite_daemon(int supervisor, int signerd)
     struct netd_self self;
     struct netd *n = NULL;
     int high1 = fcntl(supervisor, F_DUPFD, 100), high2 = fcntl(signerd, F_DUPFD, 100);
+    int proxyd[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, proxyd) < 0)
+        _exit(1);
+    int high3 = fcntl(proxyd[0], F_DUPFD, 100);
     dup2(high1, 3);
     dup2(high2, 4);
+    dup2(high3, 5);
     snprintf(text, sizeof(text), "%d", (int)getpid());
     setenv("LISTEN_PID", text, 1);
-    setenv("LISTEN_FDS", "2", 1);
-    setenv("LISTEN_FDNAMES", "supervisor:signerd", 1);
+    setenv("LISTEN_FDS", "3", 1);
+    setenv("LISTEN_FDNAMES", "supervisor:signerd:proxyd", 1);
     if (daemon_begin(&role_netd, &argc, argv, &d) < 0 || netd_self_read(d.fds[0], &self) < 0 ||
         daemon_confine(&d, NULL, 0, NULL, 0) < 0)
         _exit(1);

@@ -210,8 +210,7 @@ static inline int rig_l7(struct rig *r, struct cell *cell, const char *host, str
                        .protocol = L7_TLS,
                        .host = str_of(host),
                        .port = 443,
-                       .original_destination = STR_LIT("192.0.2.1:443"),
-                       .process = STR_LIT("unknown")};
+                       .original_destination = STR_LIT("192.0.2.1:443")};
 
     return rig_submit(r, ROLE_PROXYD, EVENT_L7, cell, &ev, ack);
 }

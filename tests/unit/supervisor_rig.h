@@ -52,6 +52,7 @@ struct cell_run {
     char denied[16][64]; /* "syscall family" */
     uint64_t denied_count[16];
     size_t ndenied;
+    int who; /* the other end of the who line */
 };
 
 static inline int rig_remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
@@ -117,13 +118,13 @@ static inline void cell_run_init(struct cell_run *c, const struct str *argv, siz
                                 .ttl_ms = 20000,
                                 .grace_ms = 500,
                                 .nofile_max = 256};
-    c->pidfd = c->netns = c->userns = c->out = c->in = c->cgroup = -EBADF;
+    c->pidfd = c->netns = c->userns = c->out = c->in = c->cgroup = c->who = -EBADF;
 }
 
 /* Asks the zygote. stdin is /dev/null. 0, or -errno with the zygote's words in why. */
 static inline int cell_spawn(struct suite *s, struct cell_run *c)
 {
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC), out[2], init[2], r;
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC), out[2], init[2], who[2], r;
     uint8_t sha[32];
     int doc = codec_to_memfd(&schema_launch, &c->launch, LIMIT_LAUNCH_DOC, sha);
     struct zygote_spawn_req req = {c->launch.run_id, {(char *)sha, 32}};
@@ -131,15 +132,18 @@ static inline int cell_spawn(struct suite *s, struct cell_run *c)
 
     if (doc < 0)
         return doc;
-    if (pipe2(out, O_CLOEXEC) < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, init) < 0)
+    if (pipe2(out, O_CLOEXEC) < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, init) < 0 ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, who) < 0)
         return -errno;
     r = line_send(&s->line, grouped ? MSG_ZYGOTE_SPAWN_IN_CGROUP_REQ : MSG_ZYGOTE_SPAWN_REQ, 0, &req,
-                  (const int[]){doc, c->in >= 0 ? c->in : null, out[1], out[1], init[1], c->cgroup},
-                  grouped ? 6 : 5);
+                  (const int[]){doc, c->in >= 0 ? c->in : null, out[1], out[1], init[1], who[1], c->cgroup},
+                  grouped ? 7 : 6);
     close(doc);
     close(null);
     close(out[1]);
     close(init[1]);
+    close(who[1]);
+    c->who = who[0];
     c->out = out[0];
     c->line = (struct line){.sock = init[0],
                             .iface = &iface_init,
@@ -283,7 +287,7 @@ static inline int cell_wait_end(struct cell_run *c)
 
 static inline void cell_run_done(struct cell_run *c)
 {
-    const int fds[] = {c->pidfd, c->netns, c->userns, c->out, c->line.sock};
+    const int fds[] = {c->pidfd, c->netns, c->userns, c->out, c->line.sock, c->who};
 
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
         if (fds[i] > 2)

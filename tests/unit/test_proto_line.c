@@ -273,12 +273,12 @@ static void test_fds(void **state)
     assert_int_equal(wire_recv(&x->w, ROLE_ZYGOTE, LINE_HELLO, &m), 0);
 
     int before = child_open_fds();
-    assert_int_equal(wire_send_fds(&x->w, MSG_ZYGOTE_SPAWN_REQ, 9, &req, 5), 0);
+    assert_int_equal(wire_send_fds(&x->w, MSG_ZYGOTE_SPAWN_REQ, 9, &req, 6), 0);
     assert_int_equal(line_recv(&x->l, &x->m, 1000), 0);
-    assert_int_equal(x->m.frame.nfds, 5);
-    assert_int_equal(child_open_fds(), before + 5);
+    assert_int_equal(x->m.frame.nfds, 6);
+    assert_int_equal(child_open_fds(), before + 6);
     int taken[3] = {TAKE_FD(x->m.frame.fds[0]), TAKE_FD(x->m.frame.fds[2]), TAKE_FD(x->m.frame.fds[4])};
-    line_msg_done(&x->m); /* the two others */
+    line_msg_done(&x->m); /* the three others */
     assert_int_equal(child_open_fds(), before + 3);
     assert_int_equal(line_send(&x->l, MSG_ZYGOTE_SPAWN_REP, 9, &rep, taken, 3), 0);
     for (int i = 0; i < 3; i++)

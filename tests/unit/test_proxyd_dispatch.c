@@ -96,6 +96,8 @@ static void test_wrong_documents(void **state)
     struct policy doc = policy_good();
     uint8_t sha256[32];
 
+    suite_policy_complete(&doc);
+    suite_who(s);
     s->sockets[CELL_FD_POLICY] = codec_to_memfd(&schema_policy, &doc, LIMIT_POLICY_DOC, sha256);
     sha256[5] ^= 1; /* another digest */
     assert_int_equal(suite_open_raw(s, sha256), FAIL_INVALID);

@@ -26,7 +26,9 @@ static const struct policy_egress egress[] = {
 
 static struct policy base(void)
 {
-    struct policy p = {.evidence = EVIDENCE_STRICT};
+    static const struct policy_quota quota = {.max_connections = LIMIT_TCP_OPEN};
+    struct policy p = {
+        .evidence = EVIDENCE_STRICT, .mode = NET_MODE_INTERCEPT, .answer_mode = ANSWER_REAL, .quota = &quota};
     p.egress.v = egress;
     p.egress.n = ARRAY_LEN(egress);
     return p;
@@ -54,8 +56,10 @@ static void test_compile(void **state)
     static const struct str names[] = {STR_LIT("www.example"), STR_LIT("*.wild.example")};
     static const struct str types[] = {STR_LIT("A"), STR_LIT("HTTPS")};
     static const struct policy_resolver resolvers[] = {
-        {STR_LIT("one"), RESOLVER_DO53_UDP, STR_LIT("127.0.0.1:5353")},
-        {STR_LIT("two"), RESOLVER_DO53_TCP, STR_LIT("[2001:db8::1]:53")},
+        {.resolver_id = STR_LIT("one"), .protocol = RESOLVER_DO53_UDP, .endpoint = STR_LIT("127.0.0.1:5353")},
+        {.resolver_id = STR_LIT("two"),
+         .protocol = RESOLVER_DO53_TCP,
+         .endpoint = STR_LIT("[2001:db8::1]:53")},
     };
     struct proxy_policy *p = NULL;
     struct policy doc = base();
@@ -99,9 +103,10 @@ static void test_compile_refuses(void **state)
         RULE("a.example", 1, 2, 0),
     };
     static const struct str bad_name[] = {STR_LIT("a..example")}, bad_type[] = {STR_LIT("NOPE")};
-    static const struct policy_resolver dot[] = {{STR_LIT("x"), RESOLVER_DOT, STR_LIT("192.0.2.1:853")}};
+    static const struct policy_resolver dot[] = {
+        {.resolver_id = STR_LIT("x"), .protocol = RESOLVER_DOT, .endpoint = STR_LIT("192.0.2.1:853")}};
     static const struct policy_resolver named[] = {
-        {STR_LIT("x"), RESOLVER_DO53_UDP, STR_LIT("dns.example:53")}};
+        {.resolver_id = STR_LIT("x"), .protocol = RESOLVER_DO53_UDP, .endpoint = STR_LIT("dns.example:53")}};
     static const struct policy_answer answer[] = {{STR_LIT("a.example"), STR_LIT("10.0.0.1/8")}};
 
     (void)state;

@@ -203,8 +203,7 @@ static void test_role_cell_and_state(void **state)
                        .reason_code = L7_SNI_ALLOWLIST_MATCH,
                        .protocol = L7_TLS,
                        .port = 443,
-                       .original_destination = STR_LIT("192.0.2.1:443"),
-                       .process = STR_LIT("unknown")};
+                       .original_destination = STR_LIT("192.0.2.1:443")};
     assert_int_equal(claim(&s, 2, run, EVENT_L7, &l7, NULL), -EPROTO); /* not started yet */
     assert_int_equal(claim(&s, 0, run, EVENT_DESTROYED, &destroyed, NULL), 0);
     assert_int_equal(claim(&s, 0, run, EVENT_DESTROYED, &destroyed, NULL), -EPROTO);

@@ -577,9 +577,9 @@ static void bad_spawn_requests(void **state)
     struct zygote_spawn_req req = {STR_LIT("r"), {sha, 32}};
     (void)state;
 
-    assert_int_equal(
-        line_send(&suite.line, MSG_ZYGOTE_SPAWN_REQ, 0, &req, (const int[]){null, null, null, null, null}, 5),
-        0);
+    assert_int_equal(line_send(&suite.line, MSG_ZYGOTE_SPAWN_REQ, 0, &req,
+                               (const int[]){null, null, null, null, null, null}, 6),
+                     0);
     do
         assert_int_equal(line_recv(&suite.line, &suite.msg, 5000), 0);
     while (suite.msg.msg.row->id == MSG_ZYGOTE_REAPED);
