@@ -26,7 +26,8 @@ struct iface {
     size_t n;
 };
 
-extern const struct iface iface_signer, iface_netd, iface_proxy, iface_zygote, iface_init, iface_control;
+extern const struct iface iface_signer, iface_netd, iface_proxy, iface_zygote, iface_init, iface_control,
+    iface_who, iface_pin;
 
 /* All of them, NULL-terminated. */
 extern const struct iface *const iface_all[];

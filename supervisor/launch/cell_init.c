@@ -139,10 +139,10 @@ static int cell_init_barrier(struct cell_setup *s, bool *ret_go)
     }
 }
 
-/* What a PID 1 needs is the right to signal the workload's uid. */
+/* What a PID 1 needs is the right to signal the workload's uid, and to see whose a socket is (who.h). */
 static int cell_init_drop(struct cell_setup *s)
 {
-    const uint64_t keep = CAPS_BIT(CAP_KILL);
+    const uint64_t keep = CAPS_BIT(CAP_KILL) | CAPS_BIT(CAP_SYS_PTRACE);
     const struct caps caps = {.effective = keep, .permitted = keep};
     int r = caps_bound(keep);
 
@@ -183,6 +183,7 @@ static void cell_init_start(struct cell_setup *s, bool go)
         cell_init_failed(s, "fork", watch.pid);
     for (int i = 0; i < 3; i++) /* or a reader would wait for PID 1's copy */
         close(s->c->stdio[i]);
+    who_open(&watch.who, s->c->who, s->proc);
     close(s->proc);
     r = cell_init_drop(s);
     if (r == 0)

@@ -236,7 +236,8 @@ void cell_watch_run(struct cell_watch *w, bool go)
                              {.fd = w->signals, .events = POLLIN},
                              {.fd = w->timer, .events = POLLIN},
                              {.fd = w->pair, .events = POLLIN},
-                             {.fd = w->denials.listener, .events = POLLIN}};
+                             {.fd = w->denials.listener, .events = POLLIN},
+                             {.fd = w->who.line.sock, .events = POLLIN}};
         if (poll(p, ARRAY_LEN(p), denials_due(&w->denials, watch_now_ms())) < 0 && errno != EINTR)
             _exit(1);
         if (p[4].revents)
@@ -249,6 +250,8 @@ void cell_watch_run(struct cell_watch *w, bool go)
             watch_on_line(w);
         if (p[1].revents)
             watch_on_signal(w);
+        if (p[5].revents)
+            who_serve(&w->who, w->msg);
         denials_report(&w->denials, w->line, watch_now_ms(), false);
     }
 }

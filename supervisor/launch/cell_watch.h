@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Cell init from the making of the workload's process to the end: one poll(2) loop over the line, the
- * children, the clock, the workload's report and the core filter's listener. */
+ * children, the clock, the workload's report, the core filter's listener and the who line. */
 #pragma once
 
 #include "proto/line.h"
 #include "supervisor/launch/denials.h"
+#include "supervisor/launch/who.h"
 #include "supervisor/launch/workload.h"
 
 enum cell_watch_state {
@@ -26,6 +27,7 @@ struct cell_watch {
     int signals; /* signalfd */
     int timer;   /* timerfd on CLOCK_BOOTTIME */
     struct denials denials;
+    struct who who;
 };
 
 /* Waits for GO, unless it has come already, and lets the workload execute; watches until the argv process
