@@ -1,12 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 #include "proto/signer_client.h"
 
+#include <sys/queue.h>
+
+#include "common/base/clock.h"
+
+#define WAITING_CHECK_S 0.5 /* how late a claim that waits for its turn may learn that its time is up */
+
 struct claim;
 
 struct signer_client {
+    struct ev_loop *loop;
     struct endpoint *e;
-    struct claim *claims; /* open ones */
+    struct claim *claims;        /* open ones */
+    TAILQ_HEAD(, claim) waiting; /* those of them that are not sent yet, in the order they were made */
+    size_t nwaiting, nsent;
+    ev_timer check; /* of the waiting ones' deadlines */
     uint64_t counter;
+    bool *freed; /* set by signer_client_free inside a callback */
     size_t open;
     void (*gone)(void *self, int err);
     void *self;
@@ -17,6 +28,12 @@ struct claim {
     signer_ack_fn cb;
     void *data;
     struct claim *next, **at; /* linked, so that signer_forget finds it */
+    TAILQ_ENTRY(claim) link;
+    uint64_t until_us; /* CLOCK_BOOTTIME; 0: waits as long as it takes */
+    enum event_type type;
+    char run_id[LIMIT_RUN_ID + 1];
+    size_t len;
+    uint8_t body[]; /* while it waits */
 };
 
 static void claim_unlink(struct claim *c)
@@ -47,23 +64,132 @@ static int errno_of(const struct error *e)
     }
 }
 
+static void claim_finish(struct claim *c, int err, uint64_t sequence)
+{
+    claim_unlink(c);
+    if (c->cb)
+        c->cb(c->data, err, sequence);
+    free(c);
+}
+
+/* False when the callback freed the client. */
+static bool claim_finish_alive(struct claim *c, int err)
+{
+    struct signer_client *s = c->s;
+    bool freed = false, *outer = s->freed;
+    s->freed = &freed;
+    claim_finish(c, err, 0);
+    if (!freed)
+        s->freed = outer;
+    else if (outer)
+        *outer = true;
+    return !freed;
+}
+
+static bool send_waiting(struct signer_client *s);
+
 static void on_claim_answer(void *data, const struct error *error, const void *rec, int *fds, size_t nfds)
 {
     (void)fds;
     (void)nfds;
     struct claim *c = data;
+    struct signer_client *s = c->s;
     const struct signer_claim_rep *rep = rec;
-    claim_unlink(c);
-    if (c->cb)
-        c->cb(c->data, error ? errno_of(error) : 0, error ? 0 : rep->sequence);
-    free(c);
+    s->nsent--;
+    if (!send_waiting(s))
+        return; /* c is gone with it */
+    claim_finish(c, error ? errno_of(error) : 0, error ? 0 : rep->sequence);
+}
+
+/* ---- more claims than the line may have open at a time: they wait for their turn ---- */
+
+static int claim_send(struct claim *c, struct str body)
+{
+    struct signer_client *s = c->s;
+    unsigned ms = 0;
+    if (c->until_us != 0) {
+        uint64_t now = clock_boottime_us();
+        if (now >= c->until_us)
+            return -ETIMEDOUT;
+        ms = (unsigned)((c->until_us - now + 999) / 1000);
+    }
+    /* Counters rise in the order of sending. */
+    struct signer_claim_req req = {s->counter + 1, str_of(c->run_id), c->type, body};
+    int r = endpoint_call(s->e, MSG_SIGNER_CLAIM_REQ, &req, NULL, 0, ms, on_claim_answer, c);
+    if (r >= 0) {
+        s->counter++;
+        s->nsent++;
+    }
+    return r;
+}
+
+static void stop_waiting(struct signer_client *s, struct claim *c)
+{
+    TAILQ_REMOVE(&s->waiting, c, link);
+    s->nwaiting--;
+    if (s->nwaiting == 0)
+        ev_timer_stop(s->loop, &s->check);
+}
+
+/* False when a callback freed the client. */
+static bool send_waiting(struct signer_client *s)
+{
+    struct claim *c;
+    while (s->nsent < LIMIT_CLAIMS_SENT && (c = TAILQ_FIRST(&s->waiting))) {
+        stop_waiting(s, c);
+        int r = claim_send(c, (struct str){(const char *)c->body, c->len});
+        if (r < 0 && !claim_finish_alive(c, r))
+            return false;
+    }
+    return true;
+}
+
+/* What waits although nothing is answered any more: the deadlines are kept all the same. */
+static void on_check(struct ev_loop *loop, ev_timer *w, int events)
+{
+    struct signer_client *s = w->data;
+    uint64_t now = clock_boottime_us();
+    struct claim *c;
+    (void)loop;
+    (void)events;
+    do {
+        TAILQ_FOREACH(c, &s->waiting, link)
+        if (c->until_us != 0 && now >= c->until_us)
+            break;
+        if (c) {
+            stop_waiting(s, c);
+            if (!claim_finish_alive(c, -ETIMEDOUT))
+                return;
+        }
+    } while (c);
+}
+
+static bool fail_waiting(struct signer_client *s)
+{
+    struct claim *c;
+    while ((c = TAILQ_FIRST(&s->waiting))) {
+        stop_waiting(s, c);
+        if (!claim_finish_alive(c, -EPIPE))
+            return false;
+    }
+    return true;
+}
+
+static void claim_wait(struct claim *c)
+{
+    struct signer_client *s = c->s;
+    TAILQ_INSERT_TAIL(&s->waiting, c, link);
+    if (s->nwaiting++ == 0) {
+        ev_timer_set(&s->check, WAITING_CHECK_S, WAITING_CHECK_S);
+        ev_timer_start(s->loop, &s->check);
+    }
 }
 
 static void on_gone(void *self, struct endpoint *e, int err)
 {
     (void)e;
     struct signer_client *s = self;
-    if (s->gone)
+    if (fail_waiting(s) && s->gone)
         s->gone(s->self, err);
 }
 
@@ -89,8 +215,12 @@ int signer_client_new(struct ev_loop *loop, int sock, uint32_t role, void (*gone
         close(sock);
         return -ENOMEM;
     }
+    s->loop = loop;
     s->gone = gone;
     s->self = self;
+    TAILQ_INIT(&s->waiting);
+    ev_timer_init(&s->check, on_check, WAITING_CHECK_S, WAITING_CHECK_S);
+    s->check.data = s;
     struct endpoint_config cfg = {&iface_signer, FROM_CLIENT, role, ROLE_SIGNERD, &ops, s};
     int r = endpoint_new(loop, sock, &cfg, &s->e);
     if (r < 0) {
@@ -105,7 +235,10 @@ struct signer_client *signer_client_free(struct signer_client *s)
 {
     if (!s)
         return NULL;
+    if (s->freed)
+        *s->freed = true;
     endpoint_free(s->e);
+    ev_timer_stop(s->loop, &s->check);
     while (s->claims) {
         struct claim *c = s->claims;
         s->claims = c->next;
@@ -115,34 +248,62 @@ struct signer_client *signer_client_free(struct signer_client *s)
     return NULL;
 }
 
-int signer_claim(struct signer_client *s, const char *run_id, enum event_type type, const void *rec,
-                 bool deadline, signer_ack_fn cb, void *data)
+static void claim_link(struct claim *c)
 {
-    const struct event_row *row = event_row(type);
-    if (!row)
-        return -EINVAL;
-    _cleanup_(buf_done) struct buf body = {0};
-    buf_init(&body, LIMIT_CLAIM_BODY);
-    int r = codec_encode(row->data, rec, &body);
-    if (r < 0)
-        return r;
-    struct claim *c = calloc(1, sizeof(*c));
-    if (!c)
-        return -ENOMEM;
-    *c = (struct claim){.s = s, .cb = cb, .data = data};
-    struct signer_claim_req req = {++s->counter, str_of(run_id), type, buf_str(&body)};
-    r = endpoint_call(s->e, MSG_SIGNER_CLAIM_REQ, &req, NULL, 0, deadline ? LIMIT_ACK_MS : 0, on_claim_answer,
-                      c);
-    if (r < 0) {
-        free(c);
-        return r;
-    }
+    struct signer_client *s = c->s;
     c->next = s->claims;
     c->at = &s->claims;
     if (s->claims)
         s->claims->at = &c->next;
     s->claims = c;
     s->open++;
+}
+
+/* A copy of the body is kept only for a claim that has to wait. */
+static struct claim *claim_new(struct signer_client *s, const char *run_id, struct str body, bool waits)
+{
+    size_t n = waits ? body.len : 0;
+    struct claim *c = malloc(sizeof(*c) + n);
+    if (!c)
+        return NULL;
+    memset(c, 0, sizeof(*c));
+    c->s = s;
+    c->len = n;
+    memcpy(c->body, body.p, n);
+    memcpy(c->run_id, run_id, strnlen(run_id, LIMIT_RUN_ID));
+    return c;
+}
+
+int signer_claim(struct signer_client *s, const char *run_id, enum event_type type, const void *rec,
+                 bool deadline, signer_ack_fn cb, void *data)
+{
+    const struct event_row *row = event_row(type);
+    bool waits = s->nsent >= LIMIT_CLAIMS_SENT;
+    if (!row || strlen(run_id) > LIMIT_RUN_ID)
+        return -EINVAL;
+    if (waits && s->nwaiting >= LIMIT_CLAIMS_WAITING)
+        return -EDQUOT;
+    _cleanup_(buf_done) struct buf body = {0};
+    buf_init(&body, LIMIT_CLAIM_BODY);
+    int r = codec_encode(row->data, rec, &body);
+    if (r < 0)
+        return r;
+    struct claim *c = claim_new(s, run_id, buf_str(&body), waits);
+    if (!c)
+        return -ENOMEM;
+    c->cb = cb;
+    c->data = data;
+    c->type = type;
+    c->until_us = deadline ? clock_boottime_us() + LIMIT_ACK_MS * 1000ull : 0;
+    if (waits)
+        claim_wait(c);
+    else
+        r = claim_send(c, buf_str(&body));
+    if (r < 0) {
+        free(c);
+        return r;
+    }
+    claim_link(c);
     return 0;
 }
 

@@ -43,9 +43,9 @@ strays = $(foreach n,$(1),$(eval $(call stray_program,$(n),$(call folders_of,tes
 
 BENCH_BINS := $(patsubst tests/%.c,$(B)/%,$(wildcard tests/bench/*.c))
 $(call strays,$(patsubst tests/%.c,%,$(wildcard tests/bench/*.c)))
-bench-build: $(BENCH_BINS) $(B)/bin/bench-further-cells
+bench-build: $(BENCH_BINS) $(B)/bin/bench-cells
 # It starts a suite as cellctl does, and so looks for the daemons beside itself.
-$(B)/bin/bench-further-cells: $(B)/bench/further_cells | $(B)/bin/cellctl
+$(B)/bin/bench-cells: $(B)/bench/cells | $(B)/bin/cellctl
 	$(Q)cp $< $@
 
 # ---- checks of the source ----

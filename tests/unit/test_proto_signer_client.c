@@ -309,6 +309,77 @@ static void test_free_in_ack(void **state)
     assert_null(x->s);
 }
 
+/* ---- more than the line takes at a time ---- */
+
+#define MORE 200u
+
+static void claim_many(struct fixture *x)
+{
+    for (unsigned i = 0; i < LIMIT_CLAIMS_SENT + MORE; i++)
+        assert_int_equal(claim(x, &x->ack), 0);
+    assert_int_equal(signer_client_open(x->s), LIMIT_CLAIMS_SENT + MORE);
+}
+
+/* They wait, and come in order, with rising counters, each acknowledged once; also those that an
+ * acknowledgement's callback makes meanwhile. */
+static void test_waiting_claims(void **state)
+{
+    struct fixture *x = *state;
+    uint64_t counter, last = 0;
+    start(x);
+    claim_many(x);
+    x->ack.claim_again = true;
+    for (unsigned i = 0; i < LIMIT_CLAIMS_SENT + MORE + 1; i++) {
+        turn(x);
+        uint64_t seq = expect_claim(x, &counter);
+        assert_true(counter == last + 1);
+        last = counter;
+        acknowledge(x, seq, i);
+    }
+    assert_int_equal(x->ack.n, LIMIT_CLAIMS_SENT + MORE + 1);
+    assert_int_equal(x->ack.err, 0);
+    assert_int_equal(signer_client_open(x->s), 0);
+}
+
+static void test_waiting_when_signerd_dies(void **state)
+{
+    struct fixture *x = *state;
+    start(x);
+    claim_many(x);
+    wire_close(&x->w);
+    turn(x);
+    assert_int_equal(x->ack.n, LIMIT_CLAIMS_SENT + MORE);
+    assert_int_equal(x->ack.err, -EPIPE);
+    assert_int_equal(x->gone, 1);
+    assert_int_equal(signer_client_open(x->s), 0);
+}
+
+static void test_waiting_freed_in_ack(void **state)
+{
+    struct fixture *x = *state;
+    uint64_t counter;
+    start(x);
+    claim_many(x);
+    turn(x);
+    x->ack.free_client = true;
+    acknowledge(x, expect_claim(x, &counter), 1);
+    assert_int_equal(x->ack.n, 1);
+    assert_null(x->s);
+}
+
+static void test_waiting_freed_while_dying(void **state)
+{
+    struct fixture *x = *state;
+    start(x);
+    claim_many(x);
+    turn(x);
+    x->ack.free_client = true;
+    wire_close(&x->w);
+    turn(x);
+    assert_int_equal(x->ack.n, 1);
+    assert_null(x->s);
+}
+
 static void test_signerd_dies(void **state)
 {
     struct fixture *x = *state;
@@ -394,6 +465,10 @@ int main(void)
         TEST(test_forget),
         TEST(test_free_with_open_claims),
         TEST(test_free_in_ack),
+        TEST(test_waiting_claims),
+        TEST(test_waiting_when_signerd_dies),
+        TEST(test_waiting_freed_in_ack),
+        TEST(test_waiting_freed_while_dying),
         TEST(test_signerd_dies),
         TEST(test_free_in_ack_while_dying),
         TEST(test_free_in_gone),
