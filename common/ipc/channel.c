@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/ipc/channel.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <string.h>
 
@@ -28,8 +29,13 @@ struct channel {
     struct ev_io reader, writer;
     struct channel_item *head, **tail;
     size_t queued, queue_max;
-    struct frame frame;
+    struct frame *frame; /* while ops->frame() looks at it; else NULL */
 };
+
+/* One for all channels of the process: a frame is done with when its callback returns, callbacks do not run
+ * the loop, and 64 KiB for each of a thousand cells would be most of what a cell costs. */
+static struct frame channel_frame;
+static bool channel_frame_used;
 
 static void channel_item_freep(struct channel_item **i)
 {
@@ -48,7 +54,8 @@ static void channel_shut(struct channel *c)
     ev_io_stop(c->loop, &c->writer);
     cleanup_closep(&c->sock);
     c->sock = -EBADF;
-    frame_close_fds(&c->frame);
+    if (c->frame)
+        frame_close_fds(c->frame);
     while (c->head) {
         _cleanup_(channel_item_freep) struct channel_item *i = c->head;
         c->head = i->next;
@@ -88,7 +95,8 @@ static void channel_send_failed(struct channel *c, int err)
 /* One frame off the socket. True when there may be another one. */
 static bool channel_read_one(struct channel *c)
 {
-    int r = frame_recv(c->sock, &c->frame);
+    assert(!channel_frame_used);
+    int r = frame_recv(c->sock, &channel_frame);
 
     if (r == -EAGAIN) {
         if (c->send_err < 0)
@@ -99,8 +107,12 @@ static bool channel_read_one(struct channel *c)
         channel_die(c, r == FRAME_EOF ? 0 : r);
         return false;
     }
-    r = c->ops->frame(c->self, &c->frame);
-    frame_close_fds(&c->frame);
+    channel_frame_used = true;
+    c->frame = &channel_frame;
+    r = c->ops->frame(c->self, c->frame);
+    c->frame = NULL;
+    channel_frame_used = false;
+    frame_close_fds(&channel_frame);
     if (r < 0)
         channel_die(c, r);
     return !c->dead;
