@@ -111,3 +111,42 @@ def bare_address(user):
         r, arrived = curl(user, "-k", "https://%s:%d/" % (address, TLS))
         want(r.returncode != 0 and arrived == 0, "the bare address %s was reached" % address)
         want(decisions(user) and decisions(user)[0][0] == "deny", "the decisions are", decisions(user))
+
+
+# ---- on this kernel: socket diagnostics, NFLOG, raw rules, every request of a connection ----
+
+@case_for_all
+def the_process_is_named(user):
+    r, _ = curl(user, "https://example.test:%d/" % TLS)
+    equal(r.returncode, 0, "the outcome (%s)" % r.stderr)
+    process = of_type(user.events(), "observability.v1.l7_egress_decision")[0]["process"]
+    want(isinstance(process, dict) and process["exe"] == "/usr/bin/curl" and process["pid"] > 1, "the process is", process)
+
+
+@case_for_all
+def a_dropped_packet_has_its_flow_event(user):
+    script = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(b'x', ('224.0.0.251', 5353))"
+    r = user.ctl("run", "--", "python3", "-c", "try:\n %s\nexcept OSError: pass" % script)
+    equal(r.returncode, 0, "the outcome (%s)" % r.stderr)
+    flows = [f for f in of_type(user.events(), "observability.v1.network_flow_decision") if f.get("destination") == "224.0.0.251:5353"]
+    want(flows and flows[0]["action"] == "deny" and flows[0]["protocol"] == "udp", "the flow events are", flows)
+
+
+@case_for_all
+def a_raw_rule_by_name(user):
+    """The server speaks first; the name is proved by the cell's own DNS answer."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.settimeout(60)
+        port = listener.getsockname()[1]
+        script = "import socket; s = socket.create_connection((socket.getaddrinfo('example.test', %d, socket.AF_INET)[0][4][0], %d)); print(s.recv(10).decode())" % (port, port)
+        curl(user, "--version")  # the servers are there
+        p = user.popen("run", "--allow", "example.test:%d/tcp" % port, "--dns", "127.0.0.1:%d" % DNS, "--allow-answer",
+                       "example.test:127.0.0.1", "--", "python3", "-c", script, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+        c, _ = listener.accept()
+        c.sendall(b"welcome\n")
+        c.close()
+        out, _ = p.communicate(timeout=120)
+    equal(out, "welcome\n\n", "what the cell read")
+    equal(decisions(user), [("allow", "l7_pinned_address_match")], "the decisions")
