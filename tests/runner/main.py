@@ -56,10 +56,10 @@ class Check:
         return self.built.get(build, os.path.isdir(f"{build}/bin"))
 
     def build_gcc(self):
-        return self._build("build", self.build, "all", "unit-build")
+        return self._build("build", self.build, "all", "unit-build", "bench-build")
 
     def build_asan(self):
-        return self._build("build-asan", self.build + "-asan", "SAN=1", "all", "unit-build")
+        return self._build("build-asan", self.build + "-asan", "SAN=1", "all", "unit-build", "bench-build")
 
     def _unit(self, build):
         names = sorted(os.path.basename(p)[:-2] for p in glob.glob("tests/unit/test_*.c"))
