@@ -1,23 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-#include "netd/cell.h"
-
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "netd/evidence.h"
+#include "netd/cell_internal.h"
 
-static const struct empty nothing;
-
-static bool detaching(const struct registry_cell *c)
-{
-    return c->request.id == MSG_NETD_CELL_DETACH_REQ;
-}
-
-/* Only the first failure of a request is kept: the rest follows from it. */
-__attribute__((format(printf, 3, 4))) static void note(struct registry_cell *c, uint32_t fail,
-                                                       const char *fmt, ...)
+void cell_note(struct registry_cell *c, uint32_t fail, const char *fmt, ...)
 {
     va_list ap;
     if (c->fail != 0)
@@ -29,7 +18,7 @@ __attribute__((format(printf, 3, 4))) static void note(struct registry_cell *c, 
     log_warning("cell %s: %s", c->run_id, c->fail_text);
 }
 
-static void note_claim(struct registry_cell *c, int err, const char *event)
+void cell_note_claim(struct registry_cell *c, int err, const char *event)
 {
     uint32_t fail = err == -EPIPE       ? FAIL_UNAVAILABLE
                     : err == -ETIMEDOUT ? FAIL_TIMEOUT
@@ -37,17 +26,17 @@ static void note_claim(struct registry_cell *c, int err, const char *event)
                     : err == -EDQUOT    ? FAIL_QUOTA
                     : err == -EPERM     ? FAIL_AUTHORITY
                                         : FAIL_INTERNAL;
-    note(c, fail, "no evidence of %s: %s", event, strerror(-err));
+    cell_note(c, fail, "no evidence of %s: %s", event, strerror(-err));
 }
 
-static void note_job(struct registry_cell *c, int err, const char *step)
+void cell_note_job(struct registry_cell *c, int err, const char *step)
 {
     uint32_t fail = err == -ETIMEDOUT ? FAIL_TIMEOUT : err == -EEXIST ? FAIL_BAD_FD : FAIL_INTERNAL;
-    note(c, fail, "cannot %s: %s", step, strerror(-err));
+    cell_note(c, fail, "cannot %s: %s", step, strerror(-err));
 }
 
 /* A send that fails means that the line is dying: gone() follows and ends netd. */
-static void answer(struct registry_cell *c, const void *rec, const int *fds, size_t nfds)
+void cell_answer(struct registry_cell *c, const void *rec, const int *fds, size_t nfds)
 {
     const struct registry_request q = c->request;
     struct endpoint *e = c->netd->supervisor;
@@ -59,58 +48,81 @@ static void answer(struct registry_cell *c, const void *rec, const int *fds, siz
     c->fail = 0;
 }
 
-static void forget(struct registry_cell *c)
+void cell_forget(struct registry_cell *c)
 {
     signer_forget(c->netd->signer, c);
     registry_remove(&c->netd->registry, c);
 }
 
-static void count(struct registry_cell *c);
-
 /* ---- attach ---- */
+
+static void attach_answer(struct registry_cell *c)
+{
+    const struct str digest = str_of(c->netd->self.digests[c->mode][c->rs->logs]);
+    const struct netd_cell_attach_rep rep = {digest};
+    const struct netd_cell_attach_none_rep none = {digest};
+    if (c->mode == NET_MODE_NONE)
+        cell_answer(c, &none, NULL, 0);
+    else
+        cell_answer(c, &rep, c->sockets, _SOCKETS_MAX);
+}
 
 static void attach_finish(struct registry_cell *c)
 {
-    const struct netd_cell_attach_rep rep = {str_of(c->netd->self.digests[c->mode])};
-    if (detaching(c)) { /* nobody wants the sockets any more, but what happened is counted */
+    static const struct empty nothing;
+    if (cell_detaching(c)) { /* nobody wants the sockets any more, but what happened is counted */
         registry_close_sockets(c);
         c->state = REGISTRY_ATTACHED;
         if (c->counter_sock >= 0) {
-            count(c);
+            cell_count(c);
             return;
         }
         c->fail = 0;
-        answer(c, &nothing, NULL, 0);
-        forget(c);
+        cell_answer(c, &nothing, NULL, 0);
+        cell_forget(c);
         return;
     }
     bool good = c->fail == 0;
-    answer(c, &rep, c->sockets, _SOCKETS_MAX);
+    attach_answer(c);
     registry_close_sockets(c);
     c->state = REGISTRY_ATTACHED;
     if (!good)
-        forget(c);
+        cell_forget(c);
 }
 
 static void on_enforcement_claimed(void *data, int err, uint64_t sequence)
 {
     struct registry_cell *c = data;
     (void)sequence;
-    c->claims--;
     if (err < 0)
-        note_claim(c, err, "network_enforcement");
-    attach_finish(c);
+        cell_note_claim(c, err, "network_enforcement");
+    if (--c->claims == 0)
+        attach_finish(c);
 }
 
+/* Without a log of flows the cell runs all the same, rules and counters are whole; but that is said. */
 static void claim_enforcement(struct registry_cell *c)
 {
     int r = evidence_enforcement(c, c->fail != 0 ? c->fail_text : NULL, on_enforcement_claimed);
-    if (r == 0) {
-        c->claims++;
-        return;
+    c->claims += r == 0;
+    if (r == 0 && c->fail == 0 && !c->rs->logs) {
+        r = evidence_gap(c, 0, c->since_s, "no_flow_log", on_enforcement_claimed, c);
+        c->claims += r == 0;
     }
-    note_claim(c, r, "network_enforcement");
-    attach_finish(c);
+    if (r < 0)
+        cell_note_claim(c, r, "network_enforcement");
+    if (c->claims == 0)
+        attach_finish(c);
+}
+
+static int take_flow_log(struct registry_cell *c, struct worker_result *r)
+{
+    if (r->flow_err == 0)
+        return flowlog_new(c, TAKE_FD(r->flow_sock), c->rs, cell_flows_settled, &c->flowlog);
+    log_failed(LOG_WARNING, r->flow_err, "cell %s: flows are counted, but not logged: this kernel lacks %s",
+               c->run_id, "nfnetlink_log or nf_conntrack_netlink");
+    c->rs = ruleset_get(c->mode, false);
+    return 0;
 }
 
 static void on_attached(void *self, struct worker_result *r)
@@ -118,11 +130,14 @@ static void on_attached(void *self, struct worker_result *r)
     struct registry_cell *c = self;
     c->worker = worker_free(c->worker);
     if (r->err < 0) {
-        note_job(c, r->err, r->step);
+        cell_note_job(c, r->err, r->step);
     } else {
         c->counter_sock = TAKE_FD(r->counter_sock);
         for (size_t i = 0; i < _SOCKETS_MAX; i++)
             c->sockets[i] = TAKE_FD(r->sockets[i]);
+        int e = take_flow_log(c, r);
+        if (e < 0)
+            cell_note_job(c, e, "start the flow log");
     }
     claim_enforcement(c);
 }
@@ -131,7 +146,8 @@ static int attach_start(struct registry_cell *c, int netns)
 {
     const struct worker_task task = {
         .job = WORKER_ATTACH,
-        .rules = ruleset_of(c->mode),
+        .rules = c->rs,
+        .plain_rules = ruleset_get(c->mode, false),
         .with_sockets = c->mode == NET_MODE_INTERCEPT,
         .userns = c->userns,
         .netns = netns,
@@ -140,159 +156,34 @@ static int attach_start(struct registry_cell *c, int netns)
     return worker_start(c->netd->loop, &task, c->netd->self.cookie, on_attached, c, &c->worker);
 }
 
-void cell_attach(struct registry_cell *c, int userns, int netns, struct registry_request request)
+void cell_attach(struct registry_cell *c, enum net_mode mode, int userns, int netns,
+                 struct registry_request request)
 {
     _cleanup_close_ int net = netns; /* the sockets keep the namespace */
     c->userns = userns;
     c->request = request;
     c->state = REGISTRY_ATTACHING;
-    c->mode = NET_MODE_INTERCEPT;
+    c->mode = mode;
+    c->rs = ruleset_of(mode);
     c->since_s = clock_realtime_ms() / 1000;
     int verdict = netns_check(&c->netd->self.own, userns, net, c->netd->self.owner);
     if (verdict != NETNS_OK) {
-        note(c, FAIL_BAD_FD, "the cell's namespaces are refused: %s",
-             verdict < 0 ? strerror(-verdict) : netns_verdict_text(verdict));
+        cell_note(c, FAIL_BAD_FD, "the cell's namespaces are refused: %s",
+                  verdict < 0 ? strerror(-verdict) : netns_verdict_text(verdict));
     } else {
         int r = attach_start(c, net);
         if (r < 0)
-            note_job(c, r, "start the child");
+            cell_note_job(c, r, "start the child");
     }
     if (c->fail != 0)
         claim_enforcement(c);
 }
 
-/* ---- counters and detach ---- */
-
-static void answer_counters(struct registry_cell *c)
+void cell_detach_early(struct registry_cell *c)
 {
-    const struct ruleset *rs = ruleset_of(c->mode);
-    struct netd_cell_counters_rep rep = {0};
-    for (size_t i = 0; i < rs->nrows; i++) {
-        if (rs->rows[i].chain != RULESET_OUTPUT) /* every packet passes there once */
-            continue;
-        if (ruleset_row_action(&rs->rows[i]) == ACTION_ALLOW)
-            rep.packets_accepted += c->counts[i].packets;
-        else
-            rep.packets_dropped += c->counts[i].packets;
-    }
-    answer(c, &rep, NULL, 0);
-}
-
-static void report_finish(struct registry_cell *c)
-{
-    c->state = REGISTRY_ATTACHED;
-    if (c->recount) {
-        c->recount = false;
-        c->fail = 0;
-        count(c);
-    } else if (detaching(c)) {
-        answer(c, &nothing, NULL, 0);
-        forget(c);
-    } else {
-        answer_counters(c);
-    }
-}
-
-static void on_flow_claimed(void *data, int err, uint64_t sequence)
-{
-    struct registry_cell *c = data;
-    (void)sequence;
-    if (err < 0) {
-        note_claim(c, err, "network_flow_decision");
-        memset(c->reported, 0,
-               sizeof(c->reported)); /* which one is not known: all are claimed again next time */
-    }
-    if (--c->claims == 0)
-        report_finish(c);
-}
-
-/* Acknowledgements never come from inside a claim, so all are sent before the first can finish the report. */
-static void report(struct registry_cell *c, const struct ruleset_count *counts)
-{
-    size_t nrows = ruleset_of(c->mode)->nrows;
-    c->state = REGISTRY_REPORTING;
-    for (size_t i = 0; i < nrows; i++) {
-        if (c->reported[i] && memcmp(&c->counts[i], &counts[i], sizeof(counts[i])) == 0)
-            continue;
-        c->counts[i] = counts[i];
-        int r = evidence_flow(c, i, on_flow_claimed);
-        if (r < 0)
-            note_claim(c, r, "network_flow_decision");
-        else
-            c->claims++;
-        c->reported[i] = r == 0;
-    }
-    if (c->claims == 0)
-        report_finish(c);
-}
-
-/* That the counts are missing is itself claimed. */
-static void report_loss(struct registry_cell *c)
-{
-    c->state = REGISTRY_REPORTING;
-    int r = evidence_flows_lost(c, on_flow_claimed);
-    if (r == 0) {
-        c->claims++;
+    if (c->worker == NULL) /* the claim is on its way, and attach_finish() goes on */
         return;
-    }
-    log_errno(r, "cell %s: cannot claim the gap", c->run_id);
-    report_finish(c);
-}
-
-static void on_counted(void *self, struct worker_result *r)
-{
-    struct registry_cell *c = self;
     c->worker = worker_free(c->worker);
-    if (r->err < 0) {
-        note_job(c, r->err, r->step);
-        report_loss(c);
-    } else {
-        report(c, r->counts);
-    }
-}
-
-static void count(struct registry_cell *c)
-{
-    const struct worker_task task = {
-        .job = WORKER_COUNT,
-        .rules = ruleset_of(c->mode),
-        .userns = c->userns,
-        .netns = -EBADF,
-        .counter_sock = c->counter_sock,
-        .seq = ++c->netd->netlink_seq,
-    };
-    c->state = REGISTRY_COUNTING;
-    int r = worker_start(c->netd->loop, &task, c->netd->self.cookie, on_counted, c, &c->worker);
-    if (r < 0) {
-        note_job(c, r, "start the child");
-        report_loss(c);
-    }
-}
-
-void cell_counters(struct registry_cell *c, struct registry_request request)
-{
-    c->request = request;
-    count(c);
-}
-
-void cell_detach(struct registry_cell *c, struct registry_request request)
-{
-    if (c->request.id != 0)
-        (void)!endpoint_fail(c->netd->supervisor, c->request.seq, FAIL_STATE, "the cell is being detached");
-    c->request = request;
-    switch (c->state) {
-    case REGISTRY_ATTACHING:
-        if (c->worker != NULL) { /* else the claim is on its way, and attach_finish() goes on */
-            c->worker = worker_free(c->worker);
-            note(c, FAIL_STATE, "detached before it was attached");
-            claim_enforcement(c);
-        }
-        break;
-    case REGISTRY_COUNTING:
-    case REGISTRY_REPORTING:
-        c->recount = true;
-        break;
-    default:
-        count(c);
-    }
+    cell_note(c, FAIL_STATE, "detached before it was attached");
+    claim_enforcement(c);
 }

@@ -28,17 +28,26 @@ static uint32_t fail_of_add(int r)
                           : FAIL_INTERNAL;
 }
 
-static int netd_on_cell_attach(void *self, struct endpoint *e, struct endpoint_msg *m)
+static int attach(struct netd *n, enum net_mode mode, struct endpoint *e, struct endpoint_msg *m)
 {
-    struct netd *n = self;
     const struct netd_cell_attach_req *q = m->rec;
     struct registry_cell *c = NULL;
     int r = registry_add(&n->registry, q->run_id, &c);
     if (r < 0)
         return endpoint_fail(e, m->seq, fail_of_add(r), "runId refused: %s", strerror(-r));
     c->netd = n;
-    cell_attach(c, TAKE_FD(m->fds[0]), TAKE_FD(m->fds[1]), request_of(m));
+    cell_attach(c, mode, TAKE_FD(m->fds[0]), TAKE_FD(m->fds[1]), request_of(m));
     return 0;
+}
+
+static int netd_on_cell_attach(void *self, struct endpoint *e, struct endpoint_msg *m)
+{
+    return attach(self, NET_MODE_INTERCEPT, e, m);
+}
+
+static int netd_on_cell_attach_none(void *self, struct endpoint *e, struct endpoint_msg *m)
+{
+    return attach(self, NET_MODE_NONE, e, m);
 }
 
 static int netd_on_cell_counters(void *self, struct endpoint *e, struct endpoint_msg *m)
@@ -71,6 +80,7 @@ const struct endpoint_handler *dispatch_supervisor(size_t *ret_n)
 {
     static const struct endpoint_handler handlers[] = {
         {MSG_NETD_CELL_ATTACH_REQ, netd_on_cell_attach},
+        {MSG_NETD_CELL_ATTACH_NONE_REQ, netd_on_cell_attach_none},
         {MSG_NETD_CELL_COUNTERS_REQ, netd_on_cell_counters},
         {MSG_NETD_CELL_DETACH_REQ, netd_on_cell_detach},
     };

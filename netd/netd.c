@@ -41,10 +41,10 @@ int netd_self_read(int supervisor, struct netd_self *ret)
 {
     struct netd_self s = {0};
     int r = digest_init();
-    for (uint32_t mode = 1; r == 0 && mode < _net_mode_max; mode++) {
-        const struct ruleset *rs = ruleset_of(mode);
+    for (uint32_t i = 2; r == 0 && i < 2 * _net_mode_max; i++) {
+        const struct ruleset *rs = ruleset_get(i / 2, i % 2 != 0);
         if (rs != NULL)
-            r = digest_text(rs, s.digests[mode]);
+            r = digest_text(rs, s.digests[i / 2][i % 2]);
     }
     if (r < 0)
         return log_errno(r, "cannot compute the rule set digests");

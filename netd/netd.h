@@ -12,7 +12,8 @@ struct netd_self {
     struct netns_own own;
     uint64_t cookie; /* of netd's network namespace */
     uid_t owner;     /* the supervisor's uid: whose user namespaces are cells' */
-    char digests[_net_mode_max][LIMIT_DIGEST + 1]; /* ruleSetDigest by mode; "" when there is none */
+    char digests[_net_mode_max][2][LIMIT_DIGEST + 1]; /* ruleSetDigest by mode, without and with logs; "" when
+                                                         there is none */
 };
 
 struct netd {
@@ -23,7 +24,8 @@ struct netd {
     struct registry registry;
     struct netd_self self;
     uint32_t netlink_seq;
-    bool failed; /* the supervisor's line broke, rather than ended */
+    unsigned flow_readings; /* children that read counters for a flow log */
+    bool failed;            /* the supervisor's line broke, rather than ended */
 };
 
 /* supervisor: the connected line, of which only the peer's uid is looked at. 0 or -errno (logged). */

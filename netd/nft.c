@@ -16,7 +16,7 @@
 #include "netd/netlink.h"
 #include "netd/nft_expr.h"
 
-#define NFT_BATCH_MAX   32768 /* bytes of one transaction; the largest rule set takes a quarter */
+#define NFT_BATCH_MAX   32768 /* bytes of one transaction; the largest rule set takes half */
 #define NFT_REQUEST_MAX 2048  /* bytes of one rule */
 
 /* The transaction under construction. Every request wants an acknowledgement: the kernel sends them after the
@@ -86,7 +86,7 @@ static int batch_chain(struct nft_batch *b, enum ruleset_chain chain)
     static const struct {
         uint32_t hook;
         int32_t priority;
-    } at[_RULESET_CHAIN_MAX] = {
+    } at[] = {
         [RULESET_PREROUTING] = {NF_INET_PRE_ROUTING, NF_IP_PRI_MANGLE},
         [RULESET_OUTPUT] = {NF_INET_LOCAL_OUT, NF_IP_PRI_FILTER},
     };
@@ -95,12 +95,15 @@ static int batch_chain(struct nft_batch *b, enum ruleset_chain chain)
     if (c == NULL || h == NULL)
         return -ENOMEM;
     if (nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, RULESET_TABLE) < 0 ||
-        nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, ruleset_chain_name(chain)) < 0 ||
-        nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, "filter") < 0)
+        nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, ruleset_chain_name(chain)) < 0)
         return -ENOMEM;
-    nftnl_chain_set_u32(c, NFTNL_CHAIN_HOOKNUM, at[chain].hook);
-    nftnl_chain_set_s32(c, NFTNL_CHAIN_PRIO, at[chain].priority);
-    nftnl_chain_set_u32(c, NFTNL_CHAIN_POLICY, NF_DROP);
+    if (chain != RULESET_NEW) {
+        if (nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, "filter") < 0)
+            return -ENOMEM;
+        nftnl_chain_set_u32(c, NFTNL_CHAIN_HOOKNUM, at[chain].hook);
+        nftnl_chain_set_s32(c, NFTNL_CHAIN_PRIO, at[chain].priority);
+        nftnl_chain_set_u32(c, NFTNL_CHAIN_POLICY, NF_DROP);
+    }
     nftnl_chain_nlmsg_build_payload(h, c);
     batch_done(b, h);
     return 0;
@@ -132,7 +135,7 @@ static int batch_rule(struct nft_batch *b, const struct ruleset *rs, const struc
     if (nftnl_rule_set_str(r, NFTNL_RULE_TABLE, RULESET_TABLE) < 0 ||
         nftnl_rule_set_str(r, NFTNL_RULE_CHAIN, ruleset_chain_name(rule->chain)) < 0)
         return -ENOMEM;
-    int ret = nft_expr_rule(r, rule);
+    int ret = nft_expr_rule(r, rs, rule);
     if (ret == 0 && rule->row != RULESET_UNCOUNTED)
         ret = rule_set_comment(r, &rs->rows[rule->row]);
     if (ret < 0)
@@ -157,9 +160,11 @@ int nft_apply(int sock, const struct ruleset *rs)
     batch_frame(&b, nftnl_batch_begin);
     int r = batch_table(&b);
     for (enum ruleset_chain c = 0; r == 0 && c < _RULESET_CHAIN_MAX; c++)
-        r = batch_chain(&b, c);
+        if (ruleset_has_chain(rs, c))
+            r = batch_chain(&b, c);
     for (size_t i = 0; r == 0 && i < rs->nrules; i++)
-        r = batch_rule(&b, rs, &rs->rules[i]);
+        if (ruleset_has(rs, &rs->rules[i]))
+            r = batch_rule(&b, rs, &rs->rules[i]);
     if (r < 0)
         return r; // NOLINT(clang-analyzer-unix.Malloc): clang 14 does not know the cleanup attribute
     batch_frame(&b, nftnl_batch_end);
@@ -208,6 +213,22 @@ static int counter_expr(struct nftnl_expr *e, void *data)
     return 0;
 }
 
+/* Rules of RULESET_NEW only say how many packets were for the log: prerouting counts the same ones. */
+static int add_counts(struct nftnl_rule *r, struct nft_counts *n, const struct ruleset_rule *rule)
+{
+    struct ruleset_count c = {0};
+    if (nftnl_expr_foreach(r, counter_expr, &c) < 0)
+        return -EBADMSG;
+    struct ruleset_count *sum = &n->sum[rule->row];
+    if (ruleset_offers(n->rs, rule))
+        sum->logged += c.packets;
+    if (rule->chain == RULESET_NEW)
+        return 0;
+    sum->packets += c.packets;
+    sum->bytes += c.bytes;
+    return 0;
+}
+
 static int count_rule(const struct nlmsghdr *h, void *self)
 {
     struct nft_counts *n = self;
@@ -215,6 +236,8 @@ static int count_rule(const struct nlmsghdr *h, void *self)
     int row = RULESET_UNCOUNTED;
     if (r == NULL)
         return -ENOMEM;
+    while (n->seen < n->rs->nrules && !ruleset_has(n->rs, &n->rs->rules[n->seen]))
+        n->seen++;
     if (nftnl_rule_nlmsg_parse(h, r) < 0 || n->seen >= n->rs->nrules)
         return -EBADMSG;
     const struct ruleset_rule *want = &n->rs->rules[n->seen++];
@@ -224,9 +247,7 @@ static int count_rule(const struct nlmsghdr *h, void *self)
         return ret;
     if (row != want->row || chain == NULL || strcmp(chain, ruleset_chain_name(want->chain)) != 0)
         return -EBADMSG;
-    if (row != RULESET_UNCOUNTED && nftnl_expr_foreach(r, counter_expr, &n->sum[row]) < 0)
-        return -EBADMSG;
-    return 0;
+    return row == RULESET_UNCOUNTED ? 0 : add_counts(r, n, want);
 }
 
 int nft_read_counts(int sock, const struct ruleset *rs, uint32_t seq,
@@ -242,6 +263,8 @@ int nft_read_counts(int sock, const struct ruleset *rs, uint32_t seq,
     int r = netlink_dump(sock, h, count_rule, &n);
     if (r < 0)
         return r;
+    while (n.seen < rs->nrules && !ruleset_has(rs, &rs->rules[n.seen]))
+        n.seen++;
     if (n.seen != rs->nrules)
         return -EBADMSG;
     memcpy(ret, n.sum, sizeof(n.sum));

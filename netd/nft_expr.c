@@ -19,14 +19,19 @@ static struct nftnl_expr *add(struct nftnl_rule *r, const char *name)
     return e;
 }
 
-static int add_equal(struct nftnl_rule *r, const void *data, size_t n)
+static int add_compare(struct nftnl_rule *r, uint32_t op, const void *data, size_t n)
 {
     struct nftnl_expr *e = add(r, "cmp");
     if (e == NULL)
         return -ENOMEM;
     nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_SREG, NFT_REG_1);
-    nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_OP, NFT_CMP_EQ);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_OP, op);
     return nftnl_expr_set(e, NFTNL_EXPR_CMP_DATA, data, (uint32_t)n) < 0 ? -ENOMEM : 0;
+}
+
+static int add_equal(struct nftnl_rule *r, const void *data, size_t n)
+{
+    return add_compare(r, NFT_CMP_EQ, data, n);
 }
 
 static int add_meta(struct nftnl_rule *r, uint32_t key, const void *data, size_t n)
@@ -102,6 +107,29 @@ static int add_socket(struct nftnl_rule *r, uint32_t key, uint32_t value)
     return add_equal(r, &v, sizeof(v));
 }
 
+static int add_flow_key(struct nftnl_rule *r, uint32_t key)
+{
+    struct nftnl_expr *e = add(r, "ct");
+    if (e == NULL)
+        return -ENOMEM;
+    nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, key);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG_1);
+    return 0;
+}
+
+static int add_flow_mark(struct nftnl_rule *r, uint32_t mark)
+{
+    int ret = add_flow_key(r, NFT_CT_MARK);
+    return ret == 0 ? add_equal(r, &mark, sizeof(mark)) : ret;
+}
+
+static int add_accounted(struct nftnl_rule *r)
+{
+    const uint64_t none = 0;
+    int ret = add_flow_key(r, NFT_CT_PKTS);
+    return ret == 0 ? add_compare(r, NFT_CMP_NEQ, &none, sizeof(none)) : ret;
+}
+
 static int add_match(struct nftnl_rule *r, const struct ruleset_match *m)
 {
     uint8_t proto = (uint8_t)m->value;
@@ -118,6 +146,10 @@ static int add_match(struct nftnl_rule *r, const struct ruleset_match *m)
         return add_socket(r, NFT_SOCKET_TRANSPARENT, m->value);
     case RULESET_WILDCARD:
         return add_socket(r, NFT_SOCKET_WILDCARD, m->value);
+    case RULESET_FLOW_MARK:
+        return add_flow_mark(r, m->value);
+    case RULESET_ACCOUNTED:
+        return add_accounted(r);
     case RULESET_END:
         break;
     }
@@ -152,26 +184,87 @@ static int add_reject(struct nftnl_rule *r, enum ruleset_verdict v)
     return 0;
 }
 
+static int add_set_flow_mark(struct nftnl_rule *r, uint32_t mark)
+{
+    struct nftnl_expr *value = add(r, "immediate");
+    if (value == NULL)
+        return -ENOMEM;
+    nftnl_expr_set_u32(value, NFTNL_EXPR_IMM_DREG, NFT_REG_1);
+    if (nftnl_expr_set(value, NFTNL_EXPR_IMM_DATA, &mark, sizeof(mark)) < 0)
+        return -ENOMEM;
+    struct nftnl_expr *e = add(r, "ct");
+    if (e == NULL)
+        return -ENOMEM;
+    nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_MARK);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_CT_SREG, NFT_REG_1);
+    return 0;
+}
+
+static int add_log(struct nftnl_rule *r, const char *prefix)
+{
+    struct nftnl_expr *e = add(r, "log");
+    if (e == NULL)
+        return -ENOMEM;
+    nftnl_expr_set_u16(e, NFTNL_EXPR_LOG_GROUP, RULESET_LOG_GROUP);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_LOG_SNAPLEN, RULESET_LOG_BYTES);
+    return nftnl_expr_set_str(e, NFTNL_EXPR_LOG_PREFIX, prefix) < 0 ? -ENOMEM : 0;
+}
+
+static int add_rate(struct nftnl_rule *r)
+{
+    struct nftnl_expr *e = add(r, "limit");
+    if (e == NULL)
+        return -ENOMEM;
+    nftnl_expr_set_u64(e, NFTNL_EXPR_LIMIT_RATE, RULESET_LOG_RATE);
+    nftnl_expr_set_u64(e, NFTNL_EXPR_LIMIT_UNIT, 1); /* second */
+    nftnl_expr_set_u32(e, NFTNL_EXPR_LIMIT_BURST, RULESET_LOG_BURST);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_LIMIT_TYPE, NFT_LIMIT_PKTS);
+    return 0;
+}
+
+/* The counter stands before the log: it counts what is offered to it, also what nobody could read in time. */
+static int add_evidence(struct nftnl_rule *r, const struct ruleset *rs, const struct ruleset_rule *rule)
+{
+    if (rule->row == RULESET_UNCOUNTED)
+        return 0;
+    int ret = 0;
+    if (rule->verdict == RULESET_MARK_FLOW || rule->verdict == RULESET_TPROXY_MARK)
+        ret = add_set_flow_mark(r, ruleset_flow_mark(rule->row));
+    if (ret == 0 && rule->verdict == RULESET_LOG)
+        ret = add_rate(r);
+    else if (ret == 0 && add(r, "counter") == NULL)
+        ret = -ENOMEM;
+    return ret == 0 && ruleset_logs(rs, rule) ? add_log(r, rs->rows[rule->row].name) : ret;
+}
+
 static int add_verdict(struct nftnl_rule *r, enum ruleset_verdict v)
 {
+    static const int kernel[] = {
+        [RULESET_ACCEPT] = NF_ACCEPT,  [RULESET_DROP] = NF_DROP,      [RULESET_TPROXY] = NF_ACCEPT,
+        [RULESET_JUMP_NEW] = NFT_JUMP, [RULESET_RETURN] = NFT_RETURN,
+    };
     if (v == RULESET_REJECT_RESET || v == RULESET_REJECT_PORT)
         return add_reject(r, v);
+    if (v == RULESET_MARK_FLOW || v == RULESET_TPROXY_MARK || v == RULESET_LOG) /* the next rule */
+        return 0;
     struct nftnl_expr *e = add(r, "immediate");
     if (e == NULL)
         return -ENOMEM;
     nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
-    nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_VERDICT, v == RULESET_DROP ? NF_DROP : NF_ACCEPT);
-    return 0;
+    nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_VERDICT, (uint32_t)kernel[v]);
+    if (v != RULESET_JUMP_NEW)
+        return 0;
+    return nftnl_expr_set_str(e, NFTNL_EXPR_IMM_CHAIN, ruleset_chain_name(RULESET_NEW)) < 0 ? -ENOMEM : 0;
 }
 
-int nft_expr_rule(struct nftnl_rule *r, const struct ruleset_rule *rule)
+int nft_expr_rule(struct nftnl_rule *r, const struct ruleset *rs, const struct ruleset_rule *rule)
 {
     int ret = 0;
     for (size_t i = 0; ret == 0 && i < RULESET_MATCHES_MAX && rule->match[i].kind != RULESET_END; i++)
         ret = add_match(r, &rule->match[i]);
-    if (ret == 0 && rule->verdict == RULESET_TPROXY)
+    if (ret == 0 && (rule->verdict == RULESET_TPROXY || rule->verdict == RULESET_TPROXY_MARK))
         ret = add_tproxy(r);
-    if (ret == 0 && rule->row != RULESET_UNCOUNTED && add(r, "counter") == NULL)
-        ret = -ENOMEM;
+    if (ret == 0)
+        ret = add_evidence(r, rs, rule);
     return ret == 0 ? add_verdict(r, rule->verdict) : ret;
 }

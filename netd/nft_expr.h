@@ -7,5 +7,5 @@
 
 #include "netd/ruleset.h"
 
-/* Appends the rule's matches, counter and verdict to r. 0 or -ENOMEM. */
-int nft_expr_rule(struct nftnl_rule *r, const struct ruleset_rule *rule) MUST_CHECK;
+/* Appends the rule's matches, counter, log and verdict to r. 0 or -ENOMEM. */
+int nft_expr_rule(struct nftnl_rule *r, const struct ruleset *rs, const struct ruleset_rule *rule) MUST_CHECK;

@@ -52,6 +52,7 @@ void registry_remove(struct registry *r, struct registry_cell *cell)
         *at = cell->next;
         r->n--;
         worker_free(cell->worker);
+        flowlog_free(cell->flowlog);
         registry_close_sockets(cell);
         cleanup_closep(&cell->userns);
         cleanup_closep(&cell->counter_sock);

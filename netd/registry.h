@@ -2,7 +2,7 @@
 /* The cells netd knows, by runId. What netd may touch on request is in here and nowhere else. */
 #pragma once
 
-#include "netd/worker.h"
+#include "netd/flowlog.h"
 #include "proto/limits.h"
 
 enum registry_state {
@@ -27,9 +27,11 @@ struct registry_cell {
     char run_id[LIMIT_RUN_ID + 1];
     enum registry_state state;
     enum net_mode mode;
+    const struct ruleset *rs;  /* of the mode; without logs when this kernel has none */
     int userns;                /* U1; owned */
     int counter_sock;          /* made in the cell's network namespace; owned */
     int sockets[_SOCKETS_MAX]; /* owned until the attach reply */
+    struct flowlog *flowlog;   /* from the attach on, when rs has logs */
     struct worker *worker;
     struct registry_request request;
     uint64_t since_s;                              /* of the attach, seconds of the epoch */

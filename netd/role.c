@@ -3,6 +3,7 @@
 
 #include <linux/capability.h>
 #include <linux/in6.h>
+#include <linux/netlink.h>
 #include <linux/nsfs.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -55,6 +56,8 @@ static const struct role_syscall netd_syscalls[] = {
     SOCKET(AF_INET6, "sockets: the others"),
     SECCOMP_ROW(bind, "sockets, netlink_open"),
     SECCOMP_ROW(listen, "sockets"),
+    SETSOCKOPT(SOL_SOCKET, SO_RCVBUF, "nflog_open: what may wait"),
+    SETSOCKOPT(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, "nflog_open: the ends of flows"),
     SETSOCKOPT(SOL_SOCKET, SO_MARK, "sockets: the rules let pass what is marked"),
     SETSOCKOPT(IPPROTO_IP, IP_TRANSPARENT, "sockets: take what was meant for anybody"),
     SETSOCKOPT(IPPROTO_IP, IP_RECVORIGDSTADDR, "sockets: whom it was meant for"),
@@ -74,6 +77,6 @@ const struct role role_netd = {
     .syscalls = netd_syscalls,
     .nsyscalls = ARRAY_LEN(netd_syscalls),
     .nofile =
-        65536, /* two fds a cell, nine more while it is being attached; not below four times a workload's */
+        65536, /* three fds a cell, nine more while it is being attached; not below four times a workload's */
     .may_fork = true,
 };

@@ -8,6 +8,7 @@
 
 #define PRE RULESET_PREROUTING
 #define OUT RULESET_OUTPUT
+#define NEW RULESET_NEW
 
 #define MARKED                                                                                               \
     {                                                                                                        \
@@ -47,6 +48,20 @@
 #define WILDCARD(v)                                                                                          \
     {                                                                                                        \
         RULESET_WILDCARD, (v),                                                                               \
+        {                                                                                                    \
+            {0}, 0                                                                                           \
+        }                                                                                                    \
+    }
+#define FLOW_MARK(v)                                                                                         \
+    {                                                                                                        \
+        RULESET_FLOW_MARK, (v),                                                                              \
+        {                                                                                                    \
+            {0}, 0                                                                                           \
+        }                                                                                                    \
+    }
+#define ACCOUNTED                                                                                            \
+    {                                                                                                        \
+        RULESET_ACCOUNTED, 0,                                                                                \
         {                                                                                                    \
             {0}, 0                                                                                           \
         }                                                                                                    \
@@ -102,6 +117,7 @@ static const struct ruleset_row intercept_rows[] = {
 static const struct ruleset_rule intercept_rules[] = {
     /* What the proxy sends into the cell; "proxy_answer" has counted it on its way out. */
     {PRE, RULESET_UNCOUNTED, {MARKED}, RULESET_ACCEPT},
+    {PRE, RULESET_UNCOUNTED, {FLOW_MARK(0)}, RULESET_JUMP_NEW},
     /* Before tproxy: every address is local, so a query to any server arrives at [::]:53. */
     {PRE, I_DNS, {TCP, DPORT(RULESET_DNS_PORT)}, RULESET_ACCEPT},
     {PRE, I_DNS, {UDP, DPORT(RULESET_DNS_PORT)}, RULESET_ACCEPT},
@@ -129,6 +145,21 @@ static const struct ruleset_rule intercept_rules[] = {
     {OUT, I_SENT, {TCP}, RULESET_ACCEPT},
     {OUT, I_SENT, {UDP}, RULESET_ACCEPT},
     {OUT, I_OTHER_PROTOCOL, {{0}}, RULESET_DROP},
+
+    /* What prerouting is about to accept: the same matches in the same order. By the mark and not by the
+       count of packets, so that a flow whose first packet never came this far is still seen. */
+    {NEW, I_DNS, {FLOW_MARK(0), TCP, DPORT(RULESET_DNS_PORT)}, RULESET_MARK_FLOW},
+    {NEW, I_DNS, {FLOW_MARK(0), UDP, DPORT(RULESET_DNS_PORT)}, RULESET_MARK_FLOW},
+    {NEW, I_OWN_SERVER, {FLOW_MARK(0), TO4(8, 127), TRANSPARENT(0)}, RULESET_MARK_FLOW},
+    {NEW, I_OWN_SERVER, {FLOW_MARK(0), TO6(128, [15] = 1), TRANSPARENT(0)}, RULESET_MARK_FLOW},
+    {NEW, I_OWN_SERVER, {FLOW_MARK(0), TO_OWN(ROUTE_CELL_IPV4, 32)}, RULESET_MARK_FLOW},
+    {NEW, I_OWN_SERVER, {FLOW_MARK(0), TO_OWN(ROUTE_CELL_IPV6, 128)}, RULESET_MARK_FLOW},
+    {NEW, I_INTERCEPT, {FLOW_MARK(0), TCP}, RULESET_TPROXY_MARK},
+    {NEW, I_INTERCEPT, {FLOW_MARK(0), UDP}, RULESET_TPROXY_MARK},
+    {NEW, I_DNS, {FLOW_MARK(1 + I_DNS)}, RULESET_LOG},
+    {NEW, I_OWN_SERVER, {FLOW_MARK(1 + I_OWN_SERVER)}, RULESET_LOG},
+    {NEW, I_INTERCEPT, {FLOW_MARK(1 + I_INTERCEPT)}, RULESET_LOG},
+    {NEW, RULESET_UNCOUNTED, {ACCOUNTED}, RULESET_RETURN},
 };
 
 enum { N_UNMATCHED, N_MULTICAST, N_BROADCAST, N_TCP, N_UDP, N_OTHER_PROTOCOL };
@@ -153,25 +184,79 @@ static const struct ruleset_rule none_rules[] = {
     {OUT, N_OTHER_PROTOCOL, {{0}}, RULESET_DROP},
 };
 
-#define RULESET_OF(m)                                                                                        \
+#define RULESET_OF(m, with_logs)                                                                             \
     {                                                                                                        \
-        m##_rows, ARRAY_LEN(m##_rows), m##_rules, ARRAY_LEN(m##_rules)                                       \
+        m##_rows, ARRAY_LEN(m##_rows), m##_rules, ARRAY_LEN(m##_rules), (with_logs)                          \
     }
 
-static const struct ruleset intercept = RULESET_OF(intercept), none = RULESET_OF(none);
-_Static_assert(ARRAY_LEN(intercept_rows) <= RULESET_ROWS_MAX, "rows fit into a count array");
-_Static_assert(ARRAY_LEN(none_rows) <= RULESET_ROWS_MAX, "rows fit into a count array");
+_Static_assert(ARRAY_LEN(intercept_rows) <= RULESET_ROWS_MAX && ARRAY_LEN(none_rows) <= RULESET_ROWS_MAX,
+               "the counters have room");
 
-const struct ruleset *ruleset_of(enum net_mode mode)
+const struct ruleset *ruleset_get(enum net_mode mode, bool logs)
 {
+    static const struct ruleset intercept[] = {RULESET_OF(intercept, false), RULESET_OF(intercept, true)};
+    static const struct ruleset none[] = {RULESET_OF(none, false), RULESET_OF(none, true)};
     switch (mode) {
     case NET_MODE_INTERCEPT:
-        return &intercept;
+        return &intercept[logs];
     case NET_MODE_NONE:
-        return &none;
+        return &none[logs];
     default:
         return NULL;
     }
+}
+
+const struct ruleset *ruleset_of(enum net_mode mode)
+{
+    return ruleset_get(mode, true);
+}
+
+bool ruleset_has(const struct ruleset *rs, const struct ruleset_rule *rule)
+{
+    return rs->logs || (rule->chain != RULESET_NEW && rule->verdict != RULESET_JUMP_NEW);
+}
+
+size_t ruleset_count_rules(const struct ruleset *rs)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < rs->nrules; i++)
+        n += ruleset_has(rs, &rs->rules[i]);
+    return n;
+}
+
+bool ruleset_logs(const struct ruleset *rs, const struct ruleset_rule *rule)
+{
+    if (!rs->logs || rule->row == RULESET_UNCOUNTED)
+        return false;
+    return rule->verdict == RULESET_LOG || ruleset_row_action(&rs->rows[rule->row]) == ACTION_DENY;
+}
+
+bool ruleset_offers(const struct ruleset *rs, const struct ruleset_rule *rule)
+{
+    if (rule->verdict == RULESET_MARK_FLOW || rule->verdict == RULESET_TPROXY_MARK)
+        return ruleset_has(rs, rule);
+    return ruleset_logs(rs, rule) && rule->verdict != RULESET_LOG;
+}
+
+bool ruleset_has_chain(const struct ruleset *rs, enum ruleset_chain c)
+{
+    for (size_t i = 0; i < rs->nrules; i++)
+        if (rs->rules[i].chain == c && ruleset_has(rs, &rs->rules[i]))
+            return true;
+    return false;
+}
+
+int ruleset_row_of_flow_mark(const struct ruleset *rs, uint32_t mark)
+{
+    return mark > 0 && mark <= rs->nrows ? (int)mark - 1 : RULESET_UNCOUNTED;
+}
+
+int ruleset_row_by_name(const struct ruleset *rs, struct str name)
+{
+    for (size_t i = 0; i < rs->nrows; i++)
+        if (str_is(name, rs->rows[i].name))
+            return (int)i;
+    return -ENOENT;
 }
 
 enum action ruleset_row_action(const struct ruleset_row *row)

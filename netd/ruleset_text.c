@@ -7,7 +7,8 @@
 
 const char *ruleset_chain_name(enum ruleset_chain c)
 {
-    return c == RULESET_PREROUTING ? "prerouting" : "output";
+    static const char *const names[_RULESET_CHAIN_MAX] = {"prerouting", "output", "new"};
+    return names[c];
 }
 
 static const char *l4_name(uint32_t proto)
@@ -46,9 +47,30 @@ static void text_match(const struct ruleset_match *m, struct buf *b)
     case RULESET_WILDCARD:
         buf_printf(b, " socket wildcard %u", m->value);
         break;
+    case RULESET_FLOW_MARK:
+        buf_printf(b, " ct mark 0x%08x", m->value);
+        break;
+    case RULESET_ACCOUNTED:
+        buf_puts(b, " ct packets != 0");
+        break;
     case RULESET_END:
         break;
     }
+}
+
+static void text_evidence(const struct ruleset *rs, const struct ruleset_rule *rule, struct buf *b)
+{
+    if (rule->row == RULESET_UNCOUNTED)
+        return;
+    if (rule->verdict == RULESET_MARK_FLOW || rule->verdict == RULESET_TPROXY_MARK)
+        buf_printf(b, " ct mark set 0x%08x", ruleset_flow_mark(rule->row));
+    if (rule->verdict == RULESET_LOG)
+        buf_printf(b, " limit rate %d/second burst %d packets", RULESET_LOG_RATE, RULESET_LOG_BURST);
+    else
+        buf_puts(b, " counter");
+    if (ruleset_logs(rs, rule))
+        buf_printf(b, " log prefix \"%s\" group %d snaplen %d", rs->rows[rule->row].name, RULESET_LOG_GROUP,
+                   RULESET_LOG_BYTES);
 }
 
 static void text_rule(const struct ruleset *rs, const struct ruleset_rule *rule, struct buf *b)
@@ -59,15 +81,19 @@ static void text_rule(const struct ruleset *rs, const struct ruleset_rule *rule,
         [RULESET_REJECT_RESET] = " reject with tcp reset",
         [RULESET_REJECT_PORT] = " reject",
         [RULESET_TPROXY] = " accept",
+        [RULESET_JUMP_NEW] = " jump new",
+        [RULESET_MARK_FLOW] = "",
+        [RULESET_TPROXY_MARK] = "",
+        [RULESET_LOG] = "",
+        [RULESET_RETURN] = " return",
     };
     struct buf line = {0};
     buf_init(&line, RULESET_TEXT_MAX);
     for (size_t i = 0; i < RULESET_MATCHES_MAX && rule->match[i].kind != RULESET_END; i++)
         text_match(&rule->match[i], &line);
-    if (rule->verdict == RULESET_TPROXY)
+    if (rule->verdict == RULESET_TPROXY || rule->verdict == RULESET_TPROXY_MARK)
         buf_printf(&line, " tproxy to :%u", RULESET_PROXY_PORT);
-    if (rule->row != RULESET_UNCOUNTED)
-        buf_puts(&line, " counter");
+    text_evidence(rs, rule, &line);
     buf_puts(&line, end[rule->verdict]);
     if (rule->row != RULESET_UNCOUNTED) {
         buf_puts(&line, " comment \"");
@@ -84,19 +110,25 @@ static void text_rule(const struct ruleset *rs, const struct ruleset_rule *rule,
     buf_done(&line);
 }
 
+static void text_chain(const struct ruleset *rs, enum ruleset_chain c, struct buf *b)
+{
+    static const char *const priority[] = {"mangle", "filter"};
+    const char *name = ruleset_chain_name(c);
+    buf_printf(b, "%s\tchain %s {\n", c > 0 ? "\n" : "", name);
+    if (c != RULESET_NEW)
+        buf_printf(b, "\t\ttype filter hook %s priority %s; policy drop;\n", name, priority[c]);
+    for (size_t i = 0; i < rs->nrules; i++)
+        if (rs->rules[i].chain == c && ruleset_has(rs, &rs->rules[i]))
+            text_rule(rs, &rs->rules[i], b);
+    buf_puts(b, "\t}\n");
+}
+
 void ruleset_text(const struct ruleset *rs, struct buf *b)
 {
-    static const char *const priority[_RULESET_CHAIN_MAX] = {"mangle", "filter"};
     buf_puts(b, "table inet " RULESET_TABLE " {\n");
-    for (enum ruleset_chain c = 0; c < _RULESET_CHAIN_MAX; c++) {
-        const char *name = ruleset_chain_name(c);
-        buf_printf(b, "%s\tchain %s {\n\t\ttype filter hook %s priority %s; policy drop;\n",
-                   c > 0 ? "\n" : "", name, name, priority[c]);
-        for (size_t i = 0; i < rs->nrules; i++)
-            if (rs->rules[i].chain == c)
-                text_rule(rs, &rs->rules[i], b);
-        buf_puts(b, "\t}\n");
-    }
+    for (enum ruleset_chain c = 0; c < _RULESET_CHAIN_MAX; c++)
+        if (ruleset_has_chain(rs, c))
+            text_chain(rs, c, b);
     buf_puts(b, "}\n");
 }
 

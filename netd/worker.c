@@ -27,7 +27,8 @@ struct worker {
 
 static void result_init(struct worker_result *r)
 {
-    *r = (struct worker_result){.counter_sock = -EBADF};
+    memset(r, 0, sizeof(*r));
+    r->counter_sock = r->flow_sock = -EBADF;
     for (size_t i = 0; i < _SOCKETS_MAX; i++)
         r->sockets[i] = -EBADF;
 }
@@ -35,6 +36,7 @@ static void result_init(struct worker_result *r)
 static void result_done(struct worker_result *r)
 {
     cleanup_closep(&r->counter_sock);
+    cleanup_closep(&r->flow_sock);
     for (size_t i = 0; i < _SOCKETS_MAX; i++)
         cleanup_closep(&r->sockets[i]);
 }
@@ -55,6 +57,8 @@ static bool fds_good(const struct worker *w, const struct worker_result *r)
         return false;
     if (!sockets_is_netfilter(r->counter_sock, cookie))
         return false;
+    if (w->task.rules->logs && r->flow_err == 0 && !sockets_is_netfilter(r->flow_sock, cookie))
+        return false;
     for (enum sockets_index i = 0; w->task.with_sockets && i < _SOCKETS_MAX; i++)
         if (!sockets_is(r->sockets[i], i, cookie))
             return false;
@@ -70,7 +74,8 @@ static void take_report(struct worker *w, struct frame *f, struct worker_result 
     }
     memcpy(&rep, f->data, sizeof(rep));
     rep.step[sizeof(rep.step) - 1] = '\0';
-    if (rep.err > 0 || f->nfds != (rep.err == 0 ? worker_report_fds(&w->task) : 0)) {
+    if (rep.err > 0 || rep.flow_err > 0 || rep.nflows > WORKER_FLOWS_MAX ||
+        f->nfds != (rep.err == 0 ? worker_report_fds(&w->task, rep.flow_err) : 0)) {
         result_fail(r, -EBADMSG, "read the child's report");
         return;
     }
@@ -78,11 +83,18 @@ static void take_report(struct worker *w, struct frame *f, struct worker_result 
         result_fail(r, rep.err, rep.step);
         return;
     }
-    if (f->nfds > 0)
-        r->counter_sock = TAKE_FD(f->fds[0]);
-    for (size_t i = 1; i < f->nfds; i++)
-        r->sockets[i - 1] = TAKE_FD(f->fds[i]);
+    size_t n = 0;
+    r->flow_err = rep.flow_err;
+    if (w->task.job == WORKER_ATTACH)
+        r->counter_sock = TAKE_FD(f->fds[n++]);
+    if (w->task.job == WORKER_ATTACH && w->task.rules->logs && rep.flow_err == 0)
+        r->flow_sock = TAKE_FD(f->fds[n++]);
+    for (size_t i = 0; n < f->nfds; i++)
+        r->sockets[i] = TAKE_FD(f->fds[n++]);
     memcpy(r->counts, rep.counts, sizeof(r->counts));
+    memcpy(r->flows, rep.flows, sizeof(r->flows));
+    r->nflows = rep.nflows;
+    r->flows_open = rep.flows_open;
     if (!fds_good(w, r))
         result_fail(r, -EBADMSG, "check the child's sockets");
 }

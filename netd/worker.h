@@ -6,10 +6,11 @@
 
 #include <ev.h>
 
-#include "netd/ruleset.h"
+#include "netd/nflog.h"
 #include "netd/sockets.h"
 
-#define WORKER_STEP_MAX 64
+#define WORKER_STEP_MAX  64
+#define WORKER_FLOWS_MAX 96 /* flows one reading reports; further ones are only counted */
 
 enum worker_job {
     WORKER_ATTACH, /* rules, routes, sockets */
@@ -20,7 +21,9 @@ enum worker_job {
 struct worker_task {
     enum worker_job job;
     const struct ruleset *rules;
-    bool with_sockets; /* ATTACH: also the cell's sockets (mode intercept) */
+    const struct ruleset *plain_rules; /* ATTACH: instead, when the kernel cannot log; NULL: then it fails */
+    bool with_sockets;                 /* ATTACH: also the cell's sockets (mode intercept) */
+    bool with_flows;                   /* COUNT: also the flows that are still open */
     int userns;
     int netns;        /* ATTACH */
     int counter_sock; /* COUNT: the one that ATTACH returned */
@@ -32,8 +35,13 @@ struct worker_result {
     int err;                    /* 0, or why the job failed */
     char step[WORKER_STEP_MAX]; /* where it failed */
     int counter_sock;           /* ATTACH */
+    int flow_sock;              /* ATTACH: see netd/nflog.h; negative when plain_rules are in force */
+    int flow_err;               /* ATTACH: why they are, or 0 */
     int sockets[_SOCKETS_MAX];  /* ATTACH with_sockets; checked, all in the cell's namespace */
     struct ruleset_count counts[RULESET_ROWS_MAX]; /* COUNT */
+    size_t nflows;                                 /* COUNT: records below */
+    uint64_t flows_open;                           /* COUNT: of how many */
+    struct nflog_record flows[WORKER_FLOWS_MAX];
 };
 
 struct worker;

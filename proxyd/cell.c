@@ -15,7 +15,8 @@ struct cell *cell_find(const struct proxy *p, struct str run_id)
 
 /* ---- open ---- */
 
-static int sockets_check(const int fds[static _CELL_FD_MAX])
+/* routed: the sockets for DNS are all there is. */
+static int sockets_check(const int fds[static _CELL_FD_MAX], bool routed)
 {
     static const struct {
         int domain, type, protocol;
@@ -29,9 +30,9 @@ static int sockets_check(const int fds[static _CELL_FD_MAX])
         [CELL_FD_RAW6] = {AF_INET6, SOCK_RAW, IPPROTO_RAW, false},
     };
 
-    if (fdkind_socket(fds[CELL_FD_WHO], AF_UNIX, SOCK_SEQPACKET, 0, false) < 0)
+    if (!routed && fdkind_socket(fds[CELL_FD_WHO], AF_UNIX, SOCK_SEQPACKET, 0, false) < 0)
         return -EBADF;
-    for (size_t i = CELL_FD_DNS_UDP; i < _CELL_FD_MAX; i++)
+    for (size_t i = CELL_FD_DNS_UDP; i < (routed ? CELL_FD_TCP : _CELL_FD_MAX); i++)
         if (fdkind_socket(fds[i], kinds[i].domain, kinds[i].type, kinds[i].protocol, kinds[i].listening) < 0)
             return -EBADF;
     return 0;
@@ -49,24 +50,71 @@ static int policy_read(int fd, struct str sha256, struct proxy_policy **ret)
     return r < 0 ? r : policy_compile(&doc, ret);
 }
 
-/* Serves; a socket belongs to its server from the moment that has started. */
-static int cell_serve(struct cell *c, int fds[static _CELL_FD_MAX])
+/* A socket belongs to its server from the moment that has started. */
+static int serve_dns(struct cell *c, int fds[static _CELL_FD_MAX])
 {
-    struct ev_loop *loop = c->proxy->loop;
-    int r = dns_cell_new(loop, &c->policy->dns, fds[CELL_FD_DNS_UDP], fds[CELL_FD_DNS_TCP],
-                         &dns_events_claims, c->claims, &c->dns);
+    struct dns_cell_config dns = {
+        .loop = c->proxy->loop,
+        .run_id = c->run_id,
+        .policy = &c->policy->dns,
+        .udp_fd = fds[CELL_FD_DNS_UDP],
+        .tcp_fd = fds[CELL_FD_DNS_TCP],
+        .events = &dns_events_claims,
+        .self = c->claims,
+    };
+    int r = dns_cell_new(&dns, &c->dns);
+
+    if (r == 0)
+        fds[CELL_FD_DNS_UDP] = fds[CELL_FD_DNS_TCP] = -EBADF;
+    return r;
+}
+
+static int serve_tcp(struct cell *c, int fds[static _CELL_FD_MAX])
+{
+    int r = process_line_new(c->proxy->loop, TAKE_FD(fds[CELL_FD_WHO]), &c->who);
 
     if (r < 0)
         return r;
-    fds[CELL_FD_DNS_UDP] = fds[CELL_FD_DNS_TCP] = -EBADF;
-    struct gate_config cfg = {loop, c->policy, c->claims, c->dns, &c->proxy->pool};
+    struct gate_config cfg = {
+        .loop = c->proxy->loop,
+        .policy = c->policy,
+        .claims = c->claims,
+        .dns = c->dns,
+        .pool = &c->proxy->pool,
+        .quota = c->quota,
+        .who = c->who,
+    };
     r = gate_new(&cfg, fds[CELL_FD_TCP], &c->gate);
-    if (r < 0)
-        return r;
-    fds[CELL_FD_TCP] = -EBADF;
-    r = udp_new(loop, c->policy, c->claims, fds[CELL_FD_UDP], fds[CELL_FD_RAW4], fds[CELL_FD_RAW6], &c->udp);
+    if (r == 0)
+        fds[CELL_FD_TCP] = -EBADF;
+    return r;
+}
+
+static int serve_udp(struct cell *c, int fds[static _CELL_FD_MAX])
+{
+    struct udp_config cfg = {
+        .loop = c->proxy->loop,
+        .policy = c->policy,
+        .claims = c->claims,
+        .dns = c->dns,
+        .process = c->who,
+        .quota = c->quota,
+    };
+    int r = udp_new(&cfg, fds[CELL_FD_UDP], fds[CELL_FD_RAW4], fds[CELL_FD_RAW6], &c->udp);
+
     if (r == 0)
         fds[CELL_FD_UDP] = fds[CELL_FD_RAW4] = fds[CELL_FD_RAW6] = -EBADF;
+    return r;
+}
+
+static int cell_serve(struct cell *c, int fds[static _CELL_FD_MAX])
+{
+    int r = serve_dns(c, fds);
+
+    if (r == 0 && c->policy->mode != NET_MODE_ROUTED)
+        r = serve_tcp(c, fds);
+    if (r == 0 && c->policy->mode != NET_MODE_ROUTED)
+        r = serve_udp(c, fds);
     return r;
 }
 
@@ -77,7 +125,6 @@ static struct cell *cell_new(struct proxy *p, struct str run_id)
     if (!c)
         return NULL;
     c->proxy = p;
-    c->who = -EBADF;
     memcpy(c->run_id, run_id.p, run_id.len);
     c->next = p->cells;
     c->at = &p->cells;
@@ -88,25 +135,28 @@ static struct cell *cell_new(struct proxy *p, struct str run_id)
     return c;
 }
 
-static int cell_fill(struct cell *c, const struct proxy_cell_open_req *req, int fds[static _CELL_FD_MAX])
+static int cell_fill(struct cell *c, const struct proxy_cell_open_req *req, bool routed,
+                     int fds[static _CELL_FD_MAX])
 {
     int r = policy_read(fds[CELL_FD_POLICY], req->policy_sha256, &c->policy);
 
     if (r < 0)
         return r;
-    c->rules = calloc(c->policy->allow.n + 1, sizeof(*c->rules));
-    if (!c->rules)
-        return -ENOMEM;
-    c->who = TAKE_FD(fds[CELL_FD_WHO]);
+    if (c->policy->mode != (routed ? NET_MODE_ROUTED : NET_MODE_INTERCEPT))
+        return -EINVAL;
+    r = quota_new(c->proxy->loop, &c->policy->quota, &c->quota);
+    if (r < 0)
+        return r;
     struct claims_config claims = {c->proxy->loop, c->proxy->signer, c->run_id,
                                    c->policy->evidence == EVIDENCE_STRICT};
     r = claims_new(&claims, &c->claims);
     return r < 0 ? r : cell_serve(c, fds);
 }
 
-int cell_open(struct proxy *p, const struct proxy_cell_open_req *req, int fds[static _CELL_FD_MAX])
+int cell_open(struct proxy *p, const struct proxy_cell_open_req *req, bool routed,
+              int fds[static _CELL_FD_MAX])
 {
-    int r = sockets_check(fds);
+    int r = sockets_check(fds, routed);
 
     if (r < 0)
         return r;
@@ -115,34 +165,103 @@ int cell_open(struct proxy *p, const struct proxy_cell_open_req *req, int fds[st
     struct cell *c = cell_new(p, req->run_id);
     if (!c)
         return -ENOMEM;
-    r = cell_fill(c, req, fds);
+    r = cell_fill(c, req, routed, fds);
     if (r < 0)
         cell_free(c);
     return r;
 }
 
+/* ---- another policy ---- */
+
+int cell_policy_set(struct cell *c, int fd, struct str sha256, uint64_t *ret_cut)
+{
+    struct proxy_policy *policy = NULL;
+    uint64_t cut = 0;
+    int r = policy_read(fd, sha256, &policy);
+
+    if (r < 0)
+        return r;
+    if (policy->mode != c->policy->mode || policy->evidence != c->policy->evidence)
+        r = -EINVAL;
+    if (r == 0)
+        r = dns_cell_policy_set(c->dns, &policy->dns);
+    if (r < 0) {
+        policy_free(policy);
+        return r;
+    }
+    quota_limits_set(c->quota, &policy->quota);
+    if (c->gate)
+        cut += gate_policy_set(c->gate, policy);
+    if (c->udp)
+        cut += udp_policy_set(c->udp, policy);
+    policy_free(c->policy);
+    c->policy = policy;
+    *ret_cut = cut;
+    return 0;
+}
+
 /* ---- close ---- */
 
-/* What the supervisor is told at the end; the rules that were used only. */
-static void cell_sum_up(struct cell *c)
+/* Names below which the cell asked a lot, or strangely. */
+static void sum_up_apexes(struct cell *c)
 {
-    struct gate_counters gate;
-    struct dns_counters dns;
+    size_t n = dns_cell_apexes(c->dns, c->apexes);
+
+    for (size_t i = 0; i < n; i++) {
+        const struct dns_apex *a = &c->apexes[i];
+        c->apex_rows[i] = (struct ev_dns_apex){
+            .apex = name_str(&a->apex),
+            .queries = a->queries,
+            .distinct_names = a->distinct_names,
+            .label_bytes = a->label_bytes,
+            .max_label_entropy_millibits = a->max_label_entropy_millibits,
+            .suspicious = a->suspicious,
+        };
+    }
+    c->summary.apexes.v = c->apex_rows;
+    c->summary.apexes.n = n;
+}
+
+/* The rules that were used only. Without memory none is named, as if none had been: the log says so. */
+static void sum_up_rules(struct cell *c)
+{
     size_t n = 0;
 
-    gate_counters(c->gate, &gate);
-    dns_cell_counters(c->dns, &dns);
-    for (size_t i = 0; i < c->policy->allow.n; i++)
-        if (gate.rule_uses[i] > 0)
-            c->rules[n++] = (struct proxy_rule_use){i, gate.rule_uses[i]};
-    c->summary = (struct proxy_cell_close_rep){
-        .connections_allowed = gate.allowed,
-        .l7_denied = gate.denied + udp_denied(c->udp),
-        .dns_allowed = dns.allowed,
-        .dns_denied = dns.denied + dns.malformed + dns.limited,
-    };
+    c->rules = calloc(c->policy->allow.n + 1, sizeof(*c->rules));
+    if (!c->rules)
+        log_error("no memory: the used rules of run %s are not reported", c->run_id);
+    for (size_t i = 0; c->rules && i < c->policy->allow.n; i++) {
+        uint64_t uses = gate_rule_uses(c->gate, i) + udp_rule_uses(c->udp, i);
+        if (uses > 0)
+            c->rules[n++] = (struct proxy_rule_use){i, uses};
+    }
     c->summary.rules.v = c->rules;
     c->summary.rules.n = n;
+}
+
+/* What the supervisor is told at the end. */
+static void cell_sum_up(struct cell *c)
+{
+    struct gate_counters gate = {0};
+    struct udp_counters udp = {0};
+    struct dns_counters dns;
+
+    dns_cell_counters(c->dns, &dns);
+    if (c->gate)
+        gate_counters(c->gate, &gate);
+    if (c->udp)
+        udp_counters(c->udp, &udp);
+    c->summary = (struct proxy_cell_close_rep){
+        .connections_allowed = gate.allowed + udp.allowed,
+        .l7_denied = gate.denied + udp.denied,
+        .dns_allowed = dns.allowed,
+        .dns_denied = dns.denied + dns.malformed + dns.limited,
+        .bytes_sent = quota_bytes(c->quota, QUOTA_SENT),
+        .bytes_received = quota_bytes(c->quota, QUOTA_RECEIVED),
+    };
+    if (c->gate && c->udp)
+        sum_up_rules(c);
+    sum_up_apexes(c);
 }
 
 static void on_drained(void *self)
@@ -162,6 +281,7 @@ static void cell_stop(struct cell *c)
     c->gate = gate_free(c->gate);
     c->udp = udp_free(c->udp);
     c->dns = dns_cell_free(c->dns);
+    c->who = process_line_free(c->who);
 }
 
 void cell_close(struct cell *c, uint64_t seq)
@@ -177,8 +297,8 @@ void cell_free(struct cell *c)
 {
     cell_stop(c);
     c->claims = claims_free(c->claims);
+    c->quota = quota_free(c->quota);
     c->policy = policy_free(c->policy);
-    cleanup_closep(&c->who);
     free(c->rules);
     *c->at = c->next;
     if (c->next)

@@ -1,62 +1,52 @@
 /* SPDX-License-Identifier: MIT */
-/* One connection of a cell, from its accept to its end. Private to gate.c and conn.c. */
+/* One connection of a cell, from its accept to its end. Private to gate.c, conn.c and conn_out.c. */
 #pragma once
 
-#include "proxyd/dial.h"
 #include "proxyd/farewell.h"
-#include "proxyd/gate.h"
+#include "proxyd/gate_state.h"
+#include "proxyd/http/session.h"
 #include "proxyd/judge.h"
+#include "proxyd/upstream.h"
 
-/* While other addresses of the name are left, one attempt may not use up the time of all. */
-#define CONN_ATTEMPT_MS 3000u
-
-struct gate {
-    struct gate_config cfg;
-    int listener;
-    struct ev_io accepting;
-    struct ev_timer retry; /* after running out of fds or memory */
-    struct conn *conns;
-    size_t nconns;
-    uint64_t allowed, denied, *rule_uses;
+/* What is only needed until it is judged and forwarded: a relayed connection does without. */
+struct conn_first {
+    struct buf seen; /* what was read from the client so far */
+    struct client_hello_reader hello;
 };
 
 struct conn {
     struct gate *g;
     struct conn *next, **at;
     int client, upstream;
-    struct endpoint_addr original;
+    struct endpoint_addr original, from;
+    struct client *who;
+    struct client_wait hold; /* denied, but kept until the process behind it is known */
 
     struct ev_io reader; /* until judged */
     struct ev_timer timer;
-    struct buf seen; /* what was read from the client so far */
-    struct first_bytes first;
+    struct conn_first *first; /* NULL before the first byte, and once it is relayed */
     struct judgement j;
 
-    struct dns_resolve *resolving;
-    struct addr addrs[LIMIT_DIAL_ADDRS]; /* permitted ones, in the order they are tried */
-    size_t naddrs, tried;
-    bool counted; /* as an allowed connection */
-    bool refused; /* a second request on this connection was reported */
-    struct claims_ticket ticket;
-    ev_tstamp dial_until;
-    struct dial dial;
+    struct upstream *out; /* under way */
     struct relay *relay;
+    struct http_session *http; /* everything is its, the client's socket too */
     struct farewell farewell;
 };
 
-/* Takes fd, judges its destination and goes on from there. On failure (no memory, no addresses) fd is closed.
- */
-void conn_start(struct gate *g, int fd);
+/* Takes fd, judges its destination and goes on from there. peer: its other end. On failure (no memory, no
+ * addresses) fd is closed. Counted in the quota by the caller; conn_free gives that back. */
+void conn_start(struct gate *g, int fd, const struct sockaddr *peer, socklen_t len);
 
 /* Ends it at once; the client gets a reset. */
 void conn_abort(struct conn *c);
 
 /* ---- between conn.c (what the client says) and conn_out.c (where it leads) ---- */
 
-/* The judgement allows it: resolve, claim, dial, relay. */
+/* The judgement allows it: a way out, then the relay. */
 void conn_go(struct conn *c);
 
-/* Denies it, with its event and the last words, whatever was under way. dialed: as l7_event_deny. */
+/* Denies it, with its event and the last words, whatever was under way. dialed: the address whose dial failed,
+ * or NULL. */
 void conn_deny(struct conn *c, uint32_t reason, const struct endpoint_addr *dialed);
 
 /* The end of stream in both directions; what the client still sends is drained. */
@@ -66,3 +56,6 @@ void conn_free(struct conn *c);
 
 /* Stops whatever conn_go has under way. */
 void conn_out_stop(struct conn *c);
+
+/* What was read so far is not needed any more. */
+void conn_first_free(struct conn *c);

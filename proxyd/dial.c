@@ -14,7 +14,9 @@ bool dial_permitted(const struct proxy_policy *p, const struct judgement *j, con
 {
     enum addr_class class = addr_classify(addr);
 
-    if (!j->allow || class == ADDR_METADATA || class == ADDR_UNSPECIFIED || class == ADDR_MULTICAST)
+    if (!j->allow || class == ADDR_UNSPECIFIED || class == ADDR_MULTICAST)
+        return false;
+    if (class == ADDR_METADATA && !policy_metadata_listed(p, addr))
         return false;
     if (class == ADDR_GLOBAL && !hostaddr_is_local(addr))
         return true;
@@ -26,7 +28,6 @@ static void dial_finish(struct dial *d, int err)
     int fd = TAKE_FD(d->fd);
 
     ev_io_stop(d->loop, &d->io);
-    ev_timer_stop(d->loop, &d->timer);
     if (err < 0) {
         close(fd);
         fd = -EBADF;
@@ -46,14 +47,7 @@ static void on_connected(struct ev_loop *loop, struct ev_io *w, int events)
     dial_finish(w->data, -err);
 }
 
-static void on_timeout(struct ev_loop *loop, struct ev_timer *w, int events)
-{
-    (void)loop;
-    (void)events;
-    dial_finish(w->data, -ETIMEDOUT);
-}
-
-int dial_start(struct dial *d, struct ev_loop *loop, const struct endpoint_addr *to, unsigned timeout_ms,
+int dial_start(struct dial *d, struct ev_loop *loop, const struct endpoint_addr *to,
                void (*done)(void *self, int err, int fd), void *self)
 {
     struct sockaddr_storage ss;
@@ -69,11 +63,8 @@ int dial_start(struct dial *d, struct ev_loop *loop, const struct endpoint_addr 
         return -errno;
     *d = (struct dial){.loop = loop, .fd = TAKE_FD(fd), .done = done, .self = self};
     ev_io_init(&d->io, on_connected, d->fd, EV_WRITE);
-    ev_timer_init(&d->timer, on_timeout, timeout_ms / 1000.0, 0);
-    d->io.data = d->timer.data = d;
+    d->io.data = d;
     ev_io_start(loop, &d->io);
-    ev_now_update(loop);
-    ev_timer_start(loop, &d->timer);
     return 0;
 }
 
@@ -82,7 +73,6 @@ void dial_stop(struct dial *d)
     if (!d->loop)
         return;
     ev_io_stop(d->loop, &d->io);
-    ev_timer_stop(d->loop, &d->timer);
     cleanup_closep(&d->fd);
     *d = (struct dial){.fd = -EBADF};
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* proxyd's attack surface is twofold. On its line to the supervisor: the two requests below. In the sockets
+/* proxyd's attack surface is twofold. On its line to the supervisor: the requests below. In the sockets
  * of the cells: everything a workload can send; that is read only by dns/, tls/client_hello.c and http/,
  * through checked readers.
  *
@@ -28,20 +28,52 @@ static uint32_t fail_of_open(int r)
     }
 }
 
-static int proxy_on_cell_open(void *self, struct endpoint *e, struct endpoint_msg *m)
+static int cell_open_answer(struct proxy *p, struct endpoint *e, struct endpoint_msg *m, bool routed,
+                            int fds[static _CELL_FD_MAX])
 {
-    struct proxy *p = self;
     const struct proxy_cell_open_req *q = m->rec;
+    struct empty done = {};
 
     if (cell_find(p, q->run_id))
         return endpoint_fail(e, m->seq, FAIL_EXISTS, "this run has a cell already");
     if (p->ncells >= LIMIT_CELLS)
         return endpoint_fail(e, m->seq, FAIL_QUOTA, "there are %u cells", LIMIT_CELLS);
-    int r = cell_open(p, q, m->fds);
+    int r = cell_open(p, q, routed, fds);
     if (r < 0)
         return endpoint_fail(e, m->seq, fail_of_open(r), "the cell cannot be served: %s", strerror(-r));
-    struct empty done = {};
-    return endpoint_reply(e, MSG_PROXY_CELL_OPEN_REQ, m->seq, &done, NULL, 0);
+    return endpoint_reply(e, m->row->id, m->seq, &done, NULL, 0);
+}
+
+static int proxy_on_cell_open(void *self, struct endpoint *e, struct endpoint_msg *m)
+{
+    return cell_open_answer(self, e, m, false, m->fds);
+}
+
+static int proxy_on_cell_open_routed(void *self, struct endpoint *e, struct endpoint_msg *m)
+{
+    int fds[_CELL_FD_MAX] = {m->fds[0], -EBADF, m->fds[1], m->fds[2], -EBADF, -EBADF, -EBADF, -EBADF};
+    int r = cell_open_answer(self, e, m, true, fds);
+
+    m->fds[0] = fds[CELL_FD_POLICY]; /* what was not taken is closed behind the handler */
+    m->fds[1] = fds[CELL_FD_DNS_UDP];
+    m->fds[2] = fds[CELL_FD_DNS_TCP];
+    return r;
+}
+
+static int proxy_on_cell_policy(void *self, struct endpoint *e, struct endpoint_msg *m)
+{
+    const struct proxy_cell_policy_req *q = m->rec;
+    struct cell *c = cell_find(self, q->run_id);
+    struct proxy_cell_policy_rep rep = {0};
+
+    if (!c)
+        return endpoint_fail(e, m->seq, FAIL_UNKNOWN, "no such cell");
+    if (c->closing)
+        return endpoint_fail(e, m->seq, FAIL_STATE, "the cell is being closed");
+    int r = cell_policy_set(c, m->fds[0], q->policy_sha256, &rep.connections_cut);
+    if (r < 0)
+        return endpoint_fail(e, m->seq, fail_of_open(r), "the policy cannot be changed: %s", strerror(-r));
+    return endpoint_reply(e, MSG_PROXY_CELL_POLICY_REQ, m->seq, &rep, NULL, 0);
 }
 
 static int proxy_on_cell_close(void *self, struct endpoint *e, struct endpoint_msg *m)
@@ -61,6 +93,8 @@ const struct endpoint_handler *dispatch_supervisor(size_t *ret_n)
 {
     static const struct endpoint_handler handlers[] = {
         {MSG_PROXY_CELL_OPEN_REQ, proxy_on_cell_open},
+        {MSG_PROXY_CELL_OPEN_ROUTED_REQ, proxy_on_cell_open_routed},
+        {MSG_PROXY_CELL_POLICY_REQ, proxy_on_cell_policy},
         {MSG_PROXY_CELL_CLOSE_REQ, proxy_on_cell_close},
     };
 

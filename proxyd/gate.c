@@ -2,9 +2,11 @@
 #include "proxyd/gate.h"
 
 #include <fcntl.h>
+#include <netinet/tcp.h>
 
 #include "common/base/log.h"
 #include "proxyd/conn.h"
+#include "proxyd/denial.h"
 
 #define GATE_BURST     64  /* accepts in one turn of the loop */
 #define GATE_RETRY_SEC 0.1 /* pause when the process has no fd or no memory left */
@@ -17,28 +19,36 @@ static void gate_refuse(struct gate *g, int fd)
     claims_lost(g->cfg.claims, GAP_CONNECTIONS, 1);
 }
 
+/* One connection, if there is one. False: no more for now. */
+static bool gate_accept(struct gate *g)
+{
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof(peer);
+    int fd = accept4(g->listener, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (fd >= 0 && !quota_open(g->cfg.quota)) {
+        gate_refuse(g, fd);
+    } else if (fd >= 0) {
+        conn_start(g, fd, (struct sockaddr *)&peer, len);
+    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        /* The connection stays in the listener's queue; without a pause the loop would spin on it. */
+        log_errno(-errno, "no connection can be accepted just now");
+        ev_io_stop(g->cfg.loop, &g->accepting);
+        ev_timer_set(&g->retry, GATE_RETRY_SEC, 0);
+        ev_timer_start(g->cfg.loop, &g->retry);
+        return false;
+    } else if (errno != EINTR && errno != ECONNABORTED) {
+        return false;
+    }
+    return true;
+}
+
 static void on_acceptable(struct ev_loop *loop, struct ev_io *w, int events)
 {
-    struct gate *g = w->data;
-
     (void)events;
-    for (int i = 0; i < GATE_BURST; i++) {
-        int fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0 && g->nconns >= LIMIT_TCP_OPEN) {
-            gate_refuse(g, fd);
-        } else if (fd >= 0) {
-            conn_start(g, fd);
-        } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            /* The connection stays in the listener's queue; without a pause the loop would spin on it. */
-            log_errno(-errno, "no connection can be accepted just now");
-            ev_io_stop(loop, w);
-            ev_timer_set(&g->retry, GATE_RETRY_SEC, 0);
-            ev_timer_start(loop, &g->retry);
-            return;
-        } else if (errno != EINTR && errno != ECONNABORTED) {
-            return;
-        }
-    }
+    ev_now_update(loop); /* the time limits of all that come now begin here */
+    for (int i = 0; i < GATE_BURST && gate_accept(w->data); i++)
+        continue;
 }
 
 static void on_retry(struct ev_loop *loop, struct ev_timer *w, int events)
@@ -49,19 +59,31 @@ static void on_retry(struct ev_loop *loop, struct ev_timer *w, int events)
     ev_io_start(loop, &g->accepting);
 }
 
+/* What is accepted inherits TCP_NODELAY (the relay never waits for more): one call for all of them. */
+static int listener_prepare(int listener)
+{
+    int flags = fcntl(listener, F_GETFL), one = 1;
+
+    if (flags < 0 || fcntl(listener, F_SETFL, flags | O_NONBLOCK) < 0 ||
+        setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0)
+        return -errno;
+    return 0;
+}
+
 int gate_new(const struct gate_config *cfg, int listener, struct gate **ret)
 {
-    int flags = fcntl(listener, F_GETFL);
-    if (flags < 0 || fcntl(listener, F_SETFL, flags | O_NONBLOCK) < 0)
-        return -errno;
+    int r = listener_prepare(listener);
+    if (r < 0)
+        return r;
     struct gate *g = calloc(1, sizeof(*g));
     if (!g)
         return -ENOMEM;
     g->cfg = *cfg;
-    g->rule_uses = calloc(cfg->policy->allow.n + 1, sizeof(*g->rule_uses));
-    if (!g->rule_uses) {
+    r = uses_set(&g->uses, &cfg->policy->allow);
+    if (r < 0) {
+        uses_done(&g->uses);
         free(g);
-        return -ENOMEM;
+        return r;
     }
     g->listener = listener;
     ev_io_init(&g->accepting, on_acceptable, listener, EV_READ);
@@ -78,17 +100,60 @@ struct gate *gate_free(struct gate *g)
         return NULL;
     ev_io_stop(g->cfg.loop, &g->accepting);
     ev_timer_stop(g->cfg.loop, &g->retry);
+    gate_denials_flush(g);
     while (g->conns)
         conn_abort(g->conns);
     cleanup_closep(&g->listener);
-    free(g->rule_uses);
+    uses_done(&g->uses);
     free(g);
     return NULL;
 }
 
+/* ---- another policy ---- */
+
+static bool conn_outlawed(struct gate *g, struct conn *c)
+{
+    return c->relay && !judge_again(g->cfg.policy, g->cfg.dns, &c->original, &c->j);
+}
+
+static uint64_t conn_cut(struct gate *g, struct conn *c)
+{
+    c->j.reason = judge_miss(c->j.protocol);
+    gate_deny(g, &c->j, &c->original, &c->from, NULL);
+    conn_abort(c);
+    return 1;
+}
+
+static uint64_t relays_cut(struct gate *g)
+{
+    uint64_t n = 0;
+
+    for (struct conn *c = g->conns, *next; c; c = next) {
+        next = c->next;
+        if (c->http)
+            n += http_session_policy_changed(c->http); /* c may be gone */
+        else if (conn_outlawed(g, c))
+            n += conn_cut(g, c);
+    }
+    return n;
+}
+
+uint64_t gate_policy_set(struct gate *g, const struct proxy_policy *policy)
+{
+    if (uses_set(&g->uses, &policy->allow) < 0)
+        log_error("no memory: the uses of the new policy's rules are not counted");
+    g->cfg.policy = policy;
+    return upstream_policy_changed(g) + relays_cut(g);
+}
+
 void gate_counters(const struct gate *g, struct gate_counters *ret)
 {
-    *ret = (struct gate_counters){g->allowed, g->denied, g->rule_uses};
+    *ret = (struct gate_counters){g->allowed, g->denied};
+}
+
+uint64_t gate_rule_uses(const struct gate *g, size_t rule)
+{
+    return uses_of(&g->uses, rule);
 }
 
 size_t gate_open(const struct gate *g)

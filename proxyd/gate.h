@@ -8,6 +8,7 @@
 #include "proxyd/claims.h"
 #include "proxyd/dns/dns.h"
 #include "proxyd/policy.h"
+#include "proxyd/process.h"
 #include "proxyd/relay.h"
 
 struct gate;
@@ -18,19 +19,26 @@ struct gate_config { /* all borrowed until gate_free */
     struct claims *claims;
     struct dns_cell *dns;
     struct relay_pool *pool;
+    struct quota *quota;
+    struct process_line *who; /* NULL: every process is unknown */
 };
 
 struct gate_counters {
     uint64_t allowed, denied;
-    const uint64_t *rule_uses; /* one for each egress rule; the gate's */
 };
 
 /* listener: a listening TCP socket; taken on success. The local address of what it accepts is the original
  * destination. 0 or -errno. */
 int gate_new(const struct gate_config *cfg, int listener, struct gate **ret) MUST_CHECK;
 
-/* Resets every connection. NULL-safe; returns NULL. */
+/* Resets every connection; every denial has been claimed by then. NULL-safe; returns NULL. */
 struct gate *gate_free(struct gate *g);
 
+/* Another policy, borrowed from now on instead of the old one; the DNS of the cell has it already. What it does
+ * not allow any more is cut, each with its event. How many connections. */
+uint64_t gate_policy_set(struct gate *g, const struct proxy_policy *policy);
+
 void gate_counters(const struct gate *g, struct gate_counters *ret);
+/* How many connections this rule of the present policy has allowed, under earlier policies too. */
+uint64_t gate_rule_uses(const struct gate *g, size_t rule);
 size_t gate_open(const struct gate *g); /* connections */

@@ -5,12 +5,26 @@
 #include "proxyd/claims.h"
 #include "proxyd/judge.h"
 
-/* Claims that the connection is about to be dialed at this address; as claims_allow. */
+/* One decision, all borrowed for the call. */
+struct l7_decision {
+    const struct proxy_policy *policy; /* whose rule allows it; NULL for a denial */
+    const struct judgement *j;
+    const struct endpoint_addr *original;
+    const struct endpoint_addr *dialed; /* about to be dialed, or whose dial failed; NULL: none */
+    const struct endpoint_addr *proxy;  /* the operator's, where it goes through that; NULL: none */
+    const struct ev_process *process;   /* NULL: unknown */
+};
+
+/* Claims that the connection is about to be dialed; as claims_allow. */
+int l7_claim_allow(struct claims *c, const struct l7_decision *d, claims_ack ack, void *data) MUST_CHECK;
+
+/* Claims the denial. */
+void l7_claim_deny(struct claims *c, const struct l7_decision *d);
+
+/* The same without a process and without a proxy. */
 int l7_event_allow(struct claims *c, const struct proxy_policy *p, const struct judgement *j,
                    const struct endpoint_addr *original, const struct endpoint_addr *dialed, claims_ack ack,
                    void *data) MUST_CHECK;
-
-/* Claims the denial; dialed: the address whose dial failed, or NULL. */
 void l7_event_deny(struct claims *c, const struct judgement *j, const struct endpoint_addr *original,
                    const struct endpoint_addr *dialed);
 

@@ -3,14 +3,20 @@
  * and what it does not trust. It ends when the supervisor closes its line; the cells' connections end with
  * it. */
 #include <ev.h>
+#include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 
 #include "common/base/log.h"
 #include "common/daemon/daemon.h"
 #include "common/evidence/digest.h"
+#include "proxyd/dns/tls.h"
 #include "proxyd/hostaddr.h"
 #include "proxyd/proxy.h"
 #include "proxyd/role.h"
+
+#define HEAP_KEEP (64 << 20) /* bytes of free heap that stay with the process */
+#define HEAP_STEP (256 << 10)
 
 static void on_sigterm(struct ev_loop *loop, ev_signal *w, int events)
 {
@@ -40,11 +46,32 @@ static int run(struct daemon *d, struct ev_loop *loop)
     return r;
 }
 
+/* The CA bundle for resolvers over TLS: opened now, read at the first use. Without the default one TLS resolvers
+ * fail and nothing else does; a file that was asked for must be there. */
+static int ca_open(int *argc, char **argv, int *ret)
+{
+    const char *path = DNS_CA_FILE;
+    bool asked = *argc == 3 && strcmp(argv[1], "--ca-file") == 0;
+
+    if (asked) {
+        path = argv[2];
+        *argc = 1;
+    }
+    *ret = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (*ret < 0 && asked)
+        return log_errno(-errno, "cannot open %s", path);
+    dns_tls_ca_fd(*ret);
+    return dns_tls_prepare();
+}
+
 int main(int argc, char **argv)
 {
     struct daemon d;
+    int ca;
 
     if (daemon_begin(&role_proxyd, &argc, argv, &d) < 0)
+        return EXIT_FAILURE;
+    if (ca_open(&argc, argv, &ca) < 0)
         return EXIT_FAILURE;
     if (argc > 1) {
         log_error("unexpected argument: %s", argv[1]);
@@ -55,13 +82,17 @@ int main(int argc, char **argv)
     signal(SIGQUIT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     signal(SIGPIPE, SIG_IGN); /* splice(2) has no MSG_NOSIGNAL */
+    /* Connections come and go: giving the heap's end back and taking it again would be two system calls and
+     * some page faults for each. */
+    (void)mallopt(M_TRIM_THRESHOLD, HEAP_KEEP);
+    (void)mallopt(M_TOP_PAD, HEAP_STEP);
     hostaddr_init();
     int r = digest_init(); /* OpenSSL's files can be read for the last time */
     if (r < 0) {
         log_errno(r, "cannot set up SHA-256");
         return EXIT_FAILURE;
     }
-    if (daemon_confine(&d, NULL, 0, NULL, 0) < 0)
+    if (daemon_confine(&d, &ca, ca >= 0, NULL, 0) < 0)
         return EXIT_FAILURE;
     struct ev_loop *loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (!loop) {

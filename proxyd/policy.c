@@ -34,67 +34,42 @@ static int compile_egress(const struct policy *doc, struct proxy_policy *p)
     return 0;
 }
 
-static int compile_names(const struct policy *doc, struct proxy_policy *p)
+static int compile_cdn(const struct policy *doc, struct proxy_policy *p)
 {
-    p->names = calloc(doc->dns_names.n + 1, sizeof(*p->names));
-    if (!p->names)
+    size_t n = 0;
+
+    for (size_t i = 0; i < doc->cdn.n; i++)
+        n += doc->cdn.v[i].patterns.n;
+    p->cdn = calloc(n + 1, sizeof(*p->cdn));
+    if (!p->cdn)
         return -ENOMEM;
-    for (size_t i = 0; i < doc->dns_names.n; i++)
-        if (name_parse(doc->dns_names.v[i], NAME_PATTERN, &p->names[i]) != NAME_OK)
-            return -EINVAL;
+    for (size_t i = 0; i < doc->cdn.n; i++)
+        for (size_t k = 0; k < doc->cdn.v[i].patterns.n; k++)
+            if (name_parse(doc->cdn.v[i].patterns.v[k], NAME_PATTERN, &p->cdn[p->ncdn++]) != NAME_OK)
+                return -EINVAL;
     return 0;
 }
 
-static int compile_types(const struct policy *doc, struct proxy_policy *p)
+static int compile_upstream(const struct policy *doc, struct proxy_policy *p)
 {
-    p->qtypes = calloc(doc->query_types.n + 1, sizeof(*p->qtypes));
-    if (!p->qtypes)
-        return -ENOMEM;
-    for (size_t i = 0; i < doc->query_types.n; i++)
-        if (dns_type_parse(doc->query_types.v[i], &p->qtypes[i]) < 0)
-            return -EINVAL;
-    return 0;
-}
-
-static int compile_resolvers(const struct policy *doc, struct proxy_policy *p)
-{
-    p->resolvers = calloc(doc->resolvers.n + 1, sizeof(*p->resolvers));
-    if (!p->resolvers)
-        return -ENOMEM;
-    for (size_t i = 0; i < doc->resolvers.n; i++) {
-        const struct policy_resolver *r = &doc->resolvers.v[i];
-        struct dns_resolver *to = &p->resolvers[i];
-        if (r->protocol != RESOLVER_DO53_UDP && r->protocol != RESOLVER_DO53_TCP)
-            return -EINVAL;
-        if (r->resolver_id.len > LIMIT_LABEL || addr_endpoint_parse(r->endpoint, 53, &to->addr) < 0)
-            return -EINVAL;
-        memcpy(to->id, r->resolver_id.p, r->resolver_id.len);
-        to->protocol = (enum resolver_protocol)r->protocol;
-    }
-    return 0;
-}
-
-static int compile_answers(const struct policy *doc, struct proxy_policy *p)
-{
-    p->answers = calloc(doc->answers.n + 1, sizeof(*p->answers));
-    if (!p->answers)
-        return -ENOMEM;
-    for (size_t i = 0; i < doc->answers.n; i++)
-        if (name_parse(doc->answers.v[i].host, NAME_PATTERN, &p->answers[i].host) != NAME_OK ||
-            addr_prefix_parse(doc->answers.v[i].prefix, &p->answers[i].prefix) < 0)
-            return -EINVAL;
-    return 0;
+    if (!doc->upstream)
+        return 0;
+    p->upstream = doc->upstream->kind;
+    return addr_endpoint_parse(doc->upstream->endpoint, 0, &p->upstream_addr);
 }
 
 int policy_compile(const struct policy *doc, struct proxy_policy **ret)
 {
     static int (*const parts[])(const struct policy *, struct proxy_policy *) = {
-        compile_egress, compile_names, compile_types, compile_resolvers, compile_answers,
+        compile_egress, compile_cdn, compile_upstream, policy_compile_dns,
     };
     struct proxy_policy *p = calloc(1, sizeof(*p));
 
     if (!p)
         return -ENOMEM;
+    p->evidence = doc->evidence;
+    p->mode = doc->mode;
+    p->quota = doc->quota ? *doc->quota : (struct policy_quota){.max_connections = LIMIT_TCP_OPEN};
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         int r = parts[i](doc, p);
         if (r < 0) {
@@ -102,18 +77,6 @@ int policy_compile(const struct policy *doc, struct proxy_policy **ret)
             return r;
         }
     }
-    p->evidence = doc->evidence;
-    p->dns = (struct dns_policy){
-        .names = p->names,
-        .nnames = doc->dns_names.n,
-        .egress = &p->allow,
-        .qtypes = p->qtypes,
-        .nqtypes = doc->query_types.n,
-        .resolvers = p->resolvers,
-        .nresolvers = doc->resolvers.n,
-        .answer_rules = p->answers,
-        .nanswer_rules = doc->answers.n,
-    };
     *ret = p;
     return 0;
 }
@@ -123,12 +86,26 @@ struct proxy_policy *policy_free(struct proxy_policy *p)
     if (!p)
         return NULL;
     allow_list_done(&p->allow);
-    free(p->names);
-    free(p->qtypes);
-    free(p->resolvers);
-    free(p->answers);
+    free(p->cdn);
+    policy_dns_done(p);
     free(p);
     return NULL;
+}
+
+bool policy_cdn_listed(const struct proxy_policy *p, const struct name *name)
+{
+    for (size_t i = 0; i < p->ncdn; i++)
+        if (name_matches(&p->cdn[i], name))
+            return true;
+    return false;
+}
+
+bool policy_metadata_listed(const struct proxy_policy *p, const struct addr *addr)
+{
+    for (size_t i = 0; i < p->dns.nmetadata; i++)
+        if (addr_prefix_contains(&p->metadata[i], addr))
+            return true;
+    return false;
 }
 
 bool policy_answer_listed(const struct proxy_policy *p, const struct name *name, const struct addr *addr)

@@ -5,6 +5,7 @@
 
 #include <ev.h>
 
+#include "common/base/cleanup.h"
 #include "proto/documents.h"
 
 struct quota;
@@ -21,8 +22,12 @@ void quota_limits_set(struct quota *q, const struct policy_quota *limits);
 bool quota_open(struct quota *q) MUST_CHECK;
 void quota_close(struct quota *q);
 
+/* False: maxBytes is used up. */
+bool quota_left(const struct quota *q);
+
 /* Counts n bytes that were moved. False: maxBytes is used up, the connection ends with l7_quota. */
 bool quota_count(struct quota *q, enum quota_direction d, uint64_t n) MUST_CHECK;
+#define QUOTA_WAIT_MAX_S 3600. /* of a rate of 0 */
 /* Seconds until more may be moved (token bucket of one second's bytes); 0: now. */
 double quota_wait(const struct quota *q);
 

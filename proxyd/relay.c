@@ -2,7 +2,11 @@
 #include "proxyd/relay.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
+
+#include "common/base/log.h"
 
 #define RELAY_BURST                                                                                          \
     16 /* fills of one direction in one turn of the loop, so that no connection starves the others */
@@ -14,12 +18,9 @@ struct flow {
     struct pipe_pair pipe;       /* held only while in_pipe > 0 */
     size_t in_pipe;
     struct buf waiting; /* what was read through memory and dst did not take */
-    relay_filter filter;
-    bool copy;    /* splice does not work here */
-    bool shut;    /* the filter lets nothing more pass */
-    bool refused; /* ... and something came nevertheless */
-    bool eof;     /* nothing more will be read */
-    bool ended;   /* everything is delivered and dst knows that this was all */
+    bool copy;  /* splice does not work here */
+    bool eof;   /* nothing more will be read */
+    bool ended; /* everything is delivered and dst knows that this was all */
     uint64_t bytes;
 };
 
@@ -27,10 +28,12 @@ struct relay {
     struct relay_config cfg;
     struct flow up, down;
     struct ev_timer idle;
+    struct ev_timer pause; /* until the quota lets more bytes through */
     ev_tstamp moved_at;
+    bool kept_alive; /* the kernel looks after the upstream */
 };
 
-enum { FLOW_BLOCKED = 0, FLOW_GOES_ON = 1 };
+enum { FLOW_BLOCKED = 0, FLOW_GOES_ON = 1, FLOW_PAUSED = 2 };
 
 int relay_pool_init(struct relay_pool *p, size_t pipes_max)
 {
@@ -64,6 +67,7 @@ static void relay_finish(struct relay *r, enum relay_end end)
     struct relay_config cfg = r->cfg; /* done() may free the relay */
 
     ev_timer_stop(cfg.loop, &r->idle);
+    ev_timer_stop(cfg.loop, &r->pause);
     flow_stop(&r->up);
     flow_stop(&r->down);
     cfg.done(cfg.self, end);
@@ -120,7 +124,7 @@ static ssize_t flow_fill_pipe(struct flow *f)
 {
     struct pipes *pipes = &f->r->cfg.pool->pipes;
 
-    if (f->filter || f->copy || !pipes_get(pipes, &f->pipe))
+    if (f->copy || !pipes_get(pipes, &f->pipe))
         return -ENOTSUP;
     ssize_t n = splice(f->src, NULL, f->pipe.w, NULL, PIPE_BYTES, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (n > 0) {
@@ -133,19 +137,6 @@ static ssize_t flow_fill_pipe(struct flow *f)
     return err == -EINVAL ? -ENOTSUP : err;
 }
 
-/* Lets the filter decide about n bytes in the scratch buffer; how many may pass. */
-static ssize_t flow_judge(struct flow *f, size_t n)
-{
-    if (!f->filter)
-        return (ssize_t)n;
-    ssize_t pass = f->shut ? 0 : f->filter(f->r->cfg.self, f->r->cfg.pool->scratch, n);
-    if (pass < 0 || (size_t)pass == n)
-        return pass;
-    f->shut = true;
-    f->refused = true;
-    return pass;
-}
-
 static ssize_t flow_fill_copy(struct flow *f)
 {
     uint8_t *scratch = f->r->cfg.pool->scratch;
@@ -153,22 +144,42 @@ static ssize_t flow_fill_copy(struct flow *f)
 
     if (n <= 0)
         return n < 0 ? -errno : 0;
-    ssize_t pass = flow_judge(f, (size_t)n);
-    if (pass < 0)
-        return pass;
-    ssize_t sent = pass > 0 ? flow_send(f, scratch, (size_t)pass) : 0;
+    ssize_t sent = flow_send(f, scratch, (size_t)n);
     if (sent < 0 && sent != -EAGAIN)
         sent = 0; /* the next drain sees the same error and knows whose it is */
     size_t done = sent > 0 ? (size_t)sent : 0;
     buf_init(&f->waiting, PIPE_BYTES);
-    if ((size_t)pass > done)
-        buf_put(&f->waiting, scratch + done, (size_t)pass - done);
+    if ((size_t)n > done)
+        buf_put(&f->waiting, scratch + done, (size_t)n - done);
     return f->waiting.err < 0 ? f->waiting.err : n;
 }
 
-/* FLOW_GOES_ON when there is something new to do; FLOW_BLOCKED; -errno of src. */
+/* The next bytes must wait for the cell's bandwidth: nothing is read until then (back-pressure). */
+static bool flow_paused(struct flow *f)
+{
+    struct relay *r = f->r;
+    double wait = r->cfg.quota ? quota_wait(r->cfg.quota) : 0;
+
+    if (wait <= 0)
+        return false;
+    if (!ev_is_active(&r->pause)) {
+        ev_timer_set(&r->pause, wait, 0);
+        ev_timer_start(r->cfg.loop, &r->pause);
+    }
+    return true;
+}
+
+static bool flow_count(struct flow *f, size_t n)
+{
+    return !f->r->cfg.quota ||
+           quota_count(f->r->cfg.quota, f == &f->r->up ? QUOTA_SENT : QUOTA_RECEIVED, n);
+}
+
+/* FLOW_GOES_ON when there is something new to do; FLOW_BLOCKED; FLOW_PAUSED; -EDQUOT; -errno of src. */
 static int flow_fill(struct flow *f)
 {
+    if (flow_paused(f))
+        return FLOW_PAUSED;
     ssize_t n = flow_fill_pipe(f);
 
     if (n == -ENOTSUP)
@@ -179,6 +190,8 @@ static int flow_fill(struct flow *f)
         return (int)n;
     if (n == 0)
         f->eof = true;
+    else if (!flow_count(f, (size_t)n))
+        return -EDQUOT;
     f->r->moved_at = ev_now(f->r->cfg.loop);
     return FLOW_GOES_ON;
 }
@@ -217,16 +230,6 @@ static void flow_end(struct flow *f)
     f->ended = true;
 }
 
-/* The filter has stopped this direction and bytes came all the same: nobody reads them. */
-static void flow_refuse(struct flow *f)
-{
-    flow_watch(f, false, false);
-    f->refused = false;
-    f->eof = f->ended = true;
-    if (f->r->cfg.refused)
-        f->r->cfg.refused(f->r->cfg.self);
-}
-
 /* Moves what can be moved. 0, or a negative errno: break the relay off. */
 static int flow_run(struct flow *f)
 {
@@ -240,12 +243,14 @@ static int flow_run(struct flow *f)
         }
         if (f->eof) {
             flow_end(f);
-        } else if (f->refused) {
-            flow_refuse(f);
         } else {
             r = flow_fill(f);
             if (r < 0)
                 return r;
+            if (r == FLOW_PAUSED) {
+                flow_watch(f, false, false);
+                return 0;
+            }
             if (r == FLOW_BLOCKED)
                 break;
         }
@@ -257,9 +262,11 @@ static int flow_run(struct flow *f)
 
 static void relay_step(struct relay *r, struct flow *f)
 {
-    if (flow_run(f) < 0)
-        relay_finish(r, RELAY_BROKEN);
-    else if (r->down.ended && (r->up.ended || r->up.filter))
+    int e = flow_run(f);
+
+    if (e < 0)
+        relay_finish(r, e == -EDQUOT ? RELAY_QUOTA : RELAY_BROKEN);
+    else if (r->down.ended && r->up.ended)
         relay_finish(r, RELAY_CLEAN);
 }
 
@@ -272,18 +279,61 @@ static void on_io(struct ev_loop *loop, struct ev_io *w, int events)
     relay_step(f->r, f);
 }
 
+/* Whatever was paused goes on; a direction that is not ready finds nothing to do. */
+static void on_pause(struct ev_loop *loop, struct ev_timer *w, int events)
+{
+    struct relay *r = w->data;
+
+    (void)loop;
+    (void)events;
+    if (!r->up.ended)
+        flow_watch(&r->up, true, r->up.in_pipe > 0 || r->up.waiting.len > 0);
+    if (!r->down.ended)
+        flow_watch(&r->down, true, r->down.in_pipe > 0 || r->down.waiting.len > 0);
+}
+
+static void relay_keep_alive(struct relay *r)
+{
+    static const int on = 1, idle_s = RELAY_KEEPALIVE_MS / 1000;
+    int fd = r->cfg.upstream;
+
+    r->kept_alive = true;
+    if (setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) < 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s)) < 0)
+        log_debug("no keep-alive on a relayed connection");
+}
+
+/* When the timer must run next: to the keep-alive, or to the end. */
+static ev_tstamp relay_quiet_until(const struct relay *r)
+{
+    unsigned ms = r->cfg.idle_ms;
+
+    if (!r->kept_alive && ms > RELAY_KEEPALIVE_MS)
+        ms = RELAY_KEEPALIVE_MS;
+    return r->moved_at + ms / 1000.0;
+}
+
+static void relay_idle_arm(struct relay *r)
+{
+    ev_tstamp left = relay_quiet_until(r) - ev_now(r->cfg.loop);
+
+    ev_timer_set(&r->idle, left > 0 ? left : 0, 0);
+    ev_timer_start(r->cfg.loop, &r->idle);
+}
+
 static void on_idle(struct ev_loop *loop, struct ev_timer *w, int events)
 {
     struct relay *r = w->data;
-    ev_tstamp left = r->moved_at + r->cfg.idle_ms / 1000.0 - ev_now(loop);
 
     (void)events;
-    if (left <= 0) {
-        relay_finish(r, RELAY_IDLE);
-        return;
+    if (relay_quiet_until(r) <= ev_now(loop)) {
+        if (r->kept_alive || r->cfg.idle_ms <= RELAY_KEEPALIVE_MS) {
+            relay_finish(r, RELAY_IDLE);
+            return;
+        }
+        relay_keep_alive(r);
     }
-    ev_timer_set(w, left, 0);
-    ev_timer_start(loop, w);
+    relay_idle_arm(r);
 }
 
 /* ---- life ---- */
@@ -297,7 +347,7 @@ static void flow_init(struct flow *f, struct relay *r, int src, int dst)
     f->reader.data = f->writer.data = f;
 }
 
-int relay_new(const struct relay_config *cfg, struct buf *head, bool request_ended, struct relay **ret)
+int relay_new(const struct relay_config *cfg, struct buf *head, struct relay **ret)
 {
     struct relay *r = calloc(1, sizeof(*r));
 
@@ -306,14 +356,14 @@ int relay_new(const struct relay_config *cfg, struct buf *head, bool request_end
     r->cfg = *cfg;
     flow_init(&r->up, r, cfg->client, cfg->upstream);
     flow_init(&r->down, r, cfg->upstream, cfg->client);
-    r->up.filter = cfg->filter;
-    r->up.shut = request_ended;
     r->up.waiting = *head;
+    (void)flow_count(&r->up, head->len); /* the next byte will find the quota used up */
     buf_init(head, head->max);
     r->moved_at = ev_now(cfg->loop);
-    ev_timer_init(&r->idle, on_idle, cfg->idle_ms / 1000.0, 0);
-    r->idle.data = r;
-    ev_timer_start(cfg->loop, &r->idle);
+    ev_timer_init(&r->idle, on_idle, 0, 0);
+    ev_timer_init(&r->pause, on_pause, 0, 0);
+    r->idle.data = r->pause.data = r;
+    relay_idle_arm(r);
     flow_watch(&r->up, true, r->up.waiting.len > 0);
     flow_watch(&r->down, true, false);
     *ret = r;
@@ -335,6 +385,7 @@ struct relay *relay_free(struct relay *r)
     if (!r)
         return NULL;
     ev_timer_stop(r->cfg.loop, &r->idle);
+    ev_timer_stop(r->cfg.loop, &r->pause);
     flow_stop(&r->up);
     flow_stop(&r->down);
     free(r);

@@ -9,6 +9,7 @@
 
 #include "common/base/buf.h"
 #include "proxyd/pipes.h"
+#include "proxyd/quota.h"
 
 /* What all relays of the process share. */
 struct relay_pool {
@@ -22,34 +23,29 @@ void relay_pool_done(struct relay_pool *p);
 enum relay_end {
     RELAY_CLEAN,  /* both sides said end of stream and everything was delivered */
     RELAY_IDLE,   /* nothing moved for idle_ms */
-    RELAY_BROKEN, /* a side reset the connection, or the request's framing is broken: the other side must not
-                     take what it has for a complete stream */
+    RELAY_QUOTA,  /* the cell's bytes are used up */
+    RELAY_BROKEN, /* a side reset the connection: the other must not take what it has for a complete stream */
 };
 
-/* How many of n bytes from the client may pass; fewer only when nothing behind them may. Negative: break off.
- */
-typedef ssize_t (*relay_filter)(void *data, const uint8_t *p, size_t n);
+/* Nothing moved for so long: from then on the kernel asks whether the upstream is still there (tcp(7)
+ * TCP_KEEPIDLE). Connections that end before are spared the system calls. */
+#define RELAY_KEEPALIVE_MS 60000u
 
 struct relay_config {
     struct ev_loop *loop;
     struct relay_pool *pool;
     int client, upstream; /* borrowed, non-blocking; the owner closes them after done() or relay_free() */
     unsigned idle_ms;
-    relay_filter
-        filter; /* NULL: everything passes. With a filter the relay ends when the upstream has ended. */
-    /* The filter has stopped the client and more bytes came: once, they are not read further. May be NULL. */
-    void (*refused)(void *self);
+    struct quota *quota; /* counts what moves, and may slow it down; NULL: nobody counts */
     void (*done)(void *self,
                  enum relay_end end); /* once, never from inside relay_new(); relay_free() is fine here */
-    void *self;                       /* for the three functions above */
+    void *self;
 };
 
 struct relay;
 
-/* head: bytes to be sent upstream before anything else, already filtered; taken (emptied) on success.
- * request_ended: the filter will let nothing more pass. 0 or -ENOMEM. */
-int relay_new(const struct relay_config *cfg, struct buf *head, bool request_ended,
-              struct relay **ret) MUST_CHECK;
+/* head: bytes to be sent upstream before anything else; taken (emptied) on success. 0 or -ENOMEM. */
+int relay_new(const struct relay_config *cfg, struct buf *head, struct relay **ret) MUST_CHECK;
 
 /* Bytes delivered so far. */
 uint64_t relay_bytes_up(const struct relay *r);

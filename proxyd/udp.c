@@ -1,98 +1,51 @@
 /* SPDX-License-Identifier: MIT */
 #include "proxyd/udp.h"
 
-#include <linux/in6.h>
+#include <sys/random.h>
 
 #include "common/base/log.h"
-#include "proxyd/icmp.h"
-#include "proxyd/l7_event.h"
+#include "proxyd/udp_flow.h"
+#include "proxyd/udp_io.h"
 
-#define UDP_BURST 64 /* datagrams in one turn of the loop */
+#define BATCHES 4 /* of one cell in one turn of the loop */
 
-struct udp {
-    struct ev_loop *loop;
-    const struct proxy_policy *policy;
-    struct claims *claims;
-    int sock, raw4, raw6;
-    struct ev_io reader;
-    uint64_t denied;
-};
+/* ---- datagrams of no flow ---- */
 
-struct datagram {
-    struct endpoint_addr from, to;
-    size_t len; /* of the whole payload */
-    size_t nquote;
-    uint8_t quote[ICMP_QUOTE_MAX];
-};
-
-/* The original destination: IPv4 datagrams carry it at the IPv4 level, even on an IPv6 socket. */
-static int destination_of(struct msghdr *m, struct endpoint_addr *ret)
+/* No rule is for QUIC or UDP here, so nothing allows it. But what was asked for helps whoever reads the log,
+ * when it can be read at a glance and has an event of its own. */
+static void name_it(const struct udp *u, const struct udp_datagram *d, struct judgement *j)
 {
-    int r = -ENOMSG;
+    struct quic_reader reader = {0};
+    uint32_t reason = j->reason;
 
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
-        struct sockaddr_storage ss = {0};
-        bool v4 = c->cmsg_level == SOL_IP && c->cmsg_type == IP_ORIGDSTADDR;
-        bool v6 = c->cmsg_level == SOL_IPV6 && c->cmsg_type == IPV6_ORIGDSTADDR;
-        size_t want = v4 ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
-        if ((!v4 && !v6) || c->cmsg_len < CMSG_LEN(want))
-            continue;
-        memcpy(&ss, CMSG_DATA(c), want);
-        r = addr_from_sockaddr((struct sockaddr *)&ss, (socklen_t)want, ret);
-        if (v4)
-            return r;
-    }
-    return r;
+    if (udp_denied_lately(u->denials, d))
+        return;
+    enum quic_outcome o = quic_read(&reader, d->p, d->len, 0);
+    if (o == QUIC_HELLO || o == QUIC_NO_NAME || o == QUIC_BAD_NAME)
+        udp_judge_quic(u->cfg.policy, &d->to, o, &reader, j);
+    else if (o == QUIC_MORE)
+        *j = (struct judgement){.protocol = L7_QUIC, .reason = L7_QUIC_ALLOWLIST_MISS, .rule = -1};
+    if (reason == L7_PORT_DENIED) /* that comes first */
+        j->reason = reason;
+    quic_reader_done(&reader);
 }
 
-/* 0, or -EAGAIN when nothing is there, or -errno. */
-static int datagram_read(int sock, struct datagram *ret)
+static void datagram_take(struct udp *u, const struct udp_datagram *d)
 {
-    struct sockaddr_storage from;
-    _Alignas(struct cmsghdr) char control[256];
-    struct iovec iov = {ret->quote, sizeof(ret->quote)};
-    struct msghdr m = {.msg_name = &from,
-                       .msg_namelen = sizeof(from),
-                       .msg_iov = &iov,
-                       .msg_iovlen = 1,
-                       .msg_control = control,
-                       .msg_controllen = sizeof(control)};
-    ssize_t n = recvmsg(sock, &m, MSG_DONTWAIT | MSG_TRUNC);
-
-    if (n < 0)
-        return -errno;
-    ret->len = (size_t)n;
-    ret->nquote = ret->len < sizeof(ret->quote) ? ret->len : sizeof(ret->quote);
-    int r = addr_from_sockaddr((struct sockaddr *)&from, m.msg_namelen, &ret->from);
-    return r < 0 ? -EBADMSG : destination_of(&m, &ret->to) < 0 ? -EBADMSG : 0;
-}
-
-static void datagram_refuse(struct udp *u, const struct datagram *d)
-{
-    uint8_t packet[ICMP_PACKET_MAX];
-    struct endpoint_addr host = {.addr = d->from.addr};
-    struct sockaddr_storage ss;
-
-    if (d->from.addr.family != d->to.addr.family || addr_classify(&d->to.addr) == ADDR_MULTICAST)
-        return; /* RFC 1122 section 3.2.2: no error about a multicast */
-    size_t n = icmp_port_unreachable(&d->from, &d->to, d->len, d->quote, d->nquote, packet);
-    socklen_t len = addr_to_sockaddr(&host, &ss); /* port 0: a raw socket takes nothing else */
-    int raw = d->to.addr.family == AF_INET6 ? u->raw6 : u->raw4;
-    if (sendto(raw, packet, n, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&ss, len) < 0)
-        log_debug("a denied datagram stays unanswered");
-}
-
-static void datagram_judge(struct udp *u, const struct datagram *d)
-{
+    struct udp_flow *f = udp_flow_find(u, &d->from, &d->to);
+    const struct proxy_policy *p = u->cfg.policy;
     struct judgement j;
 
-    if (judge_destination(u->policy, &d->to, &d->from.addr, &j) == JUDGE_MORE)
-        j.reason = L7_UNKNOWN_PROTOCOL;
-    j.allow = false;
-    j.protocol = L7_UDP;
-    u->denied++;
-    l7_event_deny(u->claims, &j, &d->to, NULL);
-    datagram_refuse(u, d);
+    if (f) {
+        udp_flow_take(f, d);
+    } else if (!udp_judge_destination(p, &d->to, &d->from.addr, &j) &&
+               (udp_judge_quic_port(p, d->to.port) || udp_judge_raw_port(p, d->to.port))) {
+        udp_flow_start(u, d);
+    } else {
+        if (j.reason != L7_DESTINATION_DENIED)
+            name_it(u, d, &j);
+        udp_deny(u->denials, &j, d, NULL);
+    }
 }
 
 static void on_readable(struct ev_loop *loop, struct ev_io *w, int events)
@@ -101,32 +54,82 @@ static void on_readable(struct ev_loop *loop, struct ev_io *w, int events)
 
     (void)loop;
     (void)events;
-    for (int i = 0; i < UDP_BURST; i++) {
-        struct datagram d = {0};
-        int r = datagram_read(u->sock, &d);
-        if (r == 0) {
-            datagram_judge(u, &d);
-        } else if (r == -EBADMSG) { /* nobody can say where it went; it is counted all the same */
-            u->denied++;
-            claims_lost(u->claims, GAP_DENIALS, 1);
-        } else if (r == -EAGAIN) {
-            return;
+    for (int i = 0; i < BATCHES; i++) {
+        const struct udp_datagram *d;
+        size_t broken = 0, n = udp_io_recv_cell(u->sock, &d, &broken);
+        for (size_t k = 0; k < n; k++)
+            datagram_take(u, &d[k]);
+        if (broken > 0) { /* nobody can say where they went; they are counted all the same */
+            u->count.denied += broken;
+            claims_lost(u->cfg.claims, GAP_DENIALS, broken);
         }
+        if (n + broken < UDP_BATCH)
+            return;
     }
 }
 
-int udp_new(struct ev_loop *loop, const struct proxy_policy *policy, struct claims *claims, int sock,
-            int raw4, int raw6, struct udp **ret)
+/* ---- live policy ---- */
+
+uint64_t udp_policy_set(struct udp *u, const struct proxy_policy *policy)
+{
+    uint64_t cut = 0;
+
+    u->cfg.policy = policy;
+    int r = uses_set(&u->uses, &policy->allow);
+    if (r < 0)
+        log_errno(r, "the uses of the new rules are not counted");
+    for (size_t i = 0; i < UDP_BUCKETS; i++) {
+        for (struct udp_flow *f = u->buckets[i], *next; f; f = next) {
+            next = f->next;
+            if (udp_flow_rejudge(f))
+                continue;
+            udp_flow_deny(f, f->state == FLOW_PEEK ? L7_PORT_DENIED : judge_miss(f->j.protocol), NULL);
+            cut++;
+        }
+    }
+    return cut;
+}
+
+/* ---- life ---- */
+
+static int udp_fill(struct udp *u)
+{
+    int r = quic_keys_init();
+
+    if (r < 0)
+        return r;
+    if (getrandom(&u->seed, sizeof(u->seed), 0) != sizeof(u->seed))
+        return -EIO;
+    u->buckets = calloc(UDP_BUCKETS, sizeof(struct udp_flow *));
+    if (!u->buckets || uses_set(&u->uses, &u->cfg.policy->allow) < 0)
+        return -ENOMEM;
+    return udp_denials_new(&u->cfg, u->raw4, u->raw6, &u->denials);
+}
+
+static struct udp *udp_drop(struct udp *u)
+{
+    udp_denials_free(u->denials);
+    free(u->buckets);
+    uses_done(&u->uses);
+    free(u);
+    return NULL;
+}
+
+int udp_new(const struct udp_config *cfg, int sock, int raw4, int raw6, struct udp **ret)
 {
     struct udp *u = calloc(1, sizeof(*u));
 
     if (!u)
         return -ENOMEM;
-    *u = (struct udp){
-        .loop = loop, .policy = policy, .claims = claims, .sock = sock, .raw4 = raw4, .raw6 = raw6};
+    *u = (struct udp){.cfg = *cfg, .sock = sock, .raw4 = raw4, .raw6 = raw6};
+    int r = udp_fill(u);
+    if (r < 0) {
+        udp_drop(u);
+        return r;
+    }
     ev_io_init(&u->reader, on_readable, sock, EV_READ);
     u->reader.data = u;
-    ev_io_start(loop, &u->reader);
+    ev_io_start(cfg->loop, &u->reader);
     *ret = u;
     return 0;
 }
@@ -135,15 +138,29 @@ struct udp *udp_free(struct udp *u)
 {
     if (!u)
         return NULL;
-    ev_io_stop(u->loop, &u->reader);
+    ev_io_stop(u->cfg.loop, &u->reader);
+    for (size_t i = 0; i < UDP_BUCKETS; i++)
+        while (u->buckets[i])
+            udp_flow_free(u->buckets[i]);
+    u->denials = udp_denials_free(u->denials);
     cleanup_closep(&u->sock);
     cleanup_closep(&u->raw4);
     cleanup_closep(&u->raw6);
-    free(u);
-    return NULL;
+    return udp_drop(u);
 }
 
-uint64_t udp_denied(const struct udp *u)
+void udp_counters(const struct udp *u, struct udp_counters *ret)
 {
-    return u->denied;
+    *ret = u->count;
+    ret->denied += udp_denials_count(u->denials);
+}
+
+uint64_t udp_rule_uses(const struct udp *u, size_t rule)
+{
+    return uses_of(&u->uses, rule);
+}
+
+size_t udp_open(const struct udp *u)
+{
+    return u->nflows;
 }

@@ -42,3 +42,6 @@ int upstream_again(struct gate *g, const struct upstream_want *want, const struc
 
 /* Forgets it; NULL-safe. */
 void upstream_cancel(struct upstream *u);
+
+/* The gate has another policy: what it does not allow any more ends as a denial, from inside. How many. */
+uint64_t upstream_policy_changed(struct gate *g);

@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "supervisor/spec/parse.h"
+#include "supervisor/spec/policy_edit.h"
 
 struct cell_step {
     const char *text; /* for -v; NULL = not worth a line */
@@ -251,6 +252,8 @@ void cell_free(struct cell *c)
     ev_timer_stop(c->m->loop, &c->deadline);
     ev_io_stop(c->m->loop, &c->pid_watch);
     cell_forget_claims(c);
+    c->change = policy_change_drop(c->change);
+    c->live = policy_live_free(c->live);
     cell_unlock_id(c);
     endpoint_free(c->init);
     const int fds[] = {c->pidfd, c->netns, c->userns, c->who, c->stdio[0], c->stdio[1], c->stdio[2]};

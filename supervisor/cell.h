@@ -77,11 +77,16 @@ struct cell {
     unsigned exit_code, signal;
     char text[LIMIT_ERROR_TEXT]; /* one sentence: why */
     struct ev_isolation isolation;
-    struct arena arena;   /* strings of isolation and other things that live as long as the cell */
-    struct policy policy; /* what proxyd was told; in the arena */
+    struct arena arena;           /* strings of isolation and other things that live as long as the cell */
+    struct policy policy;         /* what proxyd was told last; in the arena, or in live */
+    struct policy_live *live;     /* NULL until the policy has been changed */
+    struct policy_change *change; /* one that is under way; NULL = none */
     struct ev_usage usage;
     uint64_t connections, l7_denied, dns_allowed, dns_denied;
-    bool *rule_used; /* policy.egress.n entries, in the arena */
+    struct opt_uint bytes_sent, bytes_received; /* as proxyd counted them */
+    struct ev_dns_apex apexes[LIMIT_APEXES];    /* names in the arena */
+    size_t napexes;
+    bool rule_used[LIMIT_EGRESS_RULES]; /* of the policy's rules as they are at the end */
     struct ev_reference refs[CELL_REFS_MAX];
     size_t nrefs;
     char residue[256]; /* what could not be removed */
@@ -89,8 +94,8 @@ struct cell {
 };
 
 /* A new cell for a control request: parses the document, takes the id's lock and starts. files: what the
- * document names, borrowed for the call. The stdio fds are taken. The cell answers the control request itself when it is done. 0, or a negative errno (nothing was
- * started). */
+ * document names, borrowed for the call. The stdio fds are taken. The cell answers the control request itself
+ * when it is done. 0, or a negative errno (nothing was started). */
 int cell_new(struct manager *m, uint64_t seq, const struct control_run_req *req, struct str document,
              const struct attachments *files, int stdio[3]) MUST_CHECK;
 
@@ -153,6 +158,10 @@ void cell_answer(struct cell *c); /* the control reply */
 
 /* cell_init_line.c: the supervisor's end of the init line */
 int cell_open_init_line(struct cell *c, int sock) MUST_CHECK;
+
+/* policy_change.c */
+struct policy_change *
+policy_change_drop(struct policy_change *p); /* the cell goes: NULL-safe, returns NULL */
 
 /* cell_events.c: claims that need more than a line */
 void cell_digest_text(const uint8_t sha256[32], char dst[LIMIT_DIGEST + 1]);

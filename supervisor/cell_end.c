@@ -80,9 +80,16 @@ static void on_unproxied(void *data, const struct error *error, const void *rec,
     c->l7_denied = r->l7_denied;
     c->dns_allowed = r->dns_allowed;
     c->dns_denied = r->dns_denied;
+    c->bytes_sent = OPT_UINT(r->bytes_sent);
+    c->bytes_received = OPT_UINT(r->bytes_received);
     for (size_t i = 0; i < r->rules.n; i++)
         if (r->rules.v[i].rule < c->policy.egress.n)
             c->rule_used[r->rules.v[i].rule] = true;
+    for (size_t i = 0; i < r->apexes.n && i < ARRAY_LEN(c->apexes); i++) {
+        c->apexes[c->napexes] = r->apexes.v[i];
+        c->apexes[c->napexes].apex = arena_copy(&c->arena, r->apexes.v[i].apex);
+        c->napexes += c->apexes[c->napexes].apex.p != NULL;
+    }
     cell_step_done(c, CELL_UNPROXY);
 }
 

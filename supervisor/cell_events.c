@@ -65,7 +65,7 @@ int cell_claim_started(struct cell *c)
     struct ev_started ev = {.ttl_seconds = c->spec->ttl_s,
                             .backend = c->spec->run ? c->spec->run->backend : (uint32_t)BACKEND_PROCESS,
                             .spec_digest = str_of(c->spec_digest),
-                            .evidence = c->m->evidence,
+                            .evidence = c->m->network.evidence,
                             .isolation = &c->isolation};
     return cell_claim(c, EVENT_STARTED, &ev);
 }
@@ -163,7 +163,10 @@ int cell_claim_homeostasis(struct cell *c)
                                 .unused_egress_rules = {unused, n},
                                 .dns_allowed = c->dns_allowed,
                                 .dns_denied = c->dns_denied,
-                                .l7_denied = c->l7_denied};
+                                .l7_denied = c->l7_denied,
+                                .bytes_sent = c->bytes_sent,
+                                .bytes_received = c->bytes_received,
+                                .dns_apexes = {c->apexes, c->napexes}};
     if (c->spec->run) {
         ev.memory_max_bytes = c->spec->run->limits.memory_max_bytes;
         ev.pids_max = c->spec->run->limits.pids_max;

@@ -44,6 +44,10 @@ static int claim_residue(struct cell *c)
         struct ev_residue_removed ev = {STR_LIT("cgroup"), str_of(name)};
         r = cell_claim(c, EVENT_RESIDUE_REMOVED, &ev);
     }
+    for (struct ids_residue *ids = c->m->ids; r >= 0 && ids && ids->told < ids->n; ids->told++) {
+        struct ev_residue_removed ev = {STR_LIT("cell-id"), str_of(ids->name[ids->told])};
+        r = cell_claim(c, EVENT_RESIDUE_REMOVED, &ev);
+    }
     return r;
 }
 
@@ -207,6 +211,7 @@ int cell_enter_secrets(struct cell *c)
 
 /* ---- network ---- */
 
+/* Six sockets, two of a routed cell, none without a network. */
 static void on_attached(void *data, const struct error *error, const void *rec, int *fds, size_t nfds)
 {
     (void)rec;
@@ -221,14 +226,28 @@ static void on_attached(void *data, const struct error *error, const void *rec, 
     cell_step_done(c, CELL_ATTACH);
 }
 
+static int attach_routed(struct cell *c)
+{
+    uint8_t sha256[32];
+    _cleanup_close_ int doc = codec_to_memfd(&schema_policy, &c->policy, LIMIT_POLICY_DOC, sha256);
+    if (doc < 0)
+        return doc;
+    const int fds[] = {c->userns, c->netns, doc};
+    struct netd_cell_attach_routed_req req = {str_of(c->run_id), str_of(c->id), {(const char *)sha256, 32}};
+    return endpoint_call(c->m->netd, MSG_NETD_CELL_ATTACH_ROUTED_REQ, &req, fds, ARRAY_LEN(fds),
+                         LIMIT_ATTACH_MS, on_attached, c);
+}
+
 int cell_enter_attach(struct cell *c)
 {
     if (!c->m->netd)
         return -EPIPE;
     const int fds[] = {c->userns, c->netns};
     struct netd_cell_attach_req req = {str_of(c->run_id), str_of(c->id)};
-    int r =
-        endpoint_call(c->m->netd, MSG_NETD_CELL_ATTACH_REQ, &req, fds, 2, LIMIT_ATTACH_MS, on_attached, c);
+    uint32_t id = c->policy.mode == NET_MODE_NONE ? MSG_NETD_CELL_ATTACH_NONE_REQ : MSG_NETD_CELL_ATTACH_REQ;
+    int r = c->policy.mode == NET_MODE_ROUTED
+                ? attach_routed(c)
+                : endpoint_call(c->m->netd, id, &req, fds, ARRAY_LEN(fds), LIMIT_ATTACH_MS, on_attached, c);
     c->attached = r >= 0;
     return r < 0 ? r : CELL_STEP_WAIT;
 }
@@ -247,17 +266,21 @@ static void on_proxied(void *data, const struct error *error, const void *rec, i
 
 int cell_enter_proxy(struct cell *c)
 {
+    if (c->policy.mode == NET_MODE_NONE)
+        return CELL_STEP_NEXT; /* nothing to proxy */
     if (!c->m->proxyd)
         return -EPIPE;
     uint8_t sha256[32];
     _cleanup_close_ int doc = codec_to_memfd(&schema_policy, &c->policy, LIMIT_POLICY_DOC, sha256);
     if (doc < 0)
         return doc;
+    bool routed = c->policy.mode == NET_MODE_ROUTED;
     int fds[2 + NETD_CELL_SOCKETS] = {doc, c->who};
-    memcpy(fds + 2, c->sockets, sizeof(c->sockets));
+    size_t n = routed ? 1 : 2, sockets = routed ? NETD_ROUTED_SOCKETS : NETD_CELL_SOCKETS;
+    memcpy(fds + n, c->sockets, sockets * sizeof(*fds));
     struct proxy_cell_open_req req = {str_of(c->run_id), str_of(c->id), {(const char *)sha256, 32}};
-    int r = endpoint_call(c->m->proxyd, MSG_PROXY_CELL_OPEN_REQ, &req, fds, ARRAY_LEN(fds), LIMIT_ATTACH_MS,
-                          on_proxied, c);
+    int r = endpoint_call(c->m->proxyd, routed ? MSG_PROXY_CELL_OPEN_ROUTED_REQ : MSG_PROXY_CELL_OPEN_REQ,
+                          &req, fds, n + sockets, LIMIT_ATTACH_MS, on_proxied, c);
     c->proxied = r >= 0;
     return r < 0 ? r : CELL_STEP_WAIT;
 }

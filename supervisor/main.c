@@ -73,7 +73,7 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], ZYGOTE_ARG) == 0)
         return zygote_main(argc, argv);
     struct daemon d;
-    struct options o;
+    _cleanup_(options_done) struct options o = {0};
     struct fault fault = {};
     int zygote, zygote_pidfd;
     if (daemon_begin(&supervisor_role, &argc, argv, &d) < 0 || options_parse(argc, argv, &o) < 0)
@@ -85,10 +85,14 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     char groups[256];
+    struct ids_residue ids = {.n = 0};
     _cleanup_(buf_done) struct buf resolv_conf = {0};
-    struct manager m = {.ids_dir = d.fds[SUPERVISOR_FD_IDS],
-                        .forbidden = {o.private_paths, o.nprivate},
-                        .evidence = o.evidence};
+    struct manager m = {
+        .ids_dir = d.fds[SUPERVISOR_FD_IDS],
+        .specs = {.paths = o.private_paths, .npaths = o.nprivate, .metadata = o.config->network.metadata},
+        .network = o.config->network};
+    m.ids = &ids;
+    ids_sweep(m.ids_dir, &ids);
     name_groups(&m, groups, sizeof(groups));
     r = read_host(&m, &resolv_conf);
     if (r < 0)
@@ -100,8 +104,12 @@ int main(int argc, char **argv)
     if (confine(&d, &m, zygote, zygote_pidfd) < 0)
         return EXIT_FAILURE;
     m.loop = ev_loop_new(EVFLAG_NOENV | EVBACKEND_EPOLL);
-    struct manager_fds fds = {d.fds[SUPERVISOR_FD_CONTROL], d.fds[SUPERVISOR_FD_NETD],
-                              d.fds[SUPERVISOR_FD_PROXYD], d.fds[SUPERVISOR_FD_SIGNERD], zygote};
+    struct manager_fds fds = {d.fds[SUPERVISOR_FD_CONTROL],
+                              d.fds[SUPERVISOR_FD_NETD],
+                              d.fds[SUPERVISOR_FD_PROXYD],
+                              d.fds[SUPERVISOR_FD_SIGNERD],
+                              zygote,
+                              d.fds[SUPERVISOR_FD_OPERATORS]};
     if (!m.loop || manager_start(&m, &fds) < 0 || daemon_ready(&d) < 0)
         return EXIT_FAILURE;
     ev_run(m.loop, 0);

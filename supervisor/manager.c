@@ -3,6 +3,7 @@
 
 #include "common/base/log.h"
 #include "supervisor/cell.h"
+#include "supervisor/client.h"
 #include "supervisor/control.h"
 
 void manager_add_cell(struct manager *m, struct cell *c)
@@ -138,11 +139,14 @@ int manager_start(struct manager *m, const struct manager_fds *fds)
         r = open_line(m, fds->zygote, &iface_zygote, ROLE_ZYGOTE, &zygote_ops, &m->zygote);
     if (r >= 0)
         r = control_open(m, fds->control);
+    if (r >= 0)
+        clients_listen(m, fds->operators);
     return r;
 }
 
 void manager_done(struct manager *m)
 {
+    clients_end(m);
     m->control = endpoint_free(m->control);
     m->netd = endpoint_free(m->netd);
     m->proxyd = endpoint_free(m->proxyd);

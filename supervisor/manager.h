@@ -6,10 +6,12 @@
 
 #include "proto/signer_client.h"
 #include "supervisor/cgroup.h"
+#include "supervisor/ids.h"
 #include "supervisor/secrets/store.h"
-#include "supervisor/spec/spec.h"
+#include "supervisor/spec/policy.h"
 
 struct cell;
+struct client;
 
 struct manager {
     struct ev_loop *loop;
@@ -18,16 +20,21 @@ struct manager {
     struct endpoint *proxyd;
     struct endpoint *zygote;
     struct endpoint *control; /* the one operator line of an embedded suite */
+    struct client *clients;   /* other operators (client.h) */
+    unsigned nclients;
+    ev_io operators; /* they come in here */
+    ev_timer accept_again;
     struct cell *cells;
     unsigned ncells;
     struct secrets *secrets;
-    struct cgroup *cgroup;      /* NULL: no usable cgroup v2 tree */
-    int ids_dir;                /* locks of the cell ids in use */
-    const char *host_resolvers; /* text of resolv.conf, for specs without resolvers */
-    struct spec_forbidden forbidden;
-    uint32_t evidence;        /* enum evidence */
-    uint64_t workload_nofile; /* hard RLIMIT_NOFILE of workloads: a quarter of the daemons' soft one
-                                 (decisions 16) */
+    struct cgroup *cgroup;          /* NULL: no usable cgroup v2 tree */
+    int ids_dir;                    /* locks of the cell ids in use */
+    struct ids_residue *ids;        /* what killed suites left there; borrowed */
+    const char *host_resolvers;     /* text of resolv.conf, for specs without resolvers */
+    struct spec_operator specs;     /* what the operator says about every spec */
+    struct policy_operator network; /* and about every cell's network */
+    uint64_t workload_nofile;       /* hard RLIMIT_NOFILE of workloads: a quarter of the daemons' soft one
+                                       (decisions 16) */
     const char
         *groups; /* supplementary groups that could not be dropped, for lifecycle.started; NULL = none */
     int exit_status;
@@ -35,7 +42,7 @@ struct manager {
 };
 
 struct manager_fds {
-    int control, netd, proxyd, signerd, zygote;
+    int control, netd, proxyd, signerd, zygote, operators;
 };
 
 /* Opens the lines (the fds are taken, on failure too) and starts to serve. 0 or a negative errno. */

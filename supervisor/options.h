@@ -6,6 +6,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/str.h"
+#include "supervisor/spec/operator.h"
 
 #define OPTIONS_PRIVATE_MAX 8
 
@@ -17,10 +18,11 @@
      LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_REMOVE_DIR)
 
 struct options {
-    uint32_t evidence;                              /* enum evidence */
+    struct operator_config *config;                 /* the defaults when none was given; owned */
     const char *private_paths[OPTIONS_PRIVATE_MAX]; /* borrowed from argv */
     size_t nprivate;
 };
 
 /* 0 or a negative errno (logged). */
 int options_parse(int argc, char **argv, struct options *ret) MUST_CHECK;
+void options_done(struct options *o);

@@ -10,8 +10,9 @@ enum {
     SUPERVISOR_FD_NETD,
     SUPERVISOR_FD_PROXYD,
     SUPERVISOR_FD_SIGNERD,
-    SUPERVISOR_FD_IDS,   /* one locked file a running cell id */
-    SUPERVISOR_FD_LOCKS, /* id ranges of root-run suites; the zygote's */
+    SUPERVISOR_FD_IDS,       /* one locked file a running cell id */
+    SUPERVISOR_FD_LOCKS,     /* id ranges of root-run suites; the zygote's */
+    SUPERVISOR_FD_OPERATORS, /* where other operators come in (cellctl policy) */
     _SUPERVISOR_FD_MAX,
 };
 

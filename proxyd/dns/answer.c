@@ -1,212 +1,179 @@
 /* SPDX-License-Identifier: MIT */
 #include "proxyd/dns/answer.h"
 
-#include <stdio.h>
+#include "proxyd/dns/parsed.h"
+#include "proxyd/dns/svcb.h"
 
-#include "common/base/clock.h"
-
-/* The records of one answer while it is judged. */
+/* The records of one answer while it is judged for one cell. */
 struct judging {
-    const struct dns_policy *policy;
+    const struct dns_terms *terms;
     const struct name *name; /* what was asked; rules are by this name, wherever a CNAME leads */
-    const struct dns_question *q;
-    const uint8_t *msg;
-    size_t len;
-    uint8_t rcode;
-    uint32_t negative_ttl; /* from the authority's SOA; 0 without one */
-    size_t n;
-    struct dns_rr rr[DNS_ANSWERS_MAX];
-    const char *why[DNS_ANSWERS_MAX]; /* NULL: the record stays */
-    bool refused[DNS_ANSWERS_MAX];    /* by rebinding protection */
+    struct dns_parsed p;
+    struct {
+        const char *why; /* NULL: the record stays */
+        enum dns_reason_code reason;
+        size_t at, len; /* of its rdata in svcb, when it is rebuilt */
+    } rec[DNS_ANSWERS_MAX];
     size_t nrefused;
-    bool followed[DNS_ANSWERS_MAX]; /* a CNAME of the chain */
-    size_t nchain;
-    struct dns_wire_name chain[DNS_CHAIN_MAX + 1]; /* the name asked, then CNAME targets */
+    struct buf svcb;
+    size_t nhints;
+    struct addr hints[DNS_SVCB_HINTS_MAX];
 };
 
-static bool rr_address(const struct judging *j, const struct dns_rr *rr, struct addr *ret)
+static void refuse(struct judging *j, size_t i, enum dns_reason_code reason, const char *why)
 {
-    bool v4 = rr->type == DNS_TYPE_A && rr->rdlen == 4;
+    j->rec[i].why = why;
+    j->rec[i].reason = reason;
+    j->nrefused += reason == DNS_REBIND_REJECTED;
+}
 
-    if (!v4 && !(rr->type == DNS_TYPE_AAAA && rr->rdlen == 16))
+/* ---- addresses ---- */
+
+/* An address that the cell has no use for, in an answer that is not about addresses. */
+static bool addr_out_of_place(const struct judging *j, const struct addr *addr)
+{
+    const struct dns_policy *policy = j->terms->policy;
+
+    if (j->p.q->qtype == DNS_TYPE_A || j->p.q->qtype == DNS_TYPE_AAAA)
         return false;
-    *ret = (struct addr){.family = v4 ? AF_INET : AF_INET6};
-    memcpy(ret->bytes, j->msg + rr->rdata, rr->rdlen);
-    return true;
+    return policy->synthetic || (policy->novel_limited && policy->reject_rebind && j->terms->history &&
+                                 !dns_history_knows(*j->terms->history, j->name, addr));
 }
 
-static int rr_target(const uint8_t *base, const struct dns_rr *rr, struct dns_wire_name *ret)
+static void judge_addr(struct judging *j, size_t i)
 {
-    struct dns_reader r = {base, cursor_of(base + rr->rdata, rr->rdlen)};
-
-    return dns_name_read(&r, ret) < 0 || cursor_left(&r.at) > 0 ? -EBADMSG : 0;
-}
-
-/* RFC 2308 section 5: the smaller of the SOA's own TTL and its MINIMUM field. */
-static uint32_t soa_negative_ttl(const uint8_t *msg, const struct dns_rr *rr)
-{
-    struct dns_reader r = {msg, cursor_of(msg + rr->rdata, rr->rdlen)};
-    struct dns_wire_name mname, rname;
-    uint32_t minimum;
-
-    if (dns_name_read(&r, &mname) < 0 || dns_name_read(&r, &rname) < 0 || cursor_skip(&r.at, 16) < 0 ||
-        cursor_be32(&r.at, &minimum) < 0)
-        return 0;
-    return minimum < rr->ttl ? minimum : rr->ttl;
-}
-
-/* Reads all sections; nothing but the answers, the SOA and the extended code of OPT is of interest. */
-static int read_sections(struct judging *j)
-{
-    struct dns_reader r = dns_reader_of(j->msg, j->len);
-    struct dns_question q;
-    struct dns_header h;
-    struct dns_rr rr;
-
-    if (dns_header_read(&r.at, &h) < 0 || h.qdcount != 1 || dns_question_read(&r, &q) < 0 ||
-        h.ancount > DNS_ANSWERS_MAX || (unsigned)h.ancount + h.nscount + h.arcount > DNS_RECORDS_MAX)
-        return -EBADMSG;
-    j->rcode = DNS_RCODE(h.flags);
-    for (; j->n < h.ancount; j->n++)
-        if (dns_rr_read(&r, &j->rr[j->n]) < 0)
-            return -EBADMSG;
-    for (unsigned i = 0; i < (unsigned)h.nscount + h.arcount; i++) {
-        if (dns_rr_read(&r, &rr) < 0)
-            return -EBADMSG;
-        if (i < h.nscount && rr.type == DNS_TYPE_SOA)
-            j->negative_ttl = soa_negative_ttl(j->msg, &rr);
-        /* an extended code (RFC 6891 section 6.1.3) means that no answer was given */
-        if (i >= h.nscount && rr.type == DNS_TYPE_OPT && rr.ttl >> 24 != 0)
-            return -EBADMSG;
-    }
-    return cursor_left(&r.at) == 0 ? 0 : -EBADMSG;
-}
-
-/* Follows the CNAMEs from the name asked, in whatever order they came. */
-static void follow_chain(struct judging *j)
-{
-    size_t i;
-
-    j->chain[0] = j->q->qname;
-    j->nchain = 1;
-    while (j->q->qtype != DNS_TYPE_CNAME && j->nchain <= DNS_CHAIN_MAX) {
-        for (i = 0; i < j->n; i++)
-            if (j->rr[i].type == DNS_TYPE_CNAME && !j->followed[i] &&
-                dns_name_eq(&j->rr[i].owner, &j->chain[j->nchain - 1]))
-                break;
-        if (i == j->n || rr_target(j->msg, &j->rr[i], &j->chain[j->nchain]) < 0)
-            return;
-        j->followed[i] = true;
-        j->nchain++;
-    }
-}
-
-static bool on_chain(const struct judging *j, const struct dns_wire_name *owner)
-{
-    for (size_t i = 0; i < j->nchain; i++)
-        if (dns_name_eq(&j->chain[i], owner))
-            return true;
-    return false;
-}
-
-static bool answers(const struct judging *j, const struct dns_rr *rr)
-{
-    return rr->type == j->q->qtype || j->q->qtype == DNS_TYPE_ANY;
-}
-
-static const char *judge_record(struct judging *j, size_t i)
-{
-    const struct dns_rr *rr = &j->rr[i];
-    struct dns_wire_name target;
-    struct name host;
     struct addr addr;
 
-    if (rr->class != DNS_CLASS_IN)
-        return "class";
-    if (rr->type == DNS_TYPE_A || rr->type == DNS_TYPE_AAAA) {
-        if (!rr_address(j, rr, &addr))
-            return "malformed";
-        if (!dns_answer_permitted(j->policy, j->name, &addr)) {
-            j->refused[i] = true;
-            return addr_class_name(addr_classify(&addr));
-        }
-    }
-    if (!on_chain(j, &rr->owner))
-        return "not on the CNAME chain";
-    if (rr->type == DNS_TYPE_CNAME && (rr_target(j->msg, rr, &target) < 0 || !dns_name_host(&target, &host)))
-        return "malformed";
-    return j->followed[i] || answers(j, rr) ? NULL : "not asked for";
+    if (j->p.rr[i].class != DNS_CLASS_IN || !dns_rr_addr(j->p.msg, &j->p.rr[i], &addr))
+        return;
+    if (!dns_answer_permitted(j->terms->policy, j->name, &addr))
+        refuse(j, i, DNS_REBIND_REJECTED, addr_class_name(addr_classify(&addr)));
+    else if (!j->rec[i].why && addr_out_of_place(j, &addr))
+        refuse(j, i, DNS_REBIND_REJECTED, "an address outside of an answer for addresses");
 }
 
-static void data_text(const uint8_t *base, const struct dns_rr *rr, char dst[DNS_NAME_TEXT_MAX])
+/* The addresses that passed, against what this hostname had before. */
+static int judge_novelty(struct judging *j, struct dns_verdict *v)
 {
-    struct addr a = {.family = rr->type == DNS_TYPE_A ? AF_INET : AF_INET6};
-    struct dns_wire_name target;
-    char text[ADDR_TEXT_MAX];
+    uint16_t qtype = j->p.q->qtype;
+    struct addr addrs[DNS_ANSWERS_MAX];
+    size_t of[DNS_ANSWERS_MAX], n = 0;
 
-    if ((rr->type == DNS_TYPE_A && rr->rdlen == 4) || (rr->type == DNS_TYPE_AAAA && rr->rdlen == 16)) {
-        memcpy(a.bytes, base + rr->rdata, rr->rdlen);
-        (void)snprintf(dst, DNS_NAME_TEXT_MAX, "%s", addr_format(&a, text));
-    } else if (rr->type == DNS_TYPE_CNAME && rr_target(base, rr, &target) == 0) {
-        dns_name_text(&target, dst);
-    } else {
-        (void)snprintf(dst, DNS_NAME_TEXT_MAX, "%u bytes", rr->rdlen);
-    }
+    if (!j->terms->history || j->terms->stale || (qtype != DNS_TYPE_A && qtype != DNS_TYPE_AAAA))
+        return 0;
+    for (size_t i = 0; i < j->p.n; i++)
+        if (!j->rec[i].why && dns_rr_addr(j->p.msg, &j->p.rr[i], &addrs[n]))
+            of[n++] = i;
+    _cleanup_free_ struct dns_novelty *nov = malloc(sizeof(*nov));
+    if (!nov)
+        return -ENOMEM;
+    int r = dns_history_judge(j->terms->history, j->terms->policy, j->name, qtype, addrs, n, nov);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < n && j->terms->policy->reject_rebind; i++)
+        if (nov->over[i])
+            refuse(j, of[i], DNS_REBIND_REJECTED, "beyond maxNovelIpsPerHostname");
+    if (nov->drift || nov->threshold)
+        v->novelty = TAKE_PTR(nov);
+    return 0;
 }
 
-static void text_put(struct dns_texts *t, const uint8_t *base, const struct dns_rr *rr,
-                     enum dns_reason_code reason, const char *why)
-{
-    size_t i = t->n++;
+/* ---- HTTPS and SVCB ---- */
 
-    data_text(base, rr, t->data[i]);
-    t->v[i] = (struct dns_answer_text){
-        .name = dns_name_text(&rr->owner, t->name[i]),
-        .type = dns_type_text(rr->type, t->type[i]),
-        .data = t->data[i],
-        .ttl = rr->ttl,
-        .reason = reason,
-        .why = why,
-    };
+static bool hint_ok(void *self, const struct addr *addr)
+{
+    const struct judging *j = self;
+    const struct dns_policy *policy = j->terms->policy;
+
+    /* hints do not make a history: with a limit only what the addresses' own answers gave */
+    if (policy->synthetic || !dns_answer_permitted(policy, j->name, addr))
+        return false;
+    return !policy->novel_limited || !policy->reject_rebind || !j->terms->history ||
+           dns_history_knows(*j->terms->history, j->name, addr);
 }
 
-static uint32_t smaller(uint32_t a, uint32_t b)
+static bool target_ok(void *self, const struct name *target)
 {
-    return a < b ? a : b;
+    const struct judging *j = self;
+
+    return dns_policy_listed(j->terms->policy, target, /* own= */ false);
 }
 
-/* How long the answer may be kept; 0 for a negative one without an SOA. */
-static uint32_t reply_ttl(const struct judging *j, size_t nkept, uint32_t least)
+static int judge_svcb(struct judging *j, size_t i, struct dns_verdict *v)
 {
-    /* without a record of the type asked it is a negative answer, CNAMEs or not */
-    for (size_t i = 0; i < j->n && j->rcode == DNS_NOERROR; i++)
-        if (!j->why[i] && answers(j, &j->rr[i]))
-            return least;
-    return smaller(smaller(j->negative_ttl, DNS_NEGATIVE_TTL_MAX_S), nkept ? least : UINT32_MAX);
+    const struct dns_rr *rr = &j->p.rr[i];
+    const struct dns_svcb_terms terms = {hint_ok, target_ok, j};
+    struct dns_svcb info;
+
+    if ((rr->type != DNS_TYPE_HTTPS && rr->type != DNS_TYPE_SVCB) || j->rec[i].why)
+        return 0;
+    j->rec[i].at = j->svcb.len;
+    int r = dns_svcb_rebuild(j->p.msg + rr->rdata, rr->rdlen, &rr->owner, &terms, &j->svcb, &info);
+    j->rec[i].len = j->svcb.len - j->rec[i].at;
+    v->ech_removed |= info.ech_removed;
+    v->hints_removed |= info.hints_removed;
+    if (r == DNS_SVCB_TARGET)
+        refuse(j, i, DNS_ALLOWLIST_MISS, "its target is not on the allow list");
+    else if (r == DNS_SVCB_MANDATORY)
+        refuse(j, i, DNS_UPSTREAM_FAILURE, "needs a parameter that is not known");
+    else if (r == -EBADMSG)
+        refuse(j, i, DNS_UPSTREAM_FAILURE, "malformed");
+    else if (r < 0)
+        return r;
+    for (size_t k = 0; r == DNS_SVCB_KEPT && k < info.nhints && j->nhints < DNS_SVCB_HINTS_MAX; k++)
+        j->hints[j->nhints++] = info.hints[k];
+    return 0;
 }
 
-static int build_reply(const struct judging *j, struct dns_verdict *v)
+/* ---- the whole ---- */
+
+/* What the cell is told, and for how long it may be kept. */
+static uint32_t ttl_of(const struct judging *j, uint32_t ttl)
 {
-    uint32_t least = DNS_TTL_MAX_S;
+    uint32_t least = j->terms->policy->min_ttl_s;
+
+    if (j->terms->stale)
+        return DNS_STALE_TTL_S;
+    least = least < DNS_TTL_MAX_S ? least : DNS_TTL_MAX_S;
+    return ttl > least ? ttl : least;
+}
+
+static int put_record(struct judging *j, size_t i, struct buf *wire)
+{
+    const struct dns_rr *rr = &j->p.rr[i];
+    uint32_t ttl = ttl_of(j, dns_parsed_ttl(rr));
+
+    if (j->rec[i].len > 0)
+        return dns_reply_put_raw(wire, rr, ttl, j->svcb.data + j->rec[i].at, j->rec[i].len);
+    return dns_reply_put_rr(wire, j->p.msg, rr, ttl);
+}
+
+static int take_addrs(const struct judging *j, struct dns_verdict *v)
+{
+    v->addrs = calloc(DNS_SVCB_HINTS_MAX + v->kept.n, sizeof(*v->addrs));
+    if (!v->addrs)
+        return -ENOMEM;
+    memcpy(v->addrs, j->hints, j->nhints * sizeof(*v->addrs));
+    v->naddrs = j->nhints + dns_reply_addrs(v->reply, v->addrs + j->nhints, v->kept.n);
+    return 0;
+}
+
+static int build_reply(struct judging *j, struct dns_verdict *v)
+{
     struct buf wire;
     int r = 0;
 
     /* expanding names grows a record by at most two names */
     buf_init(&wire, DNS_MESSAGE_MAX + DNS_ANSWERS_MAX * 3u * DNS_WIRE_NAME_MAX);
-    for (size_t i = 0; i < j->n && r == 0; i++) {
-        if (j->why[i])
-            continue;
-        /* RFC 2181 section 8: a TTL with the top bit set counts as 0 */
-        uint32_t ttl = j->rr[i].ttl >> 31 ? 0 : smaller(j->rr[i].ttl, DNS_TTL_MAX_S);
-        least = smaller(least, ttl);
-        r = dns_reply_put_rr(&wire, j->msg, &j->rr[i], ttl);
-    }
+    for (size_t i = 0; i < j->p.n && r == 0; i++)
+        if (!j->rec[i].why)
+            r = put_record(j, i, &wire);
     if (r == 0) {
-        v->reply = dns_reply_new(j->rcode, (uint16_t)v->kept.n, reply_ttl(j, v->kept.n, least), &wire);
+        uint32_t keep_s = j->terms->stale ? 0 : dns_parsed_keep_s(&j->p, j->terms->policy->min_ttl_s);
+        v->reply = dns_reply_new(j->p.rcode, (uint16_t)v->kept.n, keep_s, &wire);
         if (v->reply)
-            v->reply->at_us = clock_boottime_us();
-        else
-            r = -ENOMEM;
+            v->reply->at_us = j->terms->at_us;
+        r = v->reply ? take_addrs(j, v) : -ENOMEM;
     }
     buf_done(&wire);
     return r;
@@ -214,88 +181,99 @@ static int build_reply(const struct judging *j, struct dns_verdict *v)
 
 static bool anything_left(const struct judging *j)
 {
-    for (size_t i = 0; i < j->n; i++)
-        if (!j->why[i] && answers(j, &j->rr[i]) && (j->q->qtype != DNS_TYPE_ANY || !j->followed[i]))
+    for (size_t i = 0; i < j->p.n; i++)
+        if (!j->rec[i].why && dns_parsed_answers(&j->p, &j->p.rr[i]) &&
+            (j->p.q->qtype != DNS_TYPE_ANY || !j->p.followed[i]))
             return true;
     return false;
 }
 
-static void judge_records(struct judging *j, struct dns_verdict *v)
+static int judge_records(struct judging *j, struct dns_verdict *v)
 {
-    follow_chain(j);
-    for (size_t i = 0; i < j->n; i++) {
-        j->why[i] = judge_record(j, i);
-        if (!j->why[i])
-            text_put(&v->kept, j->msg, &j->rr[i], dns_reason_code_absent, NULL);
-        else
-            text_put(&v->removed, j->msg, &j->rr[i],
-                     j->refused[i] ? DNS_REBIND_REJECTED : DNS_UPSTREAM_FAILURE, j->why[i]);
-        j->nrefused += j->refused[i];
+    int r = 0;
+
+    for (size_t i = 0; i < j->p.n && r == 0; i++) {
+        j->rec[i].why = j->p.why[i];
+        j->rec[i].reason = DNS_UPSTREAM_FAILURE;
+        judge_addr(j, i);
+        r = judge_svcb(j, i, v);
     }
+    if (r == 0)
+        r = judge_novelty(j, v);
+    for (size_t i = 0; i < j->p.n && r == 0; i++) {
+        const struct dns_rr *rr = &j->p.rr[i];
+        uint32_t ttl = ttl_of(j, dns_parsed_ttl(rr));
+        if (j->rec[i].why)
+            r = dns_texts_add(&v->removed, j->p.msg, rr, rr->ttl, j->rec[i].reason, j->rec[i].why);
+        else
+            r = dns_texts_add(&v->kept, j->p.msg, rr, ttl, dns_reason_code_absent, NULL);
+    }
+    return r;
 }
 
 static int judge_message(struct judging *j, struct dns_verdict *v)
 {
-    if (read_sections(j) < 0)
-        return -EBADMSG;
-    v->rcode = j->rcode;
-    if (j->rcode != DNS_NOERROR && j->rcode != DNS_NXDOMAIN)
-        return -EBADMSG;
-    judge_records(j, v);
+    int r = judge_records(j, v);
+
+    if (r < 0)
+        return r;
     if (j->nrefused > 0 && !anything_left(j)) {
         v->reason = DNS_REBIND_REJECTED;
-        v->kept.n = 0;
+        dns_texts_done(&v->kept);
         return 0;
     }
     return build_reply(j, v);
 }
 
-struct dns_verdict *dns_answer_judge(const struct dns_policy *policy, const struct name *name,
+static int judge_whole(const struct dns_terms *terms, const struct name *name, const struct dns_question *q,
+                       struct str msg, struct dns_verdict *v)
+{
+    _cleanup_free_ struct judging *j = malloc(sizeof(*j));
+
+    if (!j)
+        return -ENOMEM;
+    j->terms = terms;
+    j->name = name;
+    j->nrefused = j->nhints = 0;
+    memset(j->rec, 0, sizeof(j->rec));
+    buf_init(&j->svcb, DNS_MESSAGE_MAX);
+    int r = dns_parsed_read(q, (const uint8_t *)msg.p, msg.len, &j->p);
+    v->rcode = j->p.rcode;
+    if (r == 0)
+        r = judge_message(j, v);
+    buf_done(&j->svcb);
+    return r;
+}
+
+struct dns_verdict *dns_answer_judge(const struct dns_terms *terms, const struct name *name,
                                      const struct dns_question *q, const uint8_t *msg, size_t len)
 {
-    struct judging *j = calloc(1, sizeof(*j));
-    struct dns_verdict *v = malloc(sizeof(*v));
-    int r = -ENOMEM;
+    struct dns_verdict *v = calloc(1, sizeof(*v));
 
-    if (j && v) {
-        v->reason = DNS_ALLOWLIST_MATCH;
-        v->rcode = DNS_SERVFAIL;
-        v->reply = NULL;
-        v->kept.n = v->removed.n = 0;
-        j->policy = policy;
-        j->name = name;
-        j->q = q;
-        j->msg = msg;
-        j->len = len;
-        r = judge_message(j, v);
-    }
-    free(j);
+    if (!v)
+        return NULL;
+    v->reason = DNS_ALLOWLIST_MATCH;
+    int r = judge_whole(terms, name, q, (struct str){(const char *)msg, len}, v);
     if (r == -EBADMSG) {
         v->reason = DNS_UPSTREAM_FAILURE;
-        v->kept.n = 0;
+        dns_texts_done(&v->kept);
     } else if (r < 0) {
-        free(v); /* without a reply: there was no memory for it */
-        return NULL;
+        return dns_verdict_free(v);
     }
     return v;
 }
 
 struct dns_verdict *dns_verdict_free(struct dns_verdict *v)
 {
-    if (v)
-        dns_reply_unref(v->reply);
+    if (!v)
+        return NULL;
+    dns_reply_unref(v->reply);
+    dns_texts_done(&v->kept);
+    dns_texts_done(&v->removed);
+    free(v->addrs);
+    free(v->novelty);
     free(v);
     return NULL;
-}
-
-void dns_reply_texts(const struct dns_reply *reply, struct dns_texts *ret)
-{
-    struct dns_reader r = dns_reader_of(reply->wire, reply->len);
-    struct dns_rr rr;
-
-    ret->n = 0;
-    for (unsigned i = 0; i < reply->n && ret->n < DNS_ANSWERS_MAX && dns_rr_read(&r, &rr) == 0; i++)
-        text_put(ret, reply->wire, &rr, dns_reason_code_absent, NULL);
 }
 
 size_t dns_reply_addrs(const struct dns_reply *reply, struct addr *ret, size_t max)
@@ -304,11 +282,8 @@ size_t dns_reply_addrs(const struct dns_reply *reply, struct addr *ret, size_t m
     struct dns_rr rr;
     size_t n = 0;
 
-    for (unsigned i = 0; i < reply->n && n < max && dns_rr_read(&r, &rr) == 0; i++) {
-        if (rr.type != DNS_TYPE_A && rr.type != DNS_TYPE_AAAA)
-            continue;
-        ret[n] = (struct addr){.family = rr.type == DNS_TYPE_A ? AF_INET : AF_INET6};
-        memcpy(ret[n++].bytes, reply->wire + rr.rdata, rr.rdlen);
-    }
+    for (unsigned i = 0; i < reply->n && n < max && dns_rr_read(&r, &rr) == 0; i++)
+        if (dns_rr_addr(reply->wire, &rr, &ret[n]))
+            n++;
     return n;
 }

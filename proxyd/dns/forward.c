@@ -1,311 +1,276 @@
 /* SPDX-License-Identifier: MIT */
 #include "proxyd/dns/forward.h"
 
-#include <sys/random.h>
+#include <stdio.h>
 
 #include "common/base/clock.h"
-#include "proxyd/dns/reply.h"
+#include "common/base/log.h"
+#include "proxyd/dns/server.h"
+#include "proxyd/dns/validate.h"
+
+#define LANES 2u /* tries at a time: one, and the hedge */
+
+struct lane {
+    struct dns_forward *f;
+    struct dns_server *server; /* NULL: free */
+    struct dns_try *try;       /* one of these two */
+    struct dns_validation *validation;
+    uint64_t start_us;
+};
 
 struct dns_forward {
-    struct ev_loop *loop;
-    const struct dns_resolver *resolvers;
-    size_t nresolvers;
+    struct dns_upstreams *all;
     struct dns_question q;
     struct dns_counters *counters;
     dns_forward_cb cb;
     void *data;
-
-    size_t try;                          /* the next one; its resolver is try % nresolvers */
-    const struct dns_resolver *resolver; /* of the try under way */
-    bool no_edns;                        /* this resolver has refused OPT */
-    bool tcp;                            /* of the try under way */
-    uint16_t id;
-    unsigned strays;
-    int error; /* of the last failed try */
+    struct dns_server *order[LIMIT_RESOLVERS];
+    size_t n;
+    size_t next; /* tries begun; the next one's resolver is order[next % n] */
+    struct lane lane[LANES];
+    struct dns_server *last;
+    int error;                 /* of the last failed try */
+    char why[DNS_TLS_WHY_MAX]; /* a copy: the try that said it is gone */
     uint64_t start_us;
-    int fd;
-    ev_io io;
-    ev_timer timer; /* end of the try, or 0: go on with the next one from the loop */
-    struct buf out; /* TCP: what is not sent yet */
-    struct buf in;  /* TCP: what has come, length prefix included */
+    ev_timer hedge;
+    ev_timer end;
 };
 
-static void try_next(struct dns_forward *f);
-
-static void try_stop(struct dns_forward *f)
+static void lane_stop(struct lane *l)
 {
-    ev_io_stop(f->loop, &f->io);
-    ev_timer_stop(f->loop, &f->timer);
-    if (f->fd >= 0)
-        close(f->fd);
-    f->fd = -EBADF;
+    l->try = dns_try_free(l->try);
+    l->validation = dns_validation_free(l->validation);
+    l->server = NULL;
 }
 
-static void finish(struct dns_forward *f, int error, const uint8_t *msg, size_t len)
+static void stop_timers(struct dns_forward *f)
 {
-    struct dns_forward_result result = {error, msg, len, f->resolver, clock_boottime_us() - f->start_us};
-
-    try_stop(f);
-    f->cb(f->data, &result); /* may free f */
+    ev_timer_stop(f->all->loop, &f->hedge);
+    ev_timer_stop(f->all->loop, &f->end);
 }
 
-/* The try is over without an answer; the next begins from the loop, so that no failure calls back from inside
- * a start. */
-static void try_failed(struct dns_forward *f, int error)
+static void pushed_back(const struct dns_server *s, const char *why)
 {
-    try_stop(f);
-    f->error = error;
-    ev_timer_set(&f->timer, 0., 0.);
-    ev_timer_start(f->loop, &f->timer);
+    log_warning("resolver %s does not answer, others are asked first for %u ms: %s", s->conf.id,
+                (unsigned)s->health.down_ms, why ? why : "no reason known");
 }
 
-/* Milliseconds the try may take: its own share and what is left of all; 0 when nothing is. */
-static uint64_t time_left_ms(const struct dns_forward *f)
+/* The winner's own lane stays until the owner frees the forward: the message may lie in it. */
+static void finish(struct dns_forward *f, struct lane *winner, const struct dns_forward_result *result)
 {
-    uint64_t gone_ms = (clock_boottime_us() - f->start_us) / 1000;
-    uint64_t left = gone_ms < DNS_UPSTREAM_MS ? DNS_UPSTREAM_MS - gone_ms : 0;
+    uint64_t now = clock_boottime_us();
 
-    return left < LIMIT_DNS_TIMEOUT_MS ? left : LIMIT_DNS_TIMEOUT_MS;
+    stop_timers(f);
+    for (size_t i = 0; i < LANES; i++) {
+        struct lane *l = &f->lane[i];
+        if (l == winner || !l->server)
+            continue;
+        /* asked earlier, and still silent */
+        if (winner && l->server != winner->server && l->start_us < winner->start_us &&
+            dns_health_lost(&l->server->health, now - l->start_us, now))
+            pushed_back(l->server, "it is slow");
+        lane_stop(l);
+    }
+    f->cb(f->data, result); /* frees f */
 }
 
-/* Connected: the kernel drops what comes from any other address or port, and binds a random port of its own
- * choice. */
-static int upstream_connect(struct dns_forward *f, int type)
+static void finish_failed(struct dns_forward *f)
 {
-    struct sockaddr_storage ss;
-    socklen_t len = addr_to_sockaddr(&f->resolver->addr, &ss);
-    _cleanup_close_ int fd = socket(ss.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-    if (fd < 0)
-        return -errno;
-    if (connect(fd, (struct sockaddr *)&ss, len) < 0 && errno != EINPROGRESS)
-        return -errno;
-    if (getrandom(&f->id, sizeof(f->id), 0) != sizeof(f->id))
-        return -EIO;
-    f->fd = TAKE_FD(fd);
-    f->strays = 0;
-    f->counters->upstream++;
-    return 0;
+    finish(f, NULL,
+           &(struct dns_forward_result){.error = f->error,
+                                        .resolver = f->last ? &f->last->conf : NULL,
+                                        .latency_us = clock_boottime_us() - f->start_us,
+                                        .why = f->why[0] ? f->why : NULL});
 }
 
-static int udp_start(struct dns_forward *f)
+static bool tries_left(const struct dns_forward *f)
 {
-    struct buf b;
-    int r = upstream_connect(f, SOCK_DGRAM);
-
-    if (r < 0)
-        return r;
-    buf_init(&b, 1024);
-    r = dns_request_write(&b, f->id, &f->q, !f->no_edns);
-    if (r == 0 && send(f->fd, b.data, b.len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-        r = -errno;
-    buf_done(&b);
-    ev_io_set(&f->io, f->fd, EV_READ);
-    return r;
+    return f->next < f->n * LIMIT_DNS_TRIES;
 }
 
-static int tcp_start(struct dns_forward *f)
+static struct lane *lane_free(struct dns_forward *f)
 {
-    int r = upstream_connect(f, SOCK_STREAM);
-
-    if (r < 0)
-        return r;
-    buf_clear(&f->in);
-    buf_clear(&f->out);
-    buf_put_be16(&f->out, 0);
-    r = dns_request_write(&f->out, f->id, &f->q, !f->no_edns);
-    if (r < 0)
-        return r;
-    f->out.data[0] = (uint8_t)((f->out.len - 2) >> 8);
-    f->out.data[1] = (uint8_t)(f->out.len - 2);
-    ev_io_set(&f->io, f->fd, EV_WRITE);
-    return 0;
+    for (size_t i = 0; i < LANES; i++)
+        if (!f->lane[i].server)
+            return &f->lane[i];
+    return NULL;
 }
 
-static void try_start(struct dns_forward *f, bool tcp)
+static bool any_lane(const struct dns_forward *f)
 {
-    uint64_t ms = time_left_ms(f);
+    return f->lane[0].server || f->lane[1].server;
+}
 
-    f->tcp = tcp;
-    int r = ms == 0 ? -ETIMEDOUT : tcp ? tcp_start(f) : udp_start(f);
-    if (r < 0) {
-        try_failed(f, r);
+static void on_try(void *data, const struct dns_try_result *result);
+
+/* To ask a resolver again at its own connection helps nobody: only a datagram may have been lost. */
+static bool hedge_useful(const struct dns_forward *f)
+{
+    return tries_left(f) && (f->n > 1 || f->order[0]->conf.protocol == RESOLVER_DO53_UDP);
+}
+
+static void hedge_later(struct dns_forward *f, const struct dns_server *s)
+{
+    ev_timer_stop(f->all->loop, &f->hedge);
+    if (!hedge_useful(f))
         return;
-    }
-    ev_io_start(f->loop, &f->io);
-    ev_timer_set(&f->timer, (double)ms / 1000., 0.);
-    ev_timer_start(f->loop, &f->timer);
+    ev_timer_set(&f->hedge, dns_health_hedge_ms(&s->health) / 1000., 0.);
+    ev_timer_start(f->all->loop, &f->hedge);
 }
 
-static void try_next(struct dns_forward *f)
+/* 0, or a negative errno when not even a failure can come from the loop. */
+static int start_try(struct dns_forward *f, struct lane *l)
 {
-    if (f->try >= f->nresolvers * LIMIT_DNS_TRIES || time_left_ms(f) == 0) {
-        finish(f, f->error, NULL, 0);
-        return;
-    }
-    f->resolver = &f->resolvers[f->try++ % f->nresolvers];
-    f->no_edns = false;
-    try_start(f, f->resolver->protocol == RESOLVER_DO53_TCP);
-}
+    struct dns_server *s = f->order[f->next++ % f->n];
+    int r;
 
-/* Only answers with the right id and question come here. */
-static void answered(struct dns_forward *f, const uint8_t *msg, size_t len, bool cut)
-{
-    uint8_t rcode = msg[3] & 0xf;
-    bool truncated = cut || msg[2] & (DNS_FLAG_TC >> 8);
-
-    if (rcode == DNS_FORMERR && !f->no_edns) {
-        /* an old server that knows no OPT (RFC 6891 section 7) */
-        bool tcp = f->tcp;
-        try_stop(f);
-        f->no_edns = true;
-        try_start(f, tcp);
-    } else if (!f->tcp && truncated) {
-        try_stop(f);
-        try_start(f, true);
-    } else if ((rcode == DNS_SERVFAIL || rcode == DNS_NOTIMP || rcode == DNS_REFUSED) &&
-               f->try < f->nresolvers) {
-        try_failed(f, -EHOSTUNREACH);
-    } else {
-        finish(f, 0, msg, len);
-    }
-}
-
-static void udp_readable(struct dns_forward *f)
-{
-    uint8_t b[DNS_UDP_REPLY_MAX];
-
-    for (;;) {
-        ssize_t n = recv(f->fd, b, sizeof(b), MSG_DONTWAIT | MSG_TRUNC);
-        if (n < 0) {
-            if (errno != EAGAIN && errno != EINTR)
-                try_failed(f, -errno); /* ECONNREFUSED: an ICMP error came back */
-            return;
-        }
-        bool cut = (size_t)n > sizeof(b);
-        size_t len = cut ? sizeof(b) : (size_t)n;
-        if (dns_response_matches(b, len, f->id, &f->q)) {
-            answered(f, b, len, cut);
-            return;
-        }
-        f->counters->strays++;
-        if (++f->strays >= DNS_UPSTREAM_STRAY_MAX) {
-            try_failed(f, -EBADMSG);
-            return;
-        }
-    }
-}
-
-static void tcp_writable(struct dns_forward *f)
-{
-    ssize_t n = send(f->fd, f->out.data, f->out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-    if (n < 0) {
-        if (errno != EAGAIN && errno != EINTR)
-            try_failed(f, -errno);
-        return;
-    }
-    buf_consume(&f->out, (size_t)n);
-    if (f->out.len > 0)
-        return;
-    ev_io_stop(f->loop, &f->io);
-    ev_io_set(&f->io, f->fd, EV_READ);
-    ev_io_start(f->loop, &f->io);
-}
-
-/* How many bytes the message in f->in still lacks; -EMSGSIZE when it is too long for us. */
-static ssize_t tcp_lacking(const struct dns_forward *f)
-{
-    if (f->in.len < 2)
-        return (ssize_t)(2 - f->in.len);
-    size_t len = (size_t)f->in.data[0] << 8 | f->in.data[1];
-    if (len > DNS_MESSAGE_MAX)
-        return -EMSGSIZE;
-    return (ssize_t)(len + 2 - f->in.len);
-}
-
-static void tcp_readable(struct dns_forward *f)
-{
-    ssize_t want, n = 0;
-
-    while ((want = tcp_lacking(f)) > 0) {
-        uint8_t *p = buf_reserve(&f->in, (size_t)want);
-        if (!p) {
-            try_failed(f, -ENOMEM);
-            return;
-        }
-        n = recv(f->fd, p, (size_t)want, MSG_DONTWAIT);
-        if (n <= 0) {
-            if (n == 0 || (errno != EAGAIN && errno != EINTR))
-                try_failed(f, n == 0 ? -ECONNRESET : -errno);
-            return;
-        }
-        f->in.len += (size_t)n;
-    }
-    if (want < 0 || !dns_response_matches(f->in.data + 2, f->in.len - 2, f->id, &f->q)) {
-        f->counters->strays++;
-        try_failed(f, -EBADMSG);
-        return;
-    }
-    answered(f, f->in.data + 2, f->in.len - 2, false);
-}
-
-static void on_io(struct ev_loop *loop, ev_io *w, int events)
-{
-    struct dns_forward *f = w->data;
-
-    (void)loop;
-    (void)events;
-    if (!f->tcp)
-        udp_readable(f);
-    else if (f->out.len > 0)
-        tcp_writable(f);
+    l->f = f;
+    l->server = f->last = s;
+    l->start_us = clock_boottime_us();
+    if (s->conf.validate)
+        r = dns_validation_new(s, &f->q, f->counters, on_try, l, &l->validation);
     else
-        tcp_readable(f);
+        /* the last one has the rest of the time: f->end */
+        r = dns_try_new(s, &f->q, false, tries_left(f) ? LIMIT_DNS_TIMEOUT_MS : DNS_UPSTREAM_MS, f->counters,
+                        on_try, l, &l->try);
+    if (r < 0) {
+        l->server = NULL;
+        return r;
+    }
+    hedge_later(f, s);
+    return 0;
 }
 
-static void on_timer(struct ev_loop *loop, ev_timer *w, int events)
+/* Goes on from the loop with what is left. */
+static void go_on(struct dns_forward *f, struct lane *l)
+{
+    int r = tries_left(f) ? start_try(f, l) : -EAGAIN;
+
+    if (r == -EAGAIN || (r < 0 && any_lane(f))) {
+        if (!any_lane(f))
+            finish_failed(f);
+        return;
+    }
+    if (r < 0) {
+        f->error = r;
+        finish_failed(f);
+    }
+}
+
+static bool soft_failure(const struct dns_try_result *r)
+{
+    uint8_t rcode = r->msg[3] & 0xf;
+
+    return r->dnssec != DNSSEC_BOGUS &&
+           (rcode == DNS_SERVFAIL || rcode == DNS_NOTIMP || rcode == DNS_REFUSED);
+}
+
+static void failed(struct lane *l, int error, const char *why)
+{
+    struct dns_forward *f = l->f;
+
+    if (dns_health_failed(&l->server->health, clock_boottime_us()))
+        pushed_back(l->server, why ? why : strerror(-error));
+    f->error = error;
+    (void)snprintf(f->why, sizeof(f->why), "%s", why ? why : "");
+    lane_stop(l);
+    go_on(f, l);
+}
+
+/* Is somebody else still to say something better than "I cannot"? */
+static bool hope_left(const struct dns_forward *f, const struct lane *l)
+{
+    const struct lane *other = &f->lane[l == &f->lane[0]];
+
+    return f->next < f->n || (other->server && other->server != l->server);
+}
+
+static void on_try(void *data, const struct dns_try_result *r)
+{
+    struct lane *l = data;
+    struct dns_forward *f = l->f;
+
+    if (r->error < 0) {
+        failed(l, r->error, r->why);
+        return;
+    }
+    if (soft_failure(r) && hope_left(f, l)) {
+        bool ask_on = f->next < f->n;
+        f->error = -EHOSTUNREACH;
+        f->why[0] = '\0';
+        lane_stop(l);
+        if (ask_on)
+            go_on(f, l);
+        return;
+    }
+    uint64_t now = clock_boottime_us();
+    dns_health_ok(&l->server->health, now - l->start_us);
+    finish(f, l,
+           &(struct dns_forward_result){.msg = r->msg,
+                                        .len = r->len,
+                                        .resolver = &l->server->conf,
+                                        .latency_us = now - f->start_us,
+                                        .dnssec = r->dnssec,
+                                        .dnssec_why = r->dnssec ? r->why : NULL});
+}
+
+static void on_hedge(struct ev_loop *loop, ev_timer *w, int events)
+{
+    struct dns_forward *f = w->data;
+    struct lane *l = lane_free(f);
+
+    (void)loop;
+    (void)events;
+    /* no memory for it: the other lane goes on */
+    if (l && tries_left(f) && start_try(f, l) < 0)
+        return;
+}
+
+static void on_end(struct ev_loop *loop, ev_timer *w, int events)
 {
     struct dns_forward *f = w->data;
 
     (void)loop;
     (void)events;
-    if (f->fd >= 0) {
-        f->error = -ETIMEDOUT;
-        try_stop(f);
+    if (f->n == 0) {
+        f->error = -EHOSTUNREACH;
+        finish_failed(f);
+        return;
     }
-    try_next(f);
+    f->error = -ETIMEDOUT;
+    uint64_t now = clock_boottime_us();
+    for (size_t i = 0; i < LANES; i++)
+        if (f->lane[i].server && dns_health_failed(&f->lane[i].server->health, now))
+            pushed_back(f->lane[i].server, "no answer in time");
+    finish_failed(f);
 }
 
-int dns_forward_new(struct ev_loop *loop, const struct dns_resolver *resolvers, size_t n,
-                    const struct dns_question *q, struct dns_counters *counters, dns_forward_cb cb,
-                    void *data, struct dns_forward **ret)
+int dns_forward_new(struct dns_upstreams *all, const struct dns_question *q, struct dns_counters *counters,
+                    dns_forward_cb cb, void *data, struct dns_forward **ret)
 {
     struct dns_forward *f = calloc(1, sizeof(*f));
 
     if (!f)
         return -ENOMEM;
-    *f = (struct dns_forward){
-        .loop = loop,
-        .resolvers = resolvers,
-        .nresolvers = n < LIMIT_RESOLVERS ? n : LIMIT_RESOLVERS,
-        .q = *q,
-        .counters = counters,
-        .cb = cb,
-        .data = data,
-        .error = -EHOSTUNREACH,
-        .start_us = clock_boottime_us(),
-        .fd = -EBADF,
-    };
-    buf_init(&f->out, 1024);
-    buf_init(&f->in, DNS_MESSAGE_MAX + 2);
-    ev_init(&f->io, on_io);
-    ev_init(&f->timer, on_timer);
-    f->io.data = f->timer.data = f;
-    if (f->nresolvers > 0)
-        try_next(f);
-    else
-        try_failed(f, -EHOSTUNREACH);
+    f->all = all;
+    f->q = *q;
+    f->counters = counters;
+    f->cb = cb;
+    f->data = data;
+    f->error = -EHOSTUNREACH;
+    f->start_us = clock_boottime_us();
+    f->n = dns_health_order(all, f->start_us, f->order);
+    ev_init(&f->hedge, on_hedge);
+    ev_timer_init(&f->end, on_end, f->n ? DNS_UPSTREAM_MS / 1000. : 0., 0.);
+    f->hedge.data = f->end.data = f;
+    ev_timer_start(all->loop, &f->end);
+    if (f->n > 0) {
+        int r = start_try(f, &f->lane[0]);
+        if (r < 0) {
+            dns_forward_free(f);
+            return r;
+        }
+    }
     *ret = f;
     return 0;
 }
@@ -314,9 +279,9 @@ struct dns_forward *dns_forward_free(struct dns_forward *f)
 {
     if (!f)
         return NULL;
-    try_stop(f);
-    buf_done(&f->out);
-    buf_done(&f->in);
+    stop_timers(f);
+    for (size_t i = 0; i < LANES; i++)
+        lane_stop(&f->lane[i]);
     free(f);
     return NULL;
 }

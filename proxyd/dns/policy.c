@@ -3,10 +3,13 @@
 
 static const uint16_t default_qtypes[] = {DNS_TYPE_A, DNS_TYPE_AAAA, DNS_TYPE_CNAME, DNS_TYPE_HTTPS};
 
-static bool name_listed(const struct dns_policy *policy, const struct name *name, bool own)
+bool dns_policy_listed(const struct dns_policy *policy, const struct name *name, bool own)
 {
     for (size_t i = 0; i < policy->nnames; i++)
         if (name_matches(&policy->names[i], name))
+            return true;
+    for (size_t i = 0; own && i < policy->ndial_names; i++)
+        if (name_matches(&policy->dial_names[i], name))
             return true;
     return own && policy->egress && allow_name_listed(policy->egress, name);
 }
@@ -24,7 +27,7 @@ bool dns_policy_type_allowed(const struct dns_policy *policy, uint16_t qtype)
 
 enum dns_reason_code dns_policy_judge(const struct dns_policy *policy, const struct dns_ask *ask, bool own)
 {
-    if (!ask->host || !name_listed(policy, &ask->name, own))
+    if (!ask->host || !dns_policy_listed(policy, &ask->name, own))
         return DNS_ALLOWLIST_MISS;
     if (ask->q.qclass != DNS_CLASS_IN || !dns_policy_type_allowed(policy, ask->q.qtype))
         return DNS_TYPE_DENIED;
@@ -37,8 +40,13 @@ bool dns_answer_permitted(const struct dns_policy *policy, const struct name *na
 
     if (class == ADDR_GLOBAL)
         return true;
-    if (class == ADDR_METADATA)
+    /* no spec can allow these, only the operator */
+    if (class == ADDR_METADATA) {
+        for (size_t i = 0; i < policy->nmetadata; i++)
+            if (addr_prefix_contains(&policy->metadata[i], addr))
+                return true;
         return false;
+    }
     for (size_t i = 0; i < policy->nanswer_rules; i++) {
         const struct dns_answer_rule *rule = &policy->answer_rules[i];
         if (name_matches(&rule->host, name) && addr_prefix_contains(&rule->prefix, addr))

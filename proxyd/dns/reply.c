@@ -90,15 +90,30 @@ static int rdata_step(struct buf *b, struct dns_reader *r, char step)
     return 0;
 }
 
+static void put_head(struct buf *b, const struct dns_rr *rr, uint32_t ttl_s)
+{
+    buf_put(b, rr->owner.b, rr->owner.len);
+    buf_put_be16(b, rr->type);
+    buf_put_be16(b, rr->class);
+    buf_put_be32(b, ttl_s);
+}
+
+int dns_reply_put_raw(struct buf *b, const struct dns_rr *rr, uint32_t ttl_s, const void *rdata, size_t n)
+{
+    if (n > UINT16_MAX)
+        return -EBADMSG;
+    put_head(b, rr, ttl_s);
+    buf_put_be16(b, (uint16_t)n);
+    buf_put(b, rdata, n);
+    return b->err;
+}
+
 int dns_reply_put_rr(struct buf *b, const uint8_t *base, const struct dns_rr *rr, uint32_t ttl_s)
 {
     const char *form = rdata_form_of(rr->type);
     struct dns_reader r = {base, cursor_of(base + rr->rdata, rr->rdlen)};
 
-    buf_put(b, rr->owner.b, rr->owner.len);
-    buf_put_be16(b, rr->type);
-    buf_put_be16(b, rr->class);
-    buf_put_be32(b, ttl_s);
+    put_head(b, rr, ttl_s);
     size_t at = b->len;
     buf_put_be16(b, 0);
     for (const char *f = form; *f; f++)

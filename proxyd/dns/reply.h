@@ -27,6 +27,10 @@ struct dns_reply *dns_reply_unref(struct dns_reply *r); /* accepts NULL; returns
  */
 int dns_reply_put_rr(struct buf *b, const uint8_t *base, const struct dns_rr *rr, uint32_t ttl_s) MUST_CHECK;
 
+/* The same with this rdata, which has no names that may be compressed. */
+int dns_reply_put_raw(struct buf *b, const struct dns_rr *rr, uint32_t ttl_s, const void *rdata,
+                      size_t n) MUST_CHECK;
+
 /* Appends the message that answers ask: reply's records, or none when reply is NULL. TTLs are lowered by the
  * time since it came. A message over max bytes becomes an empty one with TC. 0 or b's error. */
 int dns_reply_write(struct buf *b, const struct dns_ask *ask, uint8_t rcode, const struct dns_reply *reply,

@@ -36,7 +36,7 @@ static void resolve_free(struct dns_resolve *r)
 
     if (r->active) {
         TAILQ_REMOVE(&cell->resolves_active, r, link);
-        dns_query_forget(cell, r);
+        dns_flight_forget(cell, r);
     } else {
         TAILQ_REMOVE(&cell->resolves_waiting, r, link);
         cell->nwaiting--;

@@ -42,7 +42,7 @@ static void conn_free(struct dns_tcp_conn *c)
         c->dead = true;
         return;
     }
-    dns_query_forget(cell, c);
+    dns_flight_forget(cell, c);
     ev_io_stop(cell->loop, &c->in_io);
     ev_io_stop(cell->loop, &c->out_io);
     ev_timer_stop(cell->loop, &c->timer);

@@ -5,10 +5,35 @@
 
 #define BATCH 16 /* queries of one cell per turn of the loop */
 
-union pktinfo_control {
-    struct cmsghdr align;
-    char b[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+struct pktinfo_control {
+    _Alignas(struct cmsghdr) char b[CMSG_SPACE(sizeof(struct in6_pktinfo))];
 };
+
+/* A reply that waits for the others of its batch. */
+struct reply_slot {
+    struct sockaddr_in6 peer;
+    struct pktinfo_control control;
+    struct iovec iov;
+    uint8_t bytes[DNS_UDP_REPLY_MAX];
+};
+
+/* While a batch of queries is taken: what is answered at once leaves with one call. */
+struct dns_udp_batch {
+    unsigned n;
+    struct mmsghdr m[BATCH];
+    struct reply_slot slots[BATCH];
+};
+
+/* Memory of one turn, for whichever cell has it: on the stack it would be cleared every time (the compiler's
+ * hardening), which costs more than the queries. */
+static struct {
+    uint8_t bytes[BATCH][DNS_UDP_QUERY_MAX];
+    struct pktinfo_control control[BATCH];
+    struct sockaddr_in6 peers[BATCH];
+    struct iovec iov[BATCH];
+    struct mmsghdr m[BATCH];
+    struct dns_udp_batch replies;
+} turn;
 
 static bool pktinfo_of(struct msghdr *m, struct in6_pktinfo *ret)
 {
@@ -34,49 +59,75 @@ static void take_datagram(struct dns_cell *cell, struct mmsghdr *m, const struct
     dns_query_take(cell, &origin, m->msg_hdr.msg_iov->iov_base, cut ? 0 : m->msg_len);
 }
 
+static void batch_flush(struct dns_cell *cell, struct dns_udp_batch *b)
+{
+    unsigned done = 0;
+
+    while (done < b->n) {
+        int n = sendmmsg(cell->udp_fd, b->m + done, b->n - done, MSG_DONTWAIT | MSG_NOSIGNAL);
+        /* a full socket buffer loses the answer, as a network would: the cell asks again */
+        done += n > 0 ? (unsigned)n : 1;
+    }
+    b->n = 0;
+}
+
 static void on_readable(struct ev_loop *loop, ev_io *w, int events)
 {
     struct dns_cell *cell = w->data;
-    uint8_t bytes[BATCH][DNS_UDP_QUERY_MAX];
-    union pktinfo_control control[BATCH];
-    struct sockaddr_in6 peers[BATCH];
-    struct iovec iov[BATCH];
-    struct mmsghdr m[BATCH];
 
     (void)loop;
     (void)events;
     for (size_t i = 0; i < BATCH; i++) {
-        iov[i] = (struct iovec){&bytes[i], sizeof(bytes[i])};
-        m[i] = (struct mmsghdr){.msg_hdr = {.msg_name = &peers[i],
-                                            .msg_namelen = sizeof(peers[i]),
-                                            .msg_iov = &iov[i],
-                                            .msg_iovlen = 1,
-                                            .msg_control = &control[i],
-                                            .msg_controllen = sizeof(control[i])}};
+        turn.iov[i] = (struct iovec){&turn.bytes[i], sizeof(turn.bytes[i])};
+        turn.m[i] = (struct mmsghdr){.msg_hdr = {.msg_name = &turn.peers[i],
+                                                 .msg_namelen = sizeof(turn.peers[i]),
+                                                 .msg_iov = &turn.iov[i],
+                                                 .msg_iovlen = 1,
+                                                 .msg_control = &turn.control[i],
+                                                 .msg_controllen = sizeof(turn.control[i])}};
     }
-    int n = recvmmsg(cell->udp_fd, m, BATCH, MSG_DONTWAIT, NULL);
+    int n = recvmmsg(cell->udp_fd, turn.m, BATCH, MSG_DONTWAIT, NULL);
+    turn.replies.n = 0;
+    cell->batch = &turn.replies;
     for (int i = 0; i < n; i++)
-        take_datagram(cell, &m[i], &peers[i]);
+        take_datagram(cell, &turn.m[i], &turn.peers[i]);
+    cell->batch = NULL;
+    batch_flush(cell, &turn.replies);
 }
 
-void dns_udp_send(struct dns_cell *cell, const struct dns_origin *origin, const struct buf *msg)
+/* The reply's message header, in the memory of slot. */
+static void reply_fill(struct reply_slot *slot, const struct dns_origin *origin, const void *bytes, size_t n,
+                       struct msghdr *ret)
 {
-    struct sockaddr_in6 peer = origin->udp.peer;
-    union pktinfo_control control = {.b = {0}};
-    struct iovec iov = {msg->data, msg->len};
-    struct msghdr m = {.msg_name = &peer,
-                       .msg_namelen = sizeof(peer),
-                       .msg_iov = &iov,
-                       .msg_iovlen = 1,
-                       .msg_control = &control,
-                       .msg_controllen = sizeof(control)};
-    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-
+    slot->peer = origin->udp.peer;
+    slot->iov = (struct iovec){(void *)(uintptr_t)bytes, n};
+    memset(&slot->control, 0, sizeof(slot->control));
+    *ret = (struct msghdr){.msg_name = &slot->peer,
+                           .msg_namelen = sizeof(slot->peer),
+                           .msg_iov = &slot->iov,
+                           .msg_iovlen = 1,
+                           .msg_control = &slot->control,
+                           .msg_controllen = sizeof(slot->control)};
+    struct cmsghdr *c = CMSG_FIRSTHDR(ret);
     c->cmsg_level = IPPROTO_IPV6;
     c->cmsg_type = IPV6_PKTINFO;
     c->cmsg_len = CMSG_LEN(sizeof(origin->udp.asked));
     memcpy(CMSG_DATA(c), &origin->udp.asked, sizeof(origin->udp.asked));
-    /* a full socket buffer loses the answer, as a network would: the cell asks again */
+}
+
+void dns_udp_send(struct dns_cell *cell, const struct dns_origin *origin, const struct buf *msg)
+{
+    struct dns_udp_batch *b = cell->batch;
+    struct reply_slot slot;
+    struct msghdr m;
+
+    if (b && b->n < BATCH && msg->len <= sizeof(slot.bytes)) {
+        struct reply_slot *to = &b->slots[b->n];
+        memcpy(to->bytes, msg->data, msg->len);
+        reply_fill(to, origin, to->bytes, msg->len, &b->m[b->n++].msg_hdr);
+        return;
+    }
+    reply_fill(&slot, origin, msg->data, msg->len, &m);
     (void)!sendmsg(cell->udp_fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "proxyd/dns/wire.h"
 
+#include <sodium.h>
+#include <sys/random.h>
+
 #include "proxyd/dns/dns.h"
 
 #define ASK_ADDITIONAL_MAX 4 /* OPT and what a signature may add */
@@ -8,6 +11,19 @@
 static uint8_t ascii_lower(uint8_t c)
 {
     return c >= 'A' && c <= 'Z' ? (uint8_t)(c + ('a' - 'A')) : c;
+}
+
+uint64_t dns_hash(const void *p, size_t n)
+{
+    static uint8_t key[crypto_shorthash_KEYBYTES];
+    static bool keyed;
+    uint64_t h = 0;
+
+    /* without randomness (it cannot fail once the system is up) the tables still work */
+    if (!keyed)
+        keyed = getrandom(key, sizeof(key), 0) == sizeof(key);
+    crypto_shorthash((uint8_t *)&h, p, n, key);
+    return h;
 }
 
 int dns_header_read(struct cursor *c, struct dns_header *ret)

@@ -13,7 +13,9 @@ enum dns_type {
     DNS_TYPE_CNAME = 5,
     DNS_TYPE_SOA = 6,
     DNS_TYPE_AAAA = 28,
+    DNS_TYPE_DNAME = 39,
     DNS_TYPE_OPT = 41,
+    DNS_TYPE_SVCB = 64,
     DNS_TYPE_HTTPS = 65,
     DNS_TYPE_ANY = 255,
 };
@@ -98,6 +100,10 @@ struct dns_question {
 };
 
 int dns_question_read(struct dns_reader *r, struct dns_question *ret) MUST_CHECK;
+
+/* A hash for the module's tables, keyed afresh in every process: a cell that chooses the names cannot choose
+ * the bucket (SipHash-2-4). */
+uint64_t dns_hash(const void *p, size_t n);
 
 /* A query from the cell. */
 struct dns_ask {

@@ -5,84 +5,19 @@
 
 #include "common/base/num.h"
 
-/* RFC 9110 section 5.6.2 */
-static bool is_token_char(uint8_t c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-           (c != 0 && strchr("!#$%&'*+-.^_`|~", c) != NULL);
-}
-
-static bool is_token(struct str s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (!is_token_char((uint8_t)s.p[i]))
-            return false;
-    return s.len > 0;
-}
-
-static struct str str_trim(struct str s)
-{
-    while (s.len > 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
-        s.p++, s.len--;
-    while (s.len > 0 && (s.p[s.len - 1] == ' ' || s.p[s.len - 1] == '\t'))
-        s.len--;
-    return s;
-}
-
-/* Cuts s at the first c: the part before it, and *rest behind it. Without a c the whole, and *rest is absent.
- */
-static struct str str_cut(struct str s, char c, struct str *rest)
-{
-    const char *at = s.len > 0 ? memchr(s.p, c, s.len) : NULL;
-
-    *rest = at ? (struct str){at + 1, s.len - (size_t)(at - s.p) - 1} : STR_NONE;
-    return at ? (struct str){s.p, (size_t)(at - s.p)} : s;
-}
-
-static bool str_is_nocase(struct str s, const char *t)
-{
-    return s.len == strlen(t) && strncasecmp(s.p, t, s.len) == 0;
-}
-
-bool http_field_is(const struct http_field *f, const char *name)
-{
-    return str_is_nocase(f->name, name);
-}
-
-/* The line at the front of *rest, which must hold a CRLF: the scan has made sure of it. */
-static struct str line_next(struct str *rest)
-{
-    struct str line = str_cut(*rest, '\r', rest);
-
-    *rest = rest->len > 0 ? (struct str){rest->p + 1, rest->len - 1} : STR_NONE;
-    return line;
-}
-
-bool http_field_next(struct str *rest, struct http_field *ret)
-{
-    struct str value, line = line_next(rest);
-
-    if (line.len == 0)
-        return false;
-    struct str name = str_cut(line, ':', &value);
-    *ret = (struct http_field){name, value.p ? str_trim(value) : STR_NONE, line};
-    return true;
-}
-
-/* uri-host [":" port] (RFC 3986 section 3.2.2). No user part, no percent-encoding, no zone. */
-static int host_parse(struct str s, struct http_host *ret)
+int http_host_parse(struct str s, struct http_host *ret)
 {
     struct http_host h = {0};
     struct str host, port;
 
     if (s.len > 0 && s.p[0] == '[') {
-        struct str inner = str_cut((struct str){s.p + 1, s.len - 1}, ']', &port);
+        struct str inner = http_cut((struct str){s.p + 1, s.len - 1}, ']', &port);
         if (!port.p || (port.len > 0 && port.p[0] != ':') || addr_parse(inner, &h.literal) < 0 ||
             h.literal.family != AF_INET6)
             return -EINVAL;
         port = port.len > 0 ? (struct str){port.p + 1, port.len - 1} : STR_NONE;
     } else {
-        host = str_cut(s, ':', &port);
+        host = http_cut(s, ':', &port);
         if (addr_parse(host, &h.literal) < 0)
             h.literal.family = AF_UNSPEC;
         if (h.literal.family == AF_UNSPEC && name_parse(host, NAME_HOST, &h.name) != NAME_OK)
@@ -98,7 +33,7 @@ static int host_parse(struct str s, struct http_host *ret)
     return 0;
 }
 
-static bool host_eq(const struct http_host *a, const struct http_host *b)
+bool http_host_eq(const struct http_host *a, const struct http_host *b)
 {
     if (a->literal.family != b->literal.family)
         return false;
@@ -115,6 +50,10 @@ struct head_facts {
     bool has_host, has_target_host;
     bool has_length, has_encoding, old; /* old: HTTP/1.0 */
     uint64_t length;
+    struct str method, upgrade, h2c_settings;
+    unsigned upgrades, settings; /* fields */
+    bool expects;
+    struct http_connection connection;
 };
 
 /* RFC 9112 section 3.2: origin-form, absolute-form, or "*" with OPTIONS. */
@@ -132,29 +71,72 @@ static enum http_head_outcome target_read(struct str method, struct str target, 
     size_t end = 0;
     while (end < authority.len && !strchr("/?#", authority.p[end]))
         end++;
+    if (end < authority.len && authority.p[end] == '#') /* never sent by a client; where the host ends is
+                                                           disputed */
+        return HTTP_HEAD_CONFLICT;
     authority.len = end;
     f->has_target_host = true;
-    return host_parse(authority, &f->target) < 0 ? HTTP_HEAD_CONFLICT : HTTP_HEAD_DONE;
+    return http_host_parse(authority, &f->target) < 0 ? HTTP_HEAD_CONFLICT : HTTP_HEAD_DONE;
 }
 
 /* RFC 9112 section 3: exactly one blank between the three parts. */
 static enum http_head_outcome request_line_read(struct str line, struct head_facts *f)
 {
     struct str rest, version;
-    struct str method = str_cut(line, ' ', &rest);
 
-    if (!is_token(method) || !rest.p)
+    f->method = http_cut(line, ' ', &rest);
+    if (!http_is_token(f->method) || !rest.p)
         return HTTP_HEAD_NOT_HTTP;
-    struct str target = str_cut(rest, ' ', &version);
+    struct str target = http_cut(rest, ' ', &version);
     f->old = str_is(version, "HTTP/1.0");
-    if ((!f->old && !str_is(version, "HTTP/1.1")) || str_is_nocase(method, "CONNECT"))
+    if (!f->old && !str_is(version, "HTTP/1.1"))
         return HTTP_HEAD_NOT_HTTP;
-    return target_read(method, target, f);
+    if (http_is_nocase(f->method, "CONNECT")) {
+        if (http_host_parse(target, &f->target) < 0)
+            f->target = (struct http_host){0};
+        return HTTP_HEAD_CONNECT;
+    }
+    return target_read(f->method, target, f);
+}
+
+static enum http_head_outcome framing_field_read(const struct http_field *field, struct head_facts *f)
+{
+    if (http_field_is(field, "Content-Length")) {
+        if (f->has_length || num_parse_u64(field->value, 0, INT64_MAX, &f->length) < 0)
+            return HTTP_HEAD_CONFLICT;
+        f->has_length = true;
+    } else if (http_field_is(field, "Transfer-Encoding")) {
+        if (f->has_encoding || !http_is_nocase(field->value, "chunked"))
+            return HTTP_HEAD_CONFLICT;
+        f->has_encoding = true;
+    }
+    return HTTP_HEAD_DONE;
+}
+
+/* Names that a server which folds "_" into "-", as CGI does, takes for the fields that decide. */
+static bool is_alias(struct str name)
+{
+    static const char *const decisive[] = {"host", "content-length", "transfer-encoding"};
+
+    if (!memchr(name.p, '_', name.len))
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(decisive); i++) {
+        size_t k = 0;
+        if (name.len != strlen(decisive[i]))
+            continue;
+        while (k < name.len && (decisive[i][k] == '-' ? name.p[k] == '-' || name.p[k] == '_'
+                                                      : (name.p[k] | 0x20) == decisive[i][k]))
+            k++;
+        if (k == name.len)
+            return true;
+    }
+    return false;
 }
 
 static enum http_head_outcome field_read(const struct http_field *field, struct head_facts *f)
 {
-    if (!is_token(field->name) || !field->value.p) /* also: blank before the colon, a folded line, no colon */
+    /* also: blank before the colon, a folded line, no colon */
+    if (!http_is_token(field->name) || !field->value.p || is_alias(field->name))
         return HTTP_HEAD_CONFLICT;
     if (http_field_is(field, "Host")) {
         if (f->has_host)
@@ -162,18 +144,20 @@ static enum http_head_outcome field_read(const struct http_field *field, struct 
         if (field->value.len == 0)
             return HTTP_HEAD_NO_HOST;
         f->has_host = true;
-        return host_parse(field->value, &f->host) < 0 ? HTTP_HEAD_CONFLICT : HTTP_HEAD_DONE;
+        return http_host_parse(field->value, &f->host) < 0 ? HTTP_HEAD_CONFLICT : HTTP_HEAD_DONE;
     }
-    if (http_field_is(field, "Content-Length")) {
-        if (f->has_length || num_parse_u64(field->value, 0, INT64_MAX, &f->length) < 0)
-            return HTTP_HEAD_CONFLICT;
-        f->has_length = true;
-    } else if (http_field_is(field, "Transfer-Encoding")) {
-        if (f->has_encoding || !str_is_nocase(field->value, "chunked"))
-            return HTTP_HEAD_CONFLICT;
-        f->has_encoding = true;
+    if (http_field_is(field, "Connection"))
+        return http_connection_add(&f->connection, field->value) < 0 ? HTTP_HEAD_CONFLICT : HTTP_HEAD_DONE;
+    if (http_field_is(field, "Upgrade")) {
+        f->upgrade = field->value;
+        f->upgrades++;
+    } else if (http_field_is(field, "HTTP2-Settings")) {
+        f->h2c_settings = field->value;
+        f->settings++;
+    } else if (http_field_is(field, "Expect")) {
+        f->expects |= http_is_nocase(field->value, "100-continue");
     }
-    return HTTP_HEAD_DONE;
+    return framing_field_read(field, f);
 }
 
 /* RFC 9112 sections 3.2 and 6.1 */
@@ -183,7 +167,21 @@ static enum http_head_outcome facts_judge(const struct head_facts *f)
         return HTTP_HEAD_CONFLICT;
     if (!f->has_host)
         return HTTP_HEAD_NO_HOST;
-    return f->has_target_host && !host_eq(&f->host, &f->target) ? HTTP_HEAD_CONFLICT : HTTP_HEAD_DONE;
+    return f->has_target_host && !http_host_eq(&f->host, &f->target) ? HTTP_HEAD_CONFLICT : HTTP_HEAD_DONE;
+}
+
+/* A body in front of an upgrade could be read as what comes behind it: no upgrade then, the request goes its
+ * ordinary way. */
+static void facts_take(const struct head_facts *f, struct http_head *ret)
+{
+    bool upgrade = f->connection.upgrade && f->upgrades == 1 && !f->old && ret->body == HTTP_BODY_NONE;
+
+    ret->is_head = str_is(f->method, "HEAD");
+    ret->expects = f->expects && !f->old && ret->body != HTTP_BODY_NONE;
+    ret->close = f->old || f->connection.close;
+    ret->websocket = upgrade && http_is_nocase(f->upgrade, "websocket");
+    ret->h2c = upgrade && f->settings == 1 && http_is_nocase(f->upgrade, "h2c");
+    ret->h2c_settings = f->h2c_settings;
 }
 
 static enum http_head_outcome head_parse(const uint8_t *p, size_t n, struct http_head *ret)
@@ -192,7 +190,7 @@ static enum http_head_outcome head_parse(const uint8_t *p, size_t n, struct http
     struct head_facts f = {0};
     struct http_field field;
 
-    enum http_head_outcome o = request_line_read(line_next(&rest), &f);
+    enum http_head_outcome o = request_line_read(http_line_next(&rest), &f);
     while (o == HTTP_HEAD_DONE && http_field_next(&rest, &field))
         o = field_read(&field, &f);
     if (o == HTTP_HEAD_DONE)
@@ -204,14 +202,8 @@ static enum http_head_outcome head_parse(const uint8_t *p, size_t n, struct http
         ret->body = HTTP_BODY_CHUNKED;
     else if (f.length > 0)
         ret->body = HTTP_BODY_LENGTH;
+    facts_take(&f, ret);
     return HTTP_HEAD_DONE;
-}
-
-/* A byte that no part of a head may hold. CR and LF are judged as a pair; the blank and the tab are looked at
- * later. */
-static bool is_control(uint8_t c)
-{
-    return (c < 0x20 && c != '\t' && c != '\r' && c != '\n') || c == 0x7f;
 }
 
 /* The first line decides what this is: until it is whole, a wrong byte means "not HTTP", afterwards "two
@@ -221,17 +213,27 @@ static enum http_head_outcome scan_failed(const struct http_head_reader *r)
     return r->line == 0 ? HTTP_HEAD_NOT_HTTP : HTTP_HEAD_CONFLICT;
 }
 
+static enum http_head_outcome first_line_judge(struct str line, struct http_head *ret)
+{
+    struct head_facts f = {0};
+    enum http_head_outcome o = request_line_read(line, &f);
+
+    if (o == HTTP_HEAD_CONNECT)
+        *ret = (struct http_head){.host = f.target, .close = true};
+    return o;
+}
+
 enum http_head_outcome http_head_read(struct http_head_reader *r, const uint8_t *p, size_t n,
                                       struct http_head *ret)
 {
     size_t end = n < LIMIT_PEEK ? n : LIMIT_PEEK;
 
-    if (n > 0 && !is_token_char(p[0]))
+    if (n > 0 && !http_is_token_char(p[0]))
         return HTTP_HEAD_NOT_HTTP;
     for (; r->next < end; r->next++) {
         size_t i = r->next;
         bool after_cr = i > 0 && p[i - 1] == '\r';
-        if (is_control(p[i]) || after_cr != (p[i] == '\n')) /* a bare CR or a bare LF */
+        if (http_is_control(p[i]) || after_cr != (p[i] == '\n')) /* a bare CR or a bare LF */
             return scan_failed(r);
         if (p[i] != '\n')
             continue;
@@ -240,8 +242,7 @@ enum http_head_outcome http_head_read(struct http_head_reader *r, const uint8_t 
             return r->line == 0 ? HTTP_HEAD_NOT_HTTP : head_parse(p, i + 1, ret);
         }
         if (r->line == 0) {
-            struct head_facts f = {0};
-            enum http_head_outcome o = request_line_read((struct str){(const char *)p, i - 1}, &f);
+            enum http_head_outcome o = first_line_judge((struct str){(const char *)p, i - 1}, ret);
             if (o != HTTP_HEAD_DONE)
                 return o;
         }

@@ -195,3 +195,24 @@ enum client_hello_outcome client_hello_read(struct client_hello_reader *r, const
         return CLIENT_HELLO_NOT_TLS;
     return hello_body(cursor_of(message + HANDSHAKE_HEADER, r->want - HANDSHAKE_HEADER), ret);
 }
+
+enum client_hello_outcome client_hello_message(const uint8_t *p, size_t n, struct client_hello *ret,
+                                               size_t *ret_len)
+{
+    struct cursor c = cursor_of(p, n);
+    uint32_t len;
+    uint8_t type;
+
+    if (cursor_u8(&c, &type) < 0)
+        return CLIENT_HELLO_MORE;
+    if (type != CLIENT_HELLO)
+        return CLIENT_HELLO_NOT_TLS;
+    if (cursor_be24(&c, &len) < 0)
+        return CLIENT_HELLO_MORE;
+    if (len > LIMIT_PEEK - HANDSHAKE_HEADER)
+        return CLIENT_HELLO_NOT_TLS;
+    if (cursor_left(&c) < len)
+        return CLIENT_HELLO_MORE;
+    *ret_len = HANDSHAKE_HEADER + len;
+    return hello_body(cursor_of(c.p, len), ret);
+}

@@ -37,3 +37,8 @@ struct client_hello {
  * n. Bytes behind the hello's last record (early data) are not looked at. A client_hello_outcome. */
 enum client_hello_outcome client_hello_read(struct client_hello_reader *r, const uint8_t *p, size_t n,
                                             struct client_hello *ret);
+
+/* The same for the handshake message alone, without records (QUIC, RFC 9001 section 4.1.3): p[0..n) is what
+ * there is of it. MORE; or *ret_len is its length when it is complete. */
+enum client_hello_outcome client_hello_message(const uint8_t *p, size_t n, struct client_hello *ret,
+                                               size_t *ret_len);

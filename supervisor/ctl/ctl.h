@@ -36,6 +36,8 @@ extern const struct ctl_verb ctl_verb_run;      /* run.c */
 extern const struct ctl_verb ctl_verb_validate; /* validate.c */
 extern const struct ctl_verb ctl_verb_verify;   /* verify.c */
 extern const struct ctl_verb ctl_verb_events;   /* events.c */
+extern const struct ctl_verb ctl_verb_why;      /* why.c */
+extern const struct ctl_verb ctl_verb_policy;   /* policy.c */
 extern const struct ctl_verb ctl_verb_doctor;   /* doctor.c */
 extern const struct ctl_verb ctl_verb_version;  /* version.c */
 

@@ -13,6 +13,7 @@ const struct doctor_check doctor_checks[] = {
     {"network namespace", true, doctor_netns},
     {"nft", true, doctor_nft},
     {"nft tproxy", true, doctor_tproxy},
+    {"flow log", false, doctor_flow_log},
     {"overlay", true, doctor_overlay},
     {"fresh /proc", true, doctor_proc},
     {"seccomp", true, doctor_seccomp},

@@ -41,8 +41,12 @@ int doctor_enter_userns(unsigned long flags) MUST_CHECK;
 
 /* doctor_nft.c: in a network namespace the caller is root of, adds a table with one rule of the given kind.
  * 0, or the kernel's negative errno. */
-enum doctor_nft { DOCTOR_NFT_TABLE, DOCTOR_NFT_TPROXY, DOCTOR_NFT_SOCKET };
+enum doctor_nft { DOCTOR_NFT_TABLE, DOCTOR_NFT_TPROXY, DOCTOR_NFT_SOCKET, DOCTOR_NFT_LOG };
 int doctor_nft_try(enum doctor_nft what) MUST_CHECK;
+
+/* The same place: asks ctnetlink, which reports the ends of flows, something of no consequence. 0 or the
+ * kernel's negative errno. */
+int doctor_nft_try_flows(void) MUST_CHECK;
 
 /* doctor_kernel.c */
 void doctor_kernel(struct doctor_result *ret);
@@ -56,6 +60,7 @@ void doctor_userns(struct doctor_result *ret);
 void doctor_netns(struct doctor_result *ret);
 void doctor_nft(struct doctor_result *ret);
 void doctor_tproxy(struct doctor_result *ret);
+void doctor_flow_log(struct doctor_result *ret);
 void doctor_overlay(struct doctor_result *ret);
 void doctor_proc(struct doctor_result *ret);
 

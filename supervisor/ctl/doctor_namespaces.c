@@ -132,6 +132,27 @@ void doctor_tproxy(struct doctor_result *ret)
         good(ret, "tproxy and socket expressions committed");
 }
 
+static int try_flows(void *arg)
+{
+    (void)arg;
+    int r = doctor_enter_userns(CLONE_NEWUSER | CLONE_NEWNET);
+    return r < 0 ? r : doctor_nft_try_flows();
+}
+
+/* Rules and counters do without it. */
+void doctor_flow_log(struct doctor_result *ret)
+{
+    enum doctor_nft log = DOCTOR_NFT_LOG;
+    int r = doctor_in_child(try_nft, &log);
+    if (r == 0)
+        r = doctor_in_child(try_flows, NULL);
+    if (r < 0)
+        missing(ret, r, "packets and flows of a cell are counted, but have no events of their own",
+                "sudo modprobe -a nft_log nft_ct nft_limit nfnetlink_log nf_conntrack_netlink");
+    else
+        good(ret, "log, ct and limit expressions committed, ctnetlink answers");
+}
+
 /* ---- mounts ---- */
 
 static int private_tmpfs(void)

@@ -2,9 +2,11 @@
 /* A few netlink messages, written by hand: cellctl must not link netd's GPL library for one probe. Everything
  * happens in a network namespace that dies with the probe. (netlink(7); linux/netfilter/nf_tables.h) */
 #include <arpa/inet.h>
+#include <endian.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/netlink.h>
 #include <sys/socket.h>
 
@@ -163,6 +165,29 @@ static void socket_rule(struct batch *b)
     expr_end(b, e);
 }
 
+static void attr_u64(struct batch *b, uint16_t type, uint64_t v)
+{
+    uint64_t be = htobe64(v);
+    attr(b, type, &be, sizeof(be));
+}
+
+/* ct packets (loaded into a register) limit rate 1/second log group 1 */
+static void log_rule(struct batch *b)
+{
+    uint16_t group = htons(1);
+    struct expr e = expr(b, "ct");
+    attr_u32(b, NFTA_CT_KEY, NFT_CT_PKTS);
+    attr_u32(b, NFTA_CT_DREG, NFT_REG_1);
+    expr_end(b, e);
+    e = expr(b, "limit");
+    attr_u64(b, NFTA_LIMIT_RATE, 1);
+    attr_u64(b, NFTA_LIMIT_UNIT, 1);
+    expr_end(b, e);
+    e = expr(b, "log");
+    attr(b, NFTA_LOG_GROUP, &group, sizeof(group));
+    expr_end(b, e);
+}
+
 static void rule(struct batch *b, enum doctor_nft what)
 {
     nft(b, NFT_MSG_NEWRULE);
@@ -171,6 +196,8 @@ static void rule(struct batch *b, enum doctor_nft what)
     size_t list = nest(b, NFTA_RULE_EXPRESSIONS);
     if (what == DOCTOR_NFT_TPROXY)
         tproxy_rule(b);
+    else if (what == DOCTOR_NFT_LOG)
+        log_rule(b);
     else
         socket_rule(b);
     nest_end(b, list);
@@ -200,10 +227,20 @@ static int acknowledged(int fd, size_t wanted)
     return 0;
 }
 
+static int exchange(const struct batch *b, size_t acks)
+{
+    struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+    _cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+    if (fd < 0)
+        return -errno;
+    if (sendto(fd, b->data, b->len, 0, (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
+        return -errno;
+    return acknowledged(fd, acks);
+}
+
 int doctor_nft_try(enum doctor_nft what)
 {
     struct batch b = {.seq = 1};
-    struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
     message(&b, NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
     message_end(&b);
     table_and_chain(&b);
@@ -211,10 +248,13 @@ int doctor_nft_try(enum doctor_nft what)
         rule(&b, what);
     message(&b, NFNL_MSG_BATCH_END, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
     message_end(&b);
-    _cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
-    if (fd < 0)
-        return -errno;
-    if (sendto(fd, b.data, b.len, 0, (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
-        return -errno;
-    return acknowledged(fd, what == DOCTOR_NFT_TABLE ? 2 : 3);
+    return exchange(&b, what == DOCTOR_NFT_TABLE ? 2 : 3);
+}
+
+int doctor_nft_try_flows(void)
+{
+    struct batch b = {.seq = 1};
+    message(&b, NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET_STATS, NLM_F_ACK, AF_UNSPEC, 0);
+    message_end(&b);
+    return exchange(&b, 1);
 }

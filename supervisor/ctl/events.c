@@ -7,7 +7,7 @@
 #include "common/evidence/log_reader.h"
 #include "supervisor/ctl/ctl.h"
 #include "supervisor/ctl/events_format.h"
-#include "supervisor/ctl/logdir.h"
+#include "supervisor/ctl/logwalk.h"
 #include "supervisor/ctl/term.h"
 
 #define EVENTS_HELP                                                                                          \
@@ -41,28 +41,6 @@ static int events_parse(int argc, char **argv, struct events_args *ret)
             ret->dir = argv[i];
         }
     }
-    return CTL_OK;
-}
-
-/* The number of lines the checkpoint covers, under the key the log declares: whether that key is to be
- * trusted is verify's question, but nothing unsigned is taken for the size. An exit status. */
-static int events_size(const char *path, int fd, uint64_t *ret)
-{
-    _cleanup_(buf_done) struct buf vkey = {.data = NULL}, note = {.data = NULL};
-    struct checkpoint c;
-    struct vkey k;
-
-    buf_init(&vkey, LOG_FILE_MAX);
-    buf_init(&note, CHECKPOINT_NOTE_MAX);
-    if (log_verify_read_file(fd, "vkey", &vkey) < 0 || log_verify_read_file(fd, "checkpoint", &note) < 0)
-        return ctl_fail(CTL_FAILED, "events", "%s has no vkey and checkpoint: `cellctl verify` says more",
-                        path);
-    if (vkey.len > 0 && vkey.data[vkey.len - 1] == '\n')
-        vkey.len--;
-    if (vkey_parse(buf_str(&vkey), &k) < 0 || checkpoint_open(buf_str(&note), &k, &c) != CHECKPOINT_OK)
-        return ctl_fail(CTL_TAMPERED, "events",
-                        "the checkpoint of %s is not signed by its key: see `cellctl verify`", path);
-    *ret = c.size;
     return CTL_OK;
 }
 
@@ -107,7 +85,7 @@ static int events_show(const char *path, int fd, const struct events_args *a, co
     struct envelope_line l;
     struct log_line line = {.index = 0};
     uint64_t size = 0;
-    int r = events_size(path, fd, &size);
+    int r = logwalk_size("events", path, fd, &size);
 
     if (r != CTL_OK || size == 0)
         return r;
@@ -151,7 +129,7 @@ static int events_pick(const struct logdir_list *logs, const struct events_args 
                               logs->n);
             return events_show(logs->path[i], fd, a, NULL);
         }
-        r = events_size(logs->path[i], fd, &size);
+        r = logwalk_size("events", logs->path[i], fd, &size);
         if (r == CTL_OK)
             r = events_newest_run(logs->path[i], fd, size, a->run, run);
         if (r != CTL_OK && logs->n == 1)

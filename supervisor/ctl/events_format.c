@@ -20,6 +20,7 @@ static const struct events_row {
     {"lifecycle.v1.started", {"backend", "ttlSeconds", "evidence", "isolation.cgroup", "isolation.seccomp"}},
     {"lifecycle.v1.destroyed", {"outcome", "terminalState", "reason", "residueClass", "residueException"}},
     {"lifecycle.v1.rejected", {"violations[].path", "violations[].message"}},
+    {"lifecycle.v1.policy_changed", {"added", "removed", "requestedByUid"}},
     {"command.v1.completed", {"argv", "exitCode", "signal", "spawnError", "durationMs"}},
     {"identity.v1.materialized", {"secrets", "delivery"}},
     {"identity.v1.revoked", {"secrets"}},
@@ -34,7 +35,8 @@ static const struct events_row {
     {"observability.v1.l7_egress_decision",
      {"protocol", "host", "port", "originalDestination", "dialedAddress", "reasonCode"}},
     {"observability.v1.homeostasis",
-     {"declaredEgressRules", "exercisedEgressConnections", "unusedEgressRules", "dnsDenied", "l7Denied"}},
+     {"declaredEgressRules", "exercisedEgressConnections", "unusedEgressRules", "dnsDenied", "l7Denied",
+      "bytesSent", "bytesReceived"}},
     {"evidence_bundle.v1.emitted", {"events[].type"}},
     {"compliance.v1.summary", {"egressRuleCount", "commandExitCode", "secretDeliveryMode"}},
 };

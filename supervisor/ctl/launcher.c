@@ -35,7 +35,8 @@ struct wiring {
     int keys, ids, locks;
     int signer[3][2]; /* lines to signerd: supervisor, netd, proxyd */
     int netd[2], proxyd[2], control[2];
-    int pin[2]; /* proxyd to netd */
+    int pin[2];    /* proxyd to netd */
+    int operators; /* listening, for the supervisor */
 };
 
 const char *launcher_name(enum launcher_daemon d)
@@ -132,8 +133,11 @@ static int open_dirs(struct wiring *w, struct launcher *l, char *error, size_t c
                : -ENAMETOOLONG;
 }
 
-static int make_lines(struct wiring *w, char *error, size_t cap)
+static int make_lines(struct wiring *w, struct launcher *l, char *error, size_t cap)
 {
+    w->operators = run_socket_make(w->state, l->run_id, &l->socket);
+    if (w->operators < 0)
+        return fail(error, cap, w->operators, "cannot make a socket in %s/" RUN_SOCKET_DIR, w->state);
     int *const pairs[] = {w->signer[0], w->signer[1], w->signer[2], w->netd, w->proxyd, w->control, w->pin};
     for (size_t i = 0; i < ARRAY_LEN(pairs); i++)
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pairs[i]) < 0)
@@ -226,22 +230,24 @@ static int start_all(const struct wiring *w, struct launcher *l, const struct la
                               {"--origin-suffix", l->run_id},
                               false},
         [LAUNCHER_SUPERVISOR] = {launcher_name(LAUNCHER_SUPERVISOR),
-                                 {w->control[1], w->netd[0], w->proxyd[0], w->signer[0][0], w->ids, w->locks},
-                                 {"control", "netd", "proxyd", "signerd", "ids", "locks"},
-                                 6,
-                                 {"--evidence", o->evidence, "--private-path", w->state},
+                                 {w->control[1], w->netd[0], w->proxyd[0], w->signer[0][0], w->ids, w->locks,
+                                  w->operators},
+                                 {"control", "netd", "proxyd", "signerd", "ids", "locks", "operators"},
+                                 7,
+                                 {"--evidence", o->evidence, "--private-path", w->state,
+                                  o->config_json ? "--operator-config" : NULL, o->config_json},
                                  true},
         [LAUNCHER_NETD] = {launcher_name(LAUNCHER_NETD),
                            {w->netd[1], w->signer[1][0], w->pin[1]},
                            {"supervisor", "signerd", "proxyd"},
                            3,
-                           {NULL},
+                           {o->routed_pool ? "--routed" : NULL, o->routed_pool},
                            false},
         [LAUNCHER_PROXYD] = {launcher_name(LAUNCHER_PROXYD),
                              {w->proxyd[1], w->signer[2][0], w->pin[0]},
                              {"supervisor", "signerd", "netd"},
                              3,
-                             {NULL},
+                             {o->ca_file ? "--ca-file" : NULL, o->ca_file},
                              false},
     };
     for (size_t i = 0; i < _LAUNCHER_MAX; i++) {
@@ -257,7 +263,7 @@ static void close_wiring(struct wiring *w)
     const int fds[] = {w->keys,         w->ids,          w->locks,        w->signer[0][0], w->signer[0][1],
                        w->signer[1][0], w->signer[1][1], w->signer[2][0], w->signer[2][1], w->netd[0],
                        w->netd[1],      w->proxyd[0],    w->proxyd[1],    w->control[0],   w->control[1],
-                       w->pin[0],       w->pin[1]};
+                       w->pin[0],       w->pin[1],       w->operators};
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
         cleanup_closep(&fds[i]);
 }
@@ -267,7 +273,7 @@ int launcher_start(const struct launcher_options *o, struct launcher *ret, char 
     struct wiring w;
     memset(&w, 0xff, sizeof(w)); /* every fd -1 */
     w.binaries[0] = w.state[0] = '\0';
-    struct launcher l = {.log_dir = -EBADF, .control = -EBADF};
+    struct launcher l = {.log_dir = -EBADF, .control = -EBADF, .socket = RUN_SOCKET_NONE};
     for (size_t i = 0; i < _LAUNCHER_MAX; i++)
         l.pidfds[i] = -EBADF;
     snprintf(l.run_id, sizeof(l.run_id), "%s", o->run_id);
@@ -275,7 +281,7 @@ int launcher_start(const struct launcher_options *o, struct launcher *ret, char 
     if (r >= 0)
         r = open_dirs(&w, &l, error, cap);
     if (r >= 0)
-        r = make_lines(&w, error, cap);
+        r = make_lines(&w, &l, error, cap);
     if (r >= 0)
         r = start_all(&w, &l, o, error, cap);
     if (r >= 0)
@@ -330,6 +336,7 @@ bool launcher_end(struct launcher *l, char *why, size_t cap)
                        r < 0 ? ignored : why, r < 0 ? sizeof(ignored) : cap);
         r = r < 0 ? r : one;
     }
+    run_socket_remove(&l->socket);
     cleanup_closep(&l->log_dir);
     l->log_dir = -EBADF;
     return r == 0;

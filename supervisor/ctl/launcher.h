@@ -9,6 +9,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/uuid.h"
+#include "supervisor/ctl/run_socket.h"
 
 enum launcher_daemon { LAUNCHER_SIGNERD, LAUNCHER_SUPERVISOR, LAUNCHER_NETD, LAUNCHER_PROXYD, _LAUNCHER_MAX };
 
@@ -20,13 +21,17 @@ struct launcher {
     int log_dir;
     pid_t pids[_LAUNCHER_MAX];
     int pidfds[_LAUNCHER_MAX];
-    int control; /* our end of the control line; the caller takes it */
+    int control;              /* our end of the control line; the caller takes it */
+    struct run_socket socket; /* other operators' way to the supervisor */
 };
 
 struct launcher_options {
     const char *run_id;   /* UUID_TEXT_LEN characters */
     const char *evidence; /* "strict" or "async" */
     bool verbose;
+    const char *config_json; /* what the supervisor gets as the operator's configuration; NULL: nothing */
+    const char *routed_pool; /* for netd; NULL: no cell is routed */
+    const char *ca_file;     /* for proxyd; NULL: the system's */
 };
 
 /* Makes the state directories and starts the four. On failure everything started is ended again and one

@@ -5,9 +5,10 @@
 #include <sys/stat.h>
 
 #include "common/base/io.h"
+#include "supervisor/ctl/attachments.h"
 #include "supervisor/ctl/ctl.h"
 #include "supervisor/ctl/document.h"
-#include "supervisor/ctl/run_flags.h"
+#include "supervisor/ctl/run_operator.h"
 #include "supervisor/ctl/session.h"
 #include "supervisor/ctl/term.h"
 
@@ -71,25 +72,30 @@ static void say_afterwards(const struct run_flags *f, const struct launcher *l,
     if ((o->result == RUN_EXITED || o->result == RUN_SIGNALED) && o->text[0])
         fprintf(stderr, "cellctl: %s\n", o->text);
     if (denied > 0)
-        fprintf(stderr, "cellctl: %llu request%s denied: cellctl events %s\n", (unsigned long long)denied,
+        fprintf(stderr, "cellctl: %llu request%s denied: cellctl why %s\n", (unsigned long long)denied,
                 denied == 1 ? " was" : "s were", l->log_path);
     if (f->verbose)
         fprintf(stderr, "cellctl: log %s\ncellctl: last checkpoint:\n%s", l->log_path, o->checkpoint);
 }
 
-static int run_in_suite(const struct run_flags *f, const char *run_id, struct str document,
-                        struct follow *follow)
+static int run_in_suite(const struct run_flags *f, const struct run_operator *op, const char *run_id,
+                        struct session_request *req, struct follow *follow)
 {
     char error[RUN_FLAGS_ERROR_MAX + 64];
     struct launcher l;
-    struct launcher_options lo = {run_id, enum_text(&enum_evidence, f->evidence), f->verbose};
+    struct launcher_options lo = {.run_id = run_id,
+                                  .evidence = enum_text(&enum_evidence, op->config->network.evidence),
+                                  .verbose = f->verbose,
+                                  .config_json = op->json,
+                                  .ca_file = op->config->ca_file.p};
+    if (op->config->network.mode == NET_MODE_ROUTED)
+        lo.routed_pool = op->config->routed_pool.p;
     if (launcher_start(&lo, &l, error, sizeof(error)) < 0)
         return ctl_fail(CTL_RUN_SUITE, "run", "%s", error);
     struct session_outcome o;
-    struct session_request req = {.document = document, .name = f->name, .verbose = f->verbose};
     if (follow_start(follow, l.log_dir) < 0)
         (void)ctl_fail(0, "run", "--events: the log cannot be watched, its lines come at the end");
-    session_run(&l, &req, follow, &o);
+    session_run(&l, req, follow, &o);
     follow_step(follow, true);
     if (follow->failed)
         (void)ctl_fail(0, "run", "--events: writing failed, the events are in %s", l.log_path);
@@ -104,12 +110,29 @@ static int run_in_suite(const struct run_flags *f, const char *run_id, struct st
     return status;
 }
 
+static int run_document(const struct run_flags *f, const char *run_id, struct str document)
+{
+    _cleanup_(follow_done) struct follow follow = {.out = -EBADF, .inotify = -EBADF};
+    _cleanup_(run_operator_done) struct run_operator op = {0};
+    _cleanup_(arena_done) struct arena arena = {0};
+    struct session_request req = {.document = document, .name = f->name, .verbose = f->verbose};
+    if (run_operator_load(f, &op) < 0)
+        return CTL_RUN_SUITE;
+    arena_init(&arena, LIMIT_ATTACHMENTS_DOC + LIMIT_ARENA);
+    struct spec_operator specs = {.metadata = op.config->network.metadata};
+    if (attachments_read("run", document, &specs, &arena, &req.attachments) < 0)
+        return ctl_fail(CTL_RUN_SUITE, "run", "out of memory");
+    int r = follow_open(f->events, &follow);
+    if (r < 0)
+        return ctl_fail(CTL_RUN_SUITE, "run", "--events: cannot write to %s: %s", f->events, strerror(-r));
+    return run_in_suite(f, &op, run_id, &req, &follow);
+}
+
 static int run(int argc, char **argv)
 {
     char run_id[UUID_TEXT_LEN + 1], error[RUN_FLAGS_ERROR_MAX];
     _cleanup_(run_flags_done) struct run_flags f = {};
     _cleanup_(buf_done) struct buf doc = {0};
-    _cleanup_(follow_done) struct follow follow = {.out = -EBADF, .inotify = -EBADF};
     buf_init(&doc, LIMIT_SPEC + 2);
     uuid_v7(run_id);
     int r = run_flags_parse(argc, argv, run_id, &f, error);
@@ -122,10 +145,7 @@ static int run(int argc, char **argv)
     r = read_spec(&f, &doc);
     if (r < 0)
         return ctl_fail(CTL_RUN_SUITE, "run", "cannot read the document %s: %s", f.document, strerror(-r));
-    r = follow_open(f.events, &follow);
-    if (r < 0)
-        return ctl_fail(CTL_RUN_SUITE, "run", "--events: cannot write to %s: %s", f.events, strerror(-r));
-    return run_in_suite(&f, run_id, buf_str(&doc), &follow);
+    return run_document(&f, run_id, buf_str(&doc));
 }
 
 const struct ctl_verb ctl_verb_run = {"run", "run a command in a cell", run_flags_help, run};

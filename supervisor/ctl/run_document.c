@@ -19,8 +19,8 @@ int run_document_init(struct run_document *d)
 
 void run_document_done(struct run_document *d)
 {
-    json_t *const owned[] = {d->secrets,   d->egress,     d->names, d->resolvers, d->answers,
-                             d->read_only, d->read_write, d->given, d->limits,    d->argv};
+    json_t *const owned[] = {d->secrets,    d->egress, d->names,  d->resolvers, d->answers, d->read_only,
+                             d->read_write, d->given,  d->limits, d->argv,      d->quota};
     for (size_t i = 0; i < ARRAY_LEN(owned); i++)
         json_decref(owned[i]);
     free(d->cwd);
@@ -50,12 +50,31 @@ static json_t *dns_authority(const struct run_document *d)
     return NULL;
 }
 
+/* --dnssec stands for all resolvers, whichever comes first. */
+static int put_dnssec(const struct run_document *d, char *why, size_t cap)
+{
+    size_t i;
+    json_t *r;
+    if (d->dnssec && json_array_size(d->resolvers) == 0) {
+        (void)snprintf(why, cap, "--dnssec needs a resolver to be named: --dns");
+        return 1;
+    }
+    json_array_foreach(d->resolvers, i, r)
+    {
+        if (d->dnssec && !set(r, "dnssec", json_pack("{s:b, s:b}", "validate", true, "failClosed", true)))
+            return -ENOMEM;
+    }
+    return 0;
+}
+
 static json_t *authority(const struct run_document *d)
 {
     json_t *o = json_object(), *fs = json_object();
     bool dns = json_array_size(d->resolvers) || json_array_size(d->answers);
     bool good = o && fs && json_object_set(o, "secretRefs", d->secrets) == 0 &&
-                set_list(o, "egressRules", d->egress) && (!dns || set(o, "dnsAuthority", dns_authority(d))) &&
+                set_list(o, "egressRules", d->egress) &&
+                (!d->quota || json_object_set(o, "egressQuota", d->quota) == 0) &&
+                (!dns || set(o, "dnsAuthority", dns_authority(d))) &&
                 set_list(fs, "readOnly", d->read_only) && set_list(fs, "readWrite", d->read_write) &&
                 (json_object_size(fs) == 0 || json_object_set(o, "filesystem", fs) == 0);
     json_decref(fs);
@@ -99,6 +118,8 @@ int run_document_finish(struct run_document *d, const char *id, char **ret, char
     int r = run_document_check_paths(d, why, cap);
     if (r == 0)
         r = default_cwd(d, why, cap);
+    if (r == 0)
+        r = put_dnssec(d, why, cap);
     if (r != 0)
         return r;
     json_t *name = json_string(id);

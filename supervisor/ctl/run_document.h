@@ -17,6 +17,8 @@ struct run_document {
     json_t *read_write;
     json_t *given;  /* [text, real path] of each of these two */
     json_t *limits; /* NULL until one is set */
+    json_t *quota;  /* the same */
+    bool dnssec;    /* of all resolvers */
     json_t *argv;
     char *cwd;          /* absolute; NULL = not given */
     bool relative_path; /* --ro or --rw was given relative to the caller's directory */
@@ -33,6 +35,8 @@ void run_document_done(struct run_document *d);
 int run_document_allow(struct run_document *d, const char *text, char *why, size_t cap) MUST_CHECK;
 int run_document_answer(struct run_document *d, const char *text, char *why, size_t cap) MUST_CHECK;
 int run_document_dns(struct run_document *d, const char *text, char *why, size_t cap) MUST_CHECK;
+int run_document_quota(struct run_document *d, const char *key, const char *text, char *why,
+                       size_t cap) MUST_CHECK;
 int run_document_secret(struct run_document *d, const char *text, char *why, size_t cap) MUST_CHECK;
 int run_document_path(struct run_document *d, json_t *list, const char *text, char *why,
                       size_t cap) MUST_CHECK;

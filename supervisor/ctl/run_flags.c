@@ -5,37 +5,9 @@
 #include "common/base/num.h"
 #include "supervisor/ctl/run_document.h"
 #include "supervisor/ctl/run_flags.h"
+#include "supervisor/ctl/run_operator.h"
 #include "supervisor/spec/doc.h"
 #include "supervisor/spec/spec.h"
-
-const char run_flags_help[] =
-    "usage: cellctl run [FLAGS] -- COMMAND [ARGUMENTS]\n"
-    "       cellctl run [--evidence MODE] [--events FILE] [--checkpoint FILE] [-v] SPEC.json|-\n"
-    "\n"
-    "Runs one command in a cell. What no flag allows, it may not.\n"
-    "\n"
-    "  --allow HOST[:PORT[-PORT]][/PROTO]  a host it may reach; port 443 unless given; IPv6 in brackets;\n"
-    "                                      HOST may be a name, *.name, an address or a CIDR prefix\n"
-    "  --dns IP[:PORT]                     the resolver of the allowed names; the host's unless given\n"
-    "  --allow-answer HOST:IP|CIDR         a private address that the name may resolve to\n"
-    "  --ro PATH, --rw PATH                a file or folder of the host it may read, or read and write\n"
-    "  --secret NAME                       CELLOS_SECRET_NAME, or the file CELLOS_SECRET_FILE_NAME, as "
-    "variable NAME\n"
-    "  --cwd PATH                          where it starts; / unless --ro or --rw name relative paths\n"
-    "  --ttl SECONDS                       how long the cell may live; 3600 unless given\n"
-    "  --timeout-ms N                      how long the command may take\n"
-    "  --memory BYTES[K|M|G] --pids N --cpu N   limits, where the host has cgroup v2\n"
-    "  --name ID                           the cell's name; run-... unless given\n"
-    "  --print-spec                        prints the document these flags stand for, and runs nothing\n"
-    "\n"
-    "  --evidence strict|async             strict (default): every decision is durable before its effect\n"
-    "  --events FILE|-                     the log lines of this run, as they become durable\n"
-    "  --checkpoint FILE                   the log's last checkpoint, to compare with later\n"
-    "  -v                                  shows the steps\n"
-    "\n"
-    "Exit status: the command's; 128 + n when signal n killed it; 124 timeout, 126 not executable, 127 not "
-    "found,\n"
-    "3 refused (bad spec), 125 the suite failed or wrong usage.\n";
 
 struct parser {
     struct run_flags *flags;
@@ -74,6 +46,28 @@ static int on_allow(struct parser *p, const char *value, char *why, size_t cap)
 static int on_dns(struct parser *p, const char *value, char *why, size_t cap)
 {
     return run_document_dns(&p->doc, value, why, cap);
+}
+
+static int on_dnssec(struct parser *p, const char *value, char *why, size_t cap)
+{
+    (void)value, (void)why, (void)cap;
+    p->doc.dnssec = true;
+    return 0;
+}
+
+static int on_max_connections(struct parser *p, const char *value, char *why, size_t cap)
+{
+    return run_document_quota(&p->doc, "maxConnections", value, why, cap);
+}
+
+static int on_max_bytes(struct parser *p, const char *value, char *why, size_t cap)
+{
+    return run_document_quota(&p->doc, "maxBytes", value, why, cap);
+}
+
+static int on_max_rate(struct parser *p, const char *value, char *why, size_t cap)
+{
+    return run_document_quota(&p->doc, "maxBytesPerSecond", value, why, cap);
 }
 
 static int on_answer(struct parser *p, const char *value, char *why, size_t cap)
@@ -167,6 +161,27 @@ static int on_file(const char **to, const char *value, char *why, size_t cap)
     return 0;
 }
 
+static int on_network(struct parser *p, const char *value, char *why, size_t cap)
+{
+    p->flags->network = enum_value(&enum_net_mode, str_of(value));
+    return p->flags->network ? 0 : wrong(why, cap, "must be intercept, none or routed");
+}
+
+static int on_proxy(struct parser *p, const char *value, char *why, size_t cap)
+{
+    return run_operator_proxy(value, &p->flags->proxy_kind, p->flags->proxy_endpoint, why, cap);
+}
+
+static int on_ca_file(struct parser *p, const char *value, char *why, size_t cap)
+{
+    return on_file(&p->flags->ca_file, value, why, cap);
+}
+
+static int on_config(struct parser *p, const char *value, char *why, size_t cap)
+{
+    return on_file(&p->flags->config, value, why, cap);
+}
+
 static int on_events(struct parser *p, const char *value, char *why, size_t cap)
 {
     return on_file(&p->flags->events, value, why, cap);
@@ -195,6 +210,10 @@ static const struct flag {
 } table[] = {
     {"--allow", true, true, false, on_allow},
     {"--dns", true, true, false, on_dns},
+    {"--dnssec", true, false, false, on_dnssec},
+    {"--max-connections", true, true, true, on_max_connections},
+    {"--max-bytes", true, true, true, on_max_bytes},
+    {"--max-rate", true, true, true, on_max_rate},
     {"--allow-answer", true, true, false, on_answer},
     {"--ro", true, true, false, on_ro},
     {"--rw", true, true, false, on_rw},
@@ -207,6 +226,10 @@ static const struct flag {
     {"--cpu", true, true, true, on_cpu},
     {"--name", true, true, true, on_name},
     {"--print-spec", true, false, false, on_print_spec},
+    {"--network", false, true, true, on_network},
+    {"--upstream-proxy", false, true, true, on_proxy},
+    {"--ca-file", false, true, true, on_ca_file},
+    {"--config", false, true, true, on_config},
     {"--evidence", false, true, true, on_evidence},
     {"--events", false, true, true, on_events},
     {"--checkpoint", false, true, true, on_checkpoint},
@@ -329,7 +352,7 @@ static int finish(struct parser *p, const char *run_id)
 int run_flags_parse(int argc, char **argv, const char *run_id, struct run_flags *ret,
                     char error[RUN_FLAGS_ERROR_MAX])
 {
-    *ret = (struct run_flags){.evidence = EVIDENCE_STRICT};
+    *ret = (struct run_flags){0};
     struct parser p = {.flags = ret, .error = error};
     int r = run_document_init(&p.doc);
     p.doc.ttl_s = RUN_FLAGS_TTL_S;

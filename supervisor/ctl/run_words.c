@@ -8,9 +8,9 @@
 #include "common/net/allow.h"
 #include "proto/limits.h"
 #include "supervisor/ctl/run_document.h"
+#include "supervisor/spec/rule_words.h"
 #include "supervisor/spec/spec.h"
 
-#define HTTPS_PORT       443
 #define CPU_HUNDREDTH_US ((json_int_t)(SPEC_CPU_PERIOD_US / 100))
 
 static int wrong(char *why, size_t cap, const char *text)
@@ -39,51 +39,6 @@ static struct str before(const char *s, const char *end)
 
 /* ---- --allow HOST[:PORT[-PORT]][/PROTO] ---- */
 
-struct parts {
-    struct str host, port, protocol; /* the last two may be absent */
-};
-
-/* "/8" after an address is a prefix, "/tls" is a protocol: protocols begin with a letter. */
-static const char *cut_protocol(const char *text, struct parts *p)
-{
-    const char *end = text + strlen(text), *slash = strrchr(text, '/');
-    if (!slash || !((slash[1] >= 'a' && slash[1] <= 'z') || (slash[1] >= 'A' && slash[1] <= 'Z')))
-        return end;
-    p->protocol = before(slash + 1, end);
-    return slash;
-}
-
-static int split(const char *text, struct parts *p, char *why, size_t cap)
-{
-    *p = (struct parts){0};
-    if (strstr(text, "://"))
-        return wrong(why, cap, allow_error_text(ALLOW_E_URL));
-    const char *end = cut_protocol(text, p), *rest;
-    if (text[0] == '[') {
-        const char *close = strchr(text, ']');
-        if (!close || close > end)
-            return wrong(why, cap, "lacks the closing \"]\"");
-        p->host = before(text + 1, close);
-        rest = close + 1;
-    } else {
-        const char *colon = memchr(text, ':', (size_t)(end - text));
-        if (colon && memchr(colon + 1, ':', (size_t)(end - colon - 1)))
-            return wrong(why, cap, "must have an IPv6 address in brackets, e.g. [2001:db8::1]:443");
-        p->host = before(text, colon ? colon : end);
-        rest = colon ? colon : end;
-    }
-    if (rest < end && *rest != ':')
-        return wrong(why, cap, "must be HOST[:PORT[-PORT]][/PROTO]");
-    if (rest < end)
-        p->port = before(rest + 1, end);
-    return 0;
-}
-
-static json_t *port_value(struct str text, uint16_t lo, uint16_t hi)
-{
-    return lo == hi ? json_integer(lo) : json_stringn(text.p, text.len);
-}
-
 static int remember_name(struct run_document *d, const struct name *n)
 {
     for (size_t i = 0; i < json_array_size(d->names); i++)
@@ -94,29 +49,16 @@ static int remember_name(struct run_document *d, const struct name *n)
 
 int run_document_allow(struct run_document *d, const char *text, char *why, size_t cap)
 {
-    struct parts p;
+    char clause[RULE_WORDS_WHY_MAX];
     struct allow_rule rule;
-    enum allow_protocol protocol;
-    uint16_t lo = HTTPS_PORT, hi = HTTPS_PORT;
-    int r = split(text, &p, why, cap);
-    if (r != 0)
-        return r;
-    int e = allow_rule_parse_host(p.host, &rule);
-    if (e == 0 && p.port.p)
-        e = allow_port_parse(p.port, &lo, &hi);
-    if (e == 0 && p.protocol.p)
-        e = allow_protocol_parse(p.protocol, &protocol);
-    if (e != 0)
-        return wrong(why, cap, allow_error_text(e));
-    json_t *o = json_pack("{s:s%, s:o}", "host", p.host.p, p.host.len, "port", port_value(p.port, lo, hi));
-    if (!o ||
-        (p.protocol.p &&
-         json_object_set_new(o, "protocol", json_stringn(p.protocol.p, p.protocol.len)) < 0) ||
-        json_array_append_new(d->egress, json_incref(o)) < 0) {
-        json_decref(o);
+    json_t *o = NULL;
+    int r = rule_words_parse(str_of(text), &rule, clause);
+    if (r == RULE_WORDS_OK)
+        r = rule_words_json(str_of(text), &o, clause);
+    if (r == RULE_WORDS_BAD)
+        return wrong(why, cap, clause);
+    if (r < 0 || json_array_append_new(d->egress, o) < 0)
         return -ENOMEM;
-    }
-    json_decref(o);
     return rule.is_addr ? 0 : remember_name(d, &rule.name);
 }
 
@@ -141,24 +83,6 @@ int run_document_answer(struct run_document *d, const char *text, char *why, siz
     return added(
         json_array_append_new(d->answers, json_sprintf("%s:%.*s", name.text, (int)address.len, address.p)));
 }
-
-/* ---- --dns IP[:PORT] ---- */
-
-int run_document_dns(struct run_document *d, const char *text, char *why, size_t cap)
-{
-    char endpoint[ADDR_ENDPOINT_MAX], id[16];
-    struct endpoint_addr e = {.port = 53};
-    size_t n = json_array_size(d->resolvers);
-    if (addr_parse(str_of(text), &e.addr) < 0 && addr_endpoint_parse(str_of(text), 53, &e) < 0)
-        return wrong(why, cap, "must be IP, IP:PORT or [IPv6]:PORT");
-    if (n == LIMIT_RESOLVERS)
-        return wrong(why, cap, "is one resolver too many: at most 8");
-    (void)snprintf(id, sizeof(id), "dns-%zu", n + 1);
-    return added(json_array_append_new(d->resolvers,
-                                       json_pack("{s:s, s:s, s:s}", "resolverId", id, "protocol", "do53-udp",
-                                                 "endpoint", addr_endpoint_format(&e, endpoint))));
-}
-_Static_assert(LIMIT_RESOLVERS == 8, "the sentence above names it");
 
 int run_document_secret(struct run_document *d, const char *text, char *why, size_t cap)
 {
@@ -204,19 +128,19 @@ int run_document_cwd(struct run_document *d, const char *text, char *why, size_t
 
 /* ---- limits ---- */
 
-static int set_limit(struct run_document *d, const char *key, json_t *value)
+static int set_limit(json_t **object, const char *key, json_t *value)
 {
-    if (!d->limits)
-        d->limits = json_object();
-    if (!d->limits || !value) {
+    if (!*object)
+        *object = json_object();
+    if (!*object || !value) {
         json_decref(value);
         return -ENOMEM;
     }
-    return added(json_object_set_new(d->limits, key, value));
+    return added(json_object_set_new(*object, key, value));
 }
 
 /* "512M": a number with an optional K, M or G (powers of 1024). */
-int run_document_memory(struct run_document *d, const char *text, char *why, size_t cap)
+static bool parse_bytes(const char *text, json_int_t *ret)
 {
     static const char units[] = "KMG";
     struct str s = str_of(text);
@@ -228,16 +152,41 @@ int run_document_memory(struct run_document *d, const char *text, char *why, siz
         s.len--;
     }
     if (num_parse_u64(s, 1, (uint64_t)INT64_MAX >> shift, &n) < 0)
-        return wrong(why, cap, "must be a number of bytes, e.g. 512M or 2G");
-    return set_limit(d, "memoryMaxBytes", json_integer((json_int_t)n * ((json_int_t)1 << shift)));
+        return false;
+    *ret = (json_int_t)n * ((json_int_t)1 << shift);
+    return true;
 }
+
+int run_document_memory(struct run_document *d, const char *text, char *why, size_t cap)
+{
+    json_int_t n;
+    if (!parse_bytes(text, &n))
+        return wrong(why, cap, "must be a number of bytes, e.g. 512M or 2G");
+    return set_limit(&d->limits, "memoryMaxBytes", json_integer(n));
+}
+
+int run_document_quota(struct run_document *d, const char *key, const char *text, char *why, size_t cap)
+{
+    json_int_t n = 0;
+    uint64_t connections;
+    if (strcmp(key, "maxConnections") != 0) {
+        if (!parse_bytes(text, &n))
+            return wrong(why, cap, "must be a number of bytes, e.g. 512M or 2G");
+    } else if (num_parse_u64(str_of(text), 1, LIMIT_TCP_OPEN, &connections) < 0) {
+        return wrong(why, cap, "must be a number between 1 and 1024");
+    } else {
+        n = (json_int_t)connections;
+    }
+    return set_limit(&d->quota, key, json_integer(n));
+}
+_Static_assert(LIMIT_TCP_OPEN == 1024, "the sentence above names it");
 
 int run_document_pids(struct run_document *d, const char *text, char *why, size_t cap)
 {
     uint64_t n;
     if (num_parse_u64(str_of(text), 1, SPEC_PIDS_MAX, &n) < 0)
         return wrong(why, cap, "must be a number between 1 and 4194304");
-    return set_limit(d, "pidsMax", json_integer((json_int_t)n));
+    return set_limit(&d->limits, "pidsMax", json_integer((json_int_t)n));
 }
 _Static_assert(SPEC_PIDS_MAX == 4194304, "the sentence above names it");
 
@@ -260,5 +209,5 @@ int run_document_cpu(struct run_document *d, const char *text, char *why, size_t
         hundredths += 100 * (json_int_t)n;
     if (!good || hundredths == 0)
         return wrong(why, cap, "must be a number of processors, e.g. 1.5");
-    return set_limit(d, "cpuMax", json_pack("{s:I}", "quotaMicros", hundredths * CPU_HUNDREDTH_US));
+    return set_limit(&d->limits, "cpuMax", json_pack("{s:I}", "quotaMicros", hundredths * CPU_HUNDREDTH_US));
 }

@@ -71,6 +71,22 @@ static int on_step(void *self, struct endpoint *e, struct endpoint_msg *m)
     return 0;
 }
 
+/* Foreign bytes in it are escaped already; what still is not printable is escaped here. A backslash is left
+ * alone, so that nothing is escaped twice. */
+static void print_escaped(struct str s)
+{
+    char text[4 * LIMIT_ERROR_TEXT];
+    while (s.len > 0) {
+        const char *slash = memchr(s.p, '\\', s.len);
+        size_t n = slash ? (size_t)(slash - s.p) : s.len;
+        fputs(str_escape(text, sizeof(text), s.p, n), stderr);
+        if (slash)
+            fputc('\\', stderr);
+        n += slash != NULL;
+        s = (struct str){s.p + n, s.len - n};
+    }
+}
+
 static int on_rejected(void *self, struct endpoint *e, struct endpoint_msg *m)
 {
     (void)self;
@@ -78,10 +94,10 @@ static int on_rejected(void *self, struct endpoint *e, struct endpoint_msg *m)
     const struct control_rejected *r = m->rec;
     term_status_clear();
     for (size_t i = 0; i < r->violations.n; i++) {
-        const struct ev_violation *v = &r->violations.v[i];
-        char path[LIMIT_ERROR_TEXT], message[LIMIT_ERROR_TEXT * 2];
-        fprintf(stderr, "%s: %s\n", str_escape(path, sizeof(path), v->path.p, v->path.len),
-                str_escape(message, sizeof(message), v->message.p, v->message.len));
+        print_escaped(r->violations.v[i].path);
+        fputs(": ", stderr);
+        print_escaped(r->violations.v[i].message);
+        fputc('\n', stderr);
     }
     return 0;
 }

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "proto/limits.h"
+#include "supervisor/ctl/attachments.h"
 #include "supervisor/ctl/ctl.h"
 #include "supervisor/ctl/document.h"
 #include "supervisor/ctl/paths.h"
@@ -32,8 +33,15 @@ static int check(struct str document)
     _cleanup_(spec_freep) struct spec *s = NULL;
     char state[PATH_MAX];
     const char *paths[] = {state};
-    struct spec_forbidden forbidden = {paths, paths_state(state) == 0 ? 1 : 0};
-    int r = spec_parse(document, &forbidden, &s, &found);
+    struct spec_operator op = {.paths = paths, .npaths = paths_state(state) == 0 ? 1 : 0};
+    _cleanup_(arena_done) struct arena arena = {0};
+    struct attachments files;
+    arena_init(&arena, LIMIT_ATTACHMENTS_DOC + LIMIT_ARENA);
+    int r = attachments_read("validate", document, &op, &arena, &files);
+    if (r == 0)
+        r = spec_parse(document, &op, &s, &found);
+    if (r == SPEC_OK)
+        r = spec_attach(s, &files, &found) < 0 ? -ENOMEM : found.n > 0 ? SPEC_INVALID : SPEC_OK;
     if (r < 0)
         return ctl_fail(CTL_FAILED, "validate", "cannot check the document: %s", strerrordesc_np(-r));
     if (r == SPEC_OK) {

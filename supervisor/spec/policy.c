@@ -49,38 +49,74 @@ static int dns_names(const struct spec *s, struct arena *a, struct policy *p)
     return 0;
 }
 
-static int resolver(struct str id, uint32_t protocol, const struct endpoint_addr *e, struct arena *a,
-                    struct policy_resolver *ret)
+static struct str endpoint_text(const struct endpoint_addr *e, struct arena *a)
 {
     char text[ADDR_ENDPOINT_MAX];
-    struct str endpoint = arena_copy(a, str_of(addr_endpoint_format(e, text)));
-    if (!id.p || !endpoint.p)
-        return -ENOMEM;
-    *ret = (struct policy_resolver){.resolver_id = id, .protocol = protocol, .endpoint = endpoint};
-    return 0;
+    return arena_copy(a, str_of(addr_endpoint_format(e, text)));
 }
 
-static int resolvers(const struct spec *s, const struct endpoint_addr *host, size_t nhost, struct arena *a,
-                     struct policy *p)
+static int own_resolver(const struct spec_resolver *s, struct arena *a, struct policy_resolver *ret)
+{
+    *ret = (struct policy_resolver){.resolver_id = s->id,
+                                    .protocol = s->protocol,
+                                    .url = s->url,
+                                    .tls_server_name = s->tls_server_name,
+                                    .dnssec_validate = s->dnssec_validate,
+                                    .dnssec_fail_closed = s->dnssec_fail_closed,
+                                    .trust_anchors = s->trust_anchors};
+    if (s->endpoint.addr.family != AF_UNSPEC)
+        ret->endpoint = endpoint_text(&s->endpoint, a);
+    return ret->endpoint.p || s->url.p ? 0 : -ENOMEM;
+}
+
+static int host_resolver(const struct endpoint_addr *e, size_t i, struct arena *a,
+                         struct policy_resolver *ret)
+{
+    char id[32];
+    (void)snprintf(id, sizeof(id), "host-%zu", i + 1);
+    *ret = (struct policy_resolver){.resolver_id = arena_copy(a, str_of(id)),
+                                    .protocol = RESOLVER_DO53_UDP,
+                                    .endpoint = endpoint_text(e, a)};
+    return ret->resolver_id.p && ret->endpoint.p ? 0 : -ENOMEM;
+}
+
+static int resolvers(const struct spec *s, const struct policy_host *host, struct arena *a, struct policy *p)
 {
     bool own = s->dns && s->dns->nresolvers > 0;
-    size_t n = own ? s->dns->nresolvers : nhost;
-    if (n > LIMIT_RESOLVERS)
-        n = LIMIT_RESOLVERS;
+    size_t n = own ? s->dns->nresolvers : host->nresolvers;
     struct policy_resolver *v = list(a, n, sizeof(*v));
     if (!v)
         return -ENOMEM;
     for (size_t i = 0; i < n; i++) {
-        char id[16];
-        (void)snprintf(id, sizeof(id), "host-%zu", i + 1);
-        int r = own ? resolver(s->dns->resolvers[i].id, s->dns->resolvers[i].protocol,
-                               &s->dns->resolvers[i].endpoint, a, &v[i])
-                    : resolver(arena_copy(a, str_of(id)), RESOLVER_DO53_UDP, &host[i], a, &v[i]);
+        int r = own ? own_resolver(&s->dns->resolvers[i], a, &v[i])
+                    : host_resolver(&host->resolvers[i], i, a, &v[i]);
         if (r < 0)
             return r;
     }
     p->resolvers.v = v;
     p->resolvers.n = n;
+    return 0;
+}
+
+/* A resolver whose own name must be resolved first, by somebody else. */
+static bool needs_bootstrap(const struct policy *p)
+{
+    for (size_t i = 0; i < p->resolvers.n; i++)
+        if (!p->resolvers.v[i].endpoint.p)
+            return true;
+    return false;
+}
+
+static int bootstrap(const struct policy_host *host, struct arena *a, struct policy *p)
+{
+    size_t n = needs_bootstrap(p) ? host->nresolvers : 0;
+    struct str *v = list(a, n, sizeof(*v));
+    if (!v)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        if (!(v[i] = endpoint_text(&host->resolvers[i], a)).p)
+            return -ENOMEM;
+    p->bootstrap = (struct strs){v, n};
     return 0;
 }
 
@@ -102,29 +138,93 @@ static int answers(const struct spec *s, struct arena *a, struct policy *p)
     return 0;
 }
 
+static int refresh(const struct spec *s, struct arena *a, struct policy *p)
+{
+    const struct spec_refresh *from = s->dns ? s->dns->refresh : NULL;
+    if (!from)
+        return 0;
+    struct policy_refresh *r = list(a, 1, sizeof(*r));
+    if (!r)
+        return -ENOMEM;
+    *r = (struct policy_refresh){from->min_ttl_s, from->max_stale_s, from->strategy};
+    p->refresh = r;
+    return 0;
+}
+
+static int rebinding(const struct spec *s, struct arena *a, struct policy *p)
+{
+    const struct spec_rebinding *from = s->dns ? s->dns->rebinding : NULL;
+    if (!from)
+        return 0;
+    struct policy_rebinding *r = list(a, 1, sizeof(*r));
+    if (!r)
+        return -ENOMEM;
+    *r = (struct policy_rebinding){from->max_novel, from->reject};
+    p->rebinding = r;
+    return 0;
+}
+
+static int cdn(const struct spec *s, struct arena *a, struct policy *p)
+{
+    struct policy_cdn *v = list(a, s->ncdn, sizeof(*v));
+    if (!v)
+        return -ENOMEM;
+    for (size_t i = 0; i < s->ncdn; i++)
+        v[i] = (struct policy_cdn){s->cdn[i].provider_id, s->cdn[i].patterns};
+    p->cdn.v = v;
+    p->cdn.n = s->ncdn;
+    return 0;
+}
+
+static struct opt_uint smaller(struct opt_uint a, struct opt_uint b)
+{
+    if (!a.set || !b.set)
+        return a.set ? a : b;
+    return a.v < b.v ? a : b;
+}
+
+static int quota(const struct spec_quota *s, const struct spec_quota *op, struct arena *a, struct policy *p)
+{
+    struct policy_quota *q = list(a, 1, sizeof(*q));
+    if (!q)
+        return -ENOMEM;
+    struct opt_uint connections = smaller(s->max_connections, op->max_connections);
+    *q = (struct policy_quota){.max_connections = connections.set ? connections.v : LIMIT_TCP_OPEN,
+                               .max_bytes = smaller(s->max_bytes, op->max_bytes),
+                               .max_bytes_per_second =
+                                   smaller(s->max_bytes_per_second, op->max_bytes_per_second)};
+    p->quota = q;
+    return 0;
+}
+
 /* The proxy resolves the names of egress rules itself, whether or not the cell may ask for them. */
 static bool needs_resolver(const struct spec *s, const struct policy *p)
 {
+    if (p->mode == NET_MODE_NONE)
+        return false;
     for (size_t i = 0; i < s->negress; i++)
         if (s->egress[i].host.kind == SPEC_HOST_NAME)
             return true;
     return p->dns_names.n > 0;
 }
 
-int policy_of_spec(const struct spec *s, uint32_t evidence, const struct endpoint_addr *host, size_t nhost,
+int policy_of_spec(const struct spec *s, const struct policy_operator *op, const struct policy_host *host,
                    struct arena *a, struct policy *ret)
 {
-    static const struct policy_quota quota = {.max_connections = LIMIT_TCP_OPEN};
-    struct policy p = {.evidence = evidence,
-                       .mode = NET_MODE_INTERCEPT,
-                       .answer_mode = ANSWER_REAL,
-                       .quota = &quota,
+    struct policy p = {.evidence = op->evidence,
+                       .mode = op->mode,
+                       .answer_mode = s->dns ? s->dns->answer_mode : (uint32_t)ANSWER_REAL,
+                       .upstream = op->upstream,
+                       .metadata = op->metadata,
                        .query_types = s->dns ? s->dns->query_types : spec_query_types_default};
-    if (egress(s, a, &p) < 0 || dns_names(s, a, &p) < 0 || resolvers(s, host, nhost, a, &p) < 0 ||
-        answers(s, a, &p) < 0)
+    if (egress(s, a, &p) < 0 || dns_names(s, a, &p) < 0 || resolvers(s, host, a, &p) < 0 ||
+        answers(s, a, &p) < 0 || bootstrap(host, a, &p) < 0 || refresh(s, a, &p) < 0 ||
+        rebinding(s, a, &p) < 0 || cdn(s, a, &p) < 0 || quota(&s->quota, &op->quota, a, &p) < 0)
         return -ENOMEM;
-    if (p.resolvers.n == 0 && needs_resolver(s, &p))
+    if (needs_resolver(s, &p) && p.resolvers.n == 0)
         return POLICY_NO_RESOLVER;
+    if (needs_resolver(s, &p) && needs_bootstrap(&p) && p.bootstrap.n == 0)
+        return POLICY_NO_BOOTSTRAP;
     *ret = p;
     return POLICY_OK;
 }

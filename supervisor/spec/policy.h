@@ -6,21 +6,41 @@
 #include "proto/documents.h"
 #include "supervisor/spec/spec.h"
 
+/* What the operator decides, whatever a spec says (operator.h fills it). */
+struct policy_operator {
+    uint32_t evidence; /* enum evidence */
+    uint32_t mode;     /* enum net_mode */
+    struct spec_quota quota;
+    const struct policy_upstream *upstream; /* NULL = connections go out directly */
+    struct strs metadata;                   /* metadata addresses and prefixes that specs may list */
+};
+
+/* What the host has: its nameservers (resolv_conf_parse), used when the spec declares no resolver, and asked
+ * for the host names of DoH URLs; at most LIMIT_RESOLVERS. */
+struct policy_host {
+    const struct endpoint_addr *resolvers;
+    size_t nresolvers;
+};
+
 enum {
     POLICY_OK = 0,
     POLICY_NO_RESOLVER = 1, /* names are to be resolved, but neither the spec nor the host has a nameserver */
+    POLICY_NO_BOOTSTRAP = 2, /* a DoH URL names its host, and the host has no nameserver to resolve that */
 };
 
-/* proxyd's policy. evidence: enum evidence. host/nhost: the host's nameservers (resolv_conf_parse), used when
- * the spec declares no resolver; at most LIMIT_RESOLVERS. Without dnsAuthority the names of the egress rules
- * are the allow list. POLICY_OK, POLICY_NO_RESOLVER (*ret untouched), or -ENOMEM. */
-int policy_of_spec(const struct spec *s, uint32_t evidence, const struct endpoint_addr *host, size_t nhost,
+/* proxyd's and netd's policy. Without dnsAuthority the names of the egress rules are the allow list. Quotas
+ * are the smaller of the operator's and the spec's. POLICY_OK; POLICY_NO_RESOLVER and
+ * POLICY_NO_BOOTSTRAP (*ret untouched); or -ENOMEM. */
+int policy_of_spec(const struct spec *s, const struct policy_operator *op, const struct policy_host *host,
                    struct arena *a, struct policy *ret) MUST_CHECK;
 
-/* One sentence for POLICY_NO_RESOLVER. */
+/* One sentence each. */
 #define POLICY_NO_RESOLVER_TEXT                                                                              \
     "there is no nameserver: /etc/resolv.conf names none, so declare one (--dns IP, or "                     \
     "dnsAuthority.resolvers)"
+#define POLICY_NO_BOOTSTRAP_TEXT                                                                             \
+    "an https URL names its host, and /etc/resolv.conf has no nameserver to resolve that name: write the "   \
+    "URL with an address, and the name as tlsServerName"
 
 /* What the cell's child is told; no secret is in it. run_id is copied. A private tmpfs is laid over the
  * working directory unless a readWrite or readOnly path holds it: what a spec brings in is never hidden.

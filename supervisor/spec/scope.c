@@ -7,12 +7,14 @@
 #include "supervisor/spec/policy.h"
 
 /* Shares of LIMIT_EVENT_DATA in JSON bytes; the rest holds the short fields. */
-#define SCOPE_EGRESS_BYTES  18000u
-#define SCOPE_NAMES_BYTES   16000u
-#define SCOPE_ANSWERS_BYTES 10000u
-#define SCOPE_EGRESS_FIXED  56u /* {"host":"","port":"","protocol":""} with the longest port and protocol */
-#define SCOPE_STRING_FIXED  3u
-_Static_assert(SCOPE_EGRESS_BYTES + SCOPE_NAMES_BYTES + SCOPE_ANSWERS_BYTES + 4096 < LIMIT_EVENT_DATA,
+#define SCOPE_EGRESS_BYTES   14000u
+#define SCOPE_NAMES_BYTES    12500u
+#define SCOPE_ANSWERS_BYTES  9000u
+#define SCOPE_RESOLVER_BYTES ((LIMIT_URL + LIMIT_LABEL + 128u) * LIMIT_RESOLVERS)
+#define SCOPE_EGRESS_FIXED   56u /* {"host":"","port":"","protocol":""} with the longest port and protocol */
+#define SCOPE_STRING_FIXED   3u
+_Static_assert(SCOPE_EGRESS_BYTES + SCOPE_NAMES_BYTES + SCOPE_ANSWERS_BYTES + SCOPE_RESOLVER_BYTES + 2048 <
+                   LIMIT_EVENT_DATA,
                "fits");
 
 /* How a cut list shows: the three fields beside it. */
@@ -119,10 +121,16 @@ static int resolvers(const struct policy *p, struct arena *a, struct ev_network_
     struct ev_resolver *v = arena_alloc(a, (p->resolvers.n + 1) * sizeof(*v));
     if (!v)
         return -ENOMEM;
-    for (size_t i = 0; i < p->resolvers.n; i++)
-        v[i] = (struct ev_resolver){.resolver_id = p->resolvers.v[i].resolver_id,
-                                    .protocol = p->resolvers.v[i].protocol,
-                                    .endpoint = p->resolvers.v[i].endpoint};
+    for (size_t i = 0; i < p->resolvers.n; i++) {
+        const struct policy_resolver *r = &p->resolvers.v[i];
+        v[i] = (struct ev_resolver){.resolver_id = r->resolver_id,
+                                    .protocol = r->protocol,
+                                    .endpoint = r->url.p ? r->url : r->endpoint};
+        if (r->dnssec_validate) {
+            v[i].dnssec_validate = OPT_BOOL(true);
+            v[i].dnssec_fail_closed = OPT_BOOL(r->dnssec_fail_closed);
+        }
+    }
     e->resolvers.v = v;
     e->resolvers.n = p->resolvers.n;
     return 0;
@@ -130,7 +138,7 @@ static int resolvers(const struct policy *p, struct arena *a, struct ev_network_
 
 int policy_network_scope(const struct policy *p, struct arena *a, struct ev_network_scope *ret)
 {
-    struct ev_network_scope e = {.mode = NET_MODE_INTERCEPT, .allowed_query_types = p->query_types};
+    struct ev_network_scope e = {.mode = p->mode, .allowed_query_types = p->query_types};
     struct cut names = {0};
     if (egress_rules(p, a, &e) < 0 || resolvers(p, a, &e) < 0 || answers(p, a, &e) < 0 ||
         strings(&p->dns_names, SCOPE_NAMES_BYTES, a, &e.hostname_allowlist, &names) < 0)

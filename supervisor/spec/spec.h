@@ -43,8 +43,13 @@ struct spec_egress {
 
 struct spec_resolver {
     struct str id;
-    uint32_t protocol; /* enum resolver_protocol */
-    struct endpoint_addr endpoint;
+    uint32_t protocol;             /* enum resolver_protocol; never doq */
+    struct endpoint_addr endpoint; /* family AF_UNSPEC: doh, and url names its host */
+    struct str url;                /* doh only: without the template "{?dns}" */
+    struct str tls_server_name;    /* dot and doh; absent: the host of url, or the endpoint's address */
+    bool dnssec_validate, dnssec_fail_closed;
+    struct str trust_anchors_path; /* absent: the built-in root anchors */
+    struct str trust_anchors;      /* that file's text, once spec_attach has found it */
 };
 
 /* responseIpAllowlist: for this name answers inside the prefix are good although they are not public. */
@@ -53,13 +58,38 @@ struct spec_answer {
     struct addr_prefix prefix;
 };
 
+/* refreshPolicy and rebindingPolicy, where the spec has them. */
+struct spec_refresh {
+    struct opt_uint min_ttl_s, max_stale_s;
+    uint32_t strategy; /* enum refresh_strategy */
+};
+
+struct spec_rebinding {
+    struct opt_uint max_novel;
+    bool reject;
+};
+
 struct spec_dns {
-    const struct spec_resolver *resolvers; /* none: the host's */
+    struct spec_resolver *resolvers; /* none: the host's */
     size_t nresolvers;
     struct strs names;       /* canonical, "*.name" possible; may be empty: then nothing is resolved */
     struct strs query_types; /* never empty: spec_query_types_default where the spec lists none */
     const struct spec_answer *answers;
     size_t nanswers;
+    const struct spec_refresh *refresh;     /* NULL = absent */
+    const struct spec_rebinding *rebinding; /* NULL = absent, or responseIpAllowlist alone */
+    uint32_t answer_mode;                   /* enum answer_mode; ANSWER_REAL when the spec has none */
+};
+
+/* Names whose certificate a CDN serves under another name than the one that was resolved. */
+struct spec_cdn {
+    struct str provider_id;
+    struct strs patterns; /* canonical names or "*.name"; at least one */
+};
+
+/* What may be used of what egressRules allow. Bytes count both directions. */
+struct spec_quota {
+    struct opt_uint max_connections, max_bytes, max_bytes_per_second;
 };
 
 struct spec_filesystem {
@@ -93,17 +123,21 @@ struct spec {
     struct strs secrets;
     const struct spec_egress *egress;
     size_t negress;
+    struct spec_quota quota;
     const struct spec_dns *dns; /* NULL = absent */
+    const struct spec_cdn *cdn;
+    size_t ncdn;
     struct spec_filesystem fs;
     const struct spec_run *run; /* NULL = absent: the cell is made and destroyed */
     const struct ev_placement *placement;
     const struct ev_correlation *correlation;
 };
 
-/* Paths that no cell may be given: the suite's state and runtime directories (absolute, normal). */
-struct spec_forbidden {
-    const char *const *paths;
-    size_t n;
+/* What the operator says about every spec. */
+struct spec_operator {
+    const char *const *paths; /* no cell may be given these: the suite's own directories (absolute, normal) */
+    size_t npaths;
+    struct strs metadata; /* addresses of the class "metadata" that rules may name all the same */
 };
 
 /* Frees everything; NULL-safe; returns NULL. */

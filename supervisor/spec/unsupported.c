@@ -7,7 +7,6 @@
 
 enum when {
     WHEN_PRESENT,   /* the key is there, as an object */
-    WHEN_SCALAR,    /* the key is there, as a string, number or boolean */
     WHEN_NOT_EMPTY, /* an array with entries */
     WHEN_IN,        /* a string that is one of words */
     WHEN_PATH,      /* a string that is a path, where another word is built */
@@ -28,16 +27,7 @@ static const struct row rows[] = {
     {"spec.export.artifacts", WHEN_NOT_EMPTY, NO_WORDS},
     {"spec.identity", WHEN_PRESENT, NO_WORDS},
     {"spec.policy", WHEN_PRESENT, NO_WORDS},
-    {"spec.authority.egressRules[].protocol", WHEN_IN, WORDS("h2c", "quic", "tcp", "udp")},
-    {"spec.authority.cdnAuthority", WHEN_PRESENT, NO_WORDS},
     {"spec.authority.authorityDerivation", WHEN_PRESENT, NO_WORDS},
-    {"spec.authority.dnsAuthority.resolvers[].protocol", WHEN_IN, WORDS("dot", "doh", "doq")},
-    {"spec.authority.dnsAuthority.resolvers[].dnssec", WHEN_PRESENT, NO_WORDS},
-    {"spec.authority.dnsAuthority.resolvers[].tlsServerName", WHEN_SCALAR, NO_WORDS},
-    {"spec.authority.dnsAuthority.refreshPolicy", WHEN_PRESENT, NO_WORDS},
-    {"spec.authority.dnsAuthority.rebindingPolicy.maxNovelIpsPerHostname", WHEN_SCALAR, NO_WORDS},
-    {"spec.authority.dnsAuthority.rebindingPolicy.rejectOnRebind", WHEN_SCALAR, NO_WORDS},
-    {"spec.authority.dnsAuthority.answerMode", WHEN_IN, WORDS("synthetic")},
     {"spec.authority.filesystem.root", WHEN_PATH, NO_WORDS},
     {"spec.authority.filesystem.hidden", WHEN_NOT_EMPTY, NO_WORDS},
     {"spec.run.secretDelivery", WHEN_IN, WORDS("runtimeBroker", "runtimeLeasedBroker")},
@@ -51,8 +41,6 @@ static bool applies(const struct row *r, const json_t *j)
     switch (r->when) {
     case WHEN_PRESENT:
         return json_is_object(j);
-    case WHEN_SCALAR:
-        return json_is_string(j) || json_is_number(j) || json_is_boolean(j);
     case WHEN_NOT_EMPTY:
         return json_array_size(j) > 0;
     case WHEN_PATH:

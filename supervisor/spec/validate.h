@@ -7,8 +7,8 @@
 #include "supervisor/spec/spec.h"
 
 struct validate {
-    struct doc doc; /* first: functions of doc.h take &v->doc */
-    const struct spec_forbidden *forbidden;
+    struct doc doc;                 /* first: functions of doc.h take &v->doc */
+    const struct spec_operator *op; /* may be NULL */
     struct spec *spec;
 };
 
@@ -17,9 +17,19 @@ void validate_document(struct validate *v, const struct doc_at *at);
 
 /* validate_authority.c */
 void validate_authority(struct validate *v, const struct doc_at *at);
+void validate_egress_rule(struct validate *v, const struct doc_at *at, struct spec_egress *ret);
+void validate_quota(struct doc *d, const struct doc_at *at, struct spec_quota *ret);
 
 /* validate_dns.c: spec.authority.dnsAuthority */
 void validate_dns_authority(struct validate *v, const struct doc_at *at);
+
+/* validate_resolver.c: dnsAuthority.resolvers */
+void validate_resolvers(struct validate *v, const struct doc_at *at, struct spec_dns *dns);
+
+/* validate_url.c: an https URL of a DNS server: "https://HOST[:PORT]/PATH" (RFC 8484 section 4.1). A template
+ * "{?dns}" at the end is taken off. The family of *ret_addr is AF_UNSPEC when HOST is a name. */
+bool validate_doh_url(struct validate *v, const struct doc_at *at, struct str *ret_url,
+                      struct endpoint_addr *ret_addr);
 
 /* validate_filesystem.c: spec.authority.filesystem */
 void validate_filesystem(struct validate *v, const struct doc_at *at);

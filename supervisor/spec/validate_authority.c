@@ -82,7 +82,7 @@ static void protocol(struct validate *v, const struct doc_at *at, uint32_t *ret)
     *ret = str_is(text, "https") ? (uint32_t)EGRESS_TLS : enum_value(&enum_egress_protocol, text);
 }
 
-static void egress_rule(struct validate *v, const struct doc_at *at, struct spec_egress *r)
+void validate_egress_rule(struct validate *v, const struct doc_at *at, struct spec_egress *r)
 {
     static const struct doc_key keys[] = {
         {"host", true}, {"port", true}, {"protocol", false}, {"dnsEgressJustification", false}};
@@ -110,32 +110,41 @@ static void egress_rules(struct validate *v, const struct doc_at *at)
         return;
     for (size_t i = 0; i < n; i++) {
         struct doc_at e = doc_element(at, i);
-        egress_rule(v, &e, &list[i]);
+        validate_egress_rule(v, &e, &list[i]);
     }
     v->spec->egress = list;
     v->spec->negress = n;
 }
 
-/* ---- cdnAuthority: checked here, refused by unsupported.c ---- */
+/* ---- cdnAuthority ---- */
 
-static void cdn_provider(struct validate *v, const struct doc_at *at)
+static void cdn_patterns(struct validate *v, const struct doc_at *at, struct strs *ret)
+{
+    struct str s;
+    size_t n;
+    if (!doc_array(&v->doc, at, 1, LIMIT_CDN_PATTERNS, &n))
+        return;
+    struct str *list = doc_alloc(&v->doc, n, sizeof(*list));
+    if (!list)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        struct doc_at e = doc_element(at, i);
+        if (doc_str(&v->doc, &e, NAME_MAX_LEN + 2, &s))
+            validate_name(v, &e, s, /* pattern= */ true, &list[i]);
+    }
+    *ret = (struct strs){list, n};
+}
+
+static void cdn_provider(struct validate *v, const struct doc_at *at, struct spec_cdn *ret)
 {
     static const struct doc_key keys[] = {{"providerId", true}, {"hostnamePatterns", true}};
     struct doc_at f;
-    struct str s;
-    size_t n = 0;
     if (!doc_object(&v->doc, at, keys, ARRAY_LEN(keys)))
         return;
     if (doc_member(at, "providerId", &f))
-        validate_id(v, &f, LIMIT_CELL_ID, "._-", &s);
-    if (!doc_member(at, "hostnamePatterns", &f) || !doc_array(&v->doc, &f, 1, LIMIT_DNS_NAMES, &n))
-        return;
-    for (size_t i = 0; i < n; i++) {
-        struct doc_at e = doc_element(&f, i);
-        struct str name;
-        if (doc_str(&v->doc, &e, NAME_MAX_LEN + 2, &s))
-            validate_name(v, &e, s, /* pattern= */ true, &name);
-    }
+        validate_id(v, &f, LIMIT_CELL_ID, "._-", &ret->provider_id);
+    if (doc_member(at, "hostnamePatterns", &f))
+        cdn_patterns(v, &f, &ret->patterns);
 }
 
 static void cdn_authority(struct validate *v, const struct doc_at *at)
@@ -145,12 +154,44 @@ static void cdn_authority(struct validate *v, const struct doc_at *at)
     size_t n;
     if (!doc_object(&v->doc, at, keys, ARRAY_LEN(keys)))
         return;
-    if (!doc_member(at, "providers", &f) || !doc_array(&v->doc, &f, 0, LIMIT_RESOLVERS, &n))
+    if (!doc_member(at, "providers", &f) || !doc_array(&v->doc, &f, 0, LIMIT_CDN_PROVIDERS, &n))
+        return;
+    struct spec_cdn *list = doc_alloc(&v->doc, n, sizeof(*list));
+    if (!list)
         return;
     for (size_t i = 0; i < n; i++) {
-        struct doc_at e = doc_element(&f, i);
-        cdn_provider(v, &e);
+        struct doc_at e = doc_element(&f, i), id;
+        cdn_provider(v, &e, &list[i]);
+        for (size_t k = 0; k < i; k++)
+            if (list[i].provider_id.p && list[k].provider_id.p &&
+                str_eq(list[i].provider_id, list[k].provider_id) && doc_member(&e, "providerId", &id))
+                doc_complain(&v->doc, &id, "unique", "must be unique");
     }
+    v->spec->cdn = list;
+    v->spec->ncdn = n;
+}
+
+/* ---- egressQuota ---- */
+
+void validate_quota(struct doc *d, const struct doc_at *at, struct spec_quota *ret)
+{
+    static const struct doc_key keys[] = {
+        {"maxConnections", false}, {"maxBytes", false}, {"maxBytesPerSecond", false}};
+    struct opt_uint *const values[] = {&ret->max_connections, &ret->max_bytes, &ret->max_bytes_per_second};
+    const uint64_t max[] = {LIMIT_TCP_OPEN, INT64_MAX, INT64_MAX};
+    struct doc_at f;
+    if (!doc_object(d, at, keys, ARRAY_LEN(keys)))
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        uint64_t n;
+        if (doc_member(at, keys[i].name, &f) && doc_uint(d, &f, 1, max[i], &n))
+            *values[i] = OPT_UINT(n);
+    }
+}
+
+static void egress_quota(struct validate *v, const struct doc_at *at)
+{
+    validate_quota(&v->doc, at, &v->spec->quota);
 }
 
 static void authority_derivation(struct validate *v, const struct doc_at *at)
@@ -161,18 +202,17 @@ static void authority_derivation(struct validate *v, const struct doc_at *at)
 
 void validate_authority(struct validate *v, const struct doc_at *at)
 {
-    static const struct doc_key keys[] = {{"secretRefs", true},           {"egressRules", false},
-                                          {"dnsAuthority", false},        {"cdnAuthority", false},
-                                          {"authorityDerivation", false}, {"filesystem", false}};
+    static const struct doc_key keys[] = {{"secretRefs", true},    {"egressRules", false},
+                                          {"egressQuota", false},  {"dnsAuthority", false},
+                                          {"cdnAuthority", false}, {"authorityDerivation", false},
+                                          {"filesystem", false}};
     static const struct {
         const char *name;
         void (*validate)(struct validate *v, const struct doc_at *at);
     } rows[] = {
-        {"secretRefs", secret_refs},
-        {"egressRules", egress_rules},
-        {"dnsAuthority", validate_dns_authority},
-        {"cdnAuthority", cdn_authority},
-        {"authorityDerivation", authority_derivation},
+        {"secretRefs", secret_refs},         {"egressRules", egress_rules},
+        {"egressQuota", egress_quota},       {"dnsAuthority", validate_dns_authority},
+        {"cdnAuthority", cdn_authority},     {"authorityDerivation", authority_derivation},
         {"filesystem", validate_filesystem},
     };
     struct doc_at f;

@@ -2,84 +2,8 @@
 #include "proto/limits.h"
 #include "supervisor/spec/validate.h"
 
-#define RESOLVER_ID_MAX 128u
-#define STALE_MAX_S     604800u /* RFC 8767 section 5: stale data at most a week */
-#define NOVEL_IPS_MAX   65535u
-
-/* ---- resolvers ---- */
-
-static void endpoint(struct validate *v, const struct doc_at *at, struct spec_resolver *r)
-{
-    struct str s;
-    if (!doc_str(&v->doc, at, LIMIT_LABEL, &s))
-        return;
-    if (r->protocol == RESOLVER_DOH) {
-        if (strncmp(s.p, "https://", 8) != 0 || s.len == 8)
-            doc_complain(&v->doc, at, "endpoint", "must be an https:// URL");
-    } else if (addr_endpoint_parse(s, 0, &r->endpoint) < 0) {
-        doc_complain(&v->doc, at, "endpoint", "must be IP:PORT or [IPv6]:PORT");
-    }
-}
-
-static void dnssec(struct validate *v, const struct doc_at *at)
-{
-    static const struct doc_key keys[] = {
-        {"validate", true}, {"failClosed", true}, {"trustAnchorsPath", false}};
-    struct doc_at f;
-    struct str s;
-    bool b;
-    if (!doc_object(&v->doc, at, keys, ARRAY_LEN(keys)))
-        return;
-    if (doc_member(at, "validate", &f))
-        doc_bool(&v->doc, &f, &b);
-    if (doc_member(at, "failClosed", &f))
-        doc_bool(&v->doc, &f, &b);
-    if (doc_member(at, "trustAnchorsPath", &f))
-        validate_path(v, &f, &s);
-}
-
-static void resolver(struct validate *v, const struct doc_at *at, struct spec_resolver *r)
-{
-    static const struct doc_key keys[] = {{"resolverId", true},
-                                          {"protocol", true},
-                                          {"endpoint", true},
-                                          {"dnssec", false},
-                                          {"tlsServerName", false}};
-    struct doc_at f;
-    struct str s;
-    if (!doc_object(&v->doc, at, keys, ARRAY_LEN(keys)))
-        return;
-    if (doc_member(at, "resolverId", &f))
-        validate_id(v, &f, RESOLVER_ID_MAX, "._-", &r->id);
-    if (doc_member(at, "protocol", &f))
-        doc_enum(&v->doc, &f, &enum_resolver_protocol, &r->protocol);
-    if (doc_member(at, "endpoint", &f))
-        endpoint(v, &f, r);
-    if (doc_member(at, "dnssec", &f))
-        dnssec(v, &f);
-    if (doc_member(at, "tlsServerName", &f) && doc_str(&v->doc, &f, NAME_MAX_LEN + 1, &s))
-        validate_name(v, &f, s, /* pattern= */ false, &s);
-}
-
-static void resolvers(struct validate *v, const struct doc_at *at, struct spec_dns *dns)
-{
-    size_t n;
-    if (!doc_array(&v->doc, at, 1, LIMIT_RESOLVERS, &n))
-        return;
-    struct spec_resolver *list = doc_alloc(&v->doc, n, sizeof(*list));
-    if (!list)
-        return;
-    for (size_t i = 0; i < n; i++) {
-        struct doc_at e = doc_element(at, i), f;
-        resolver(v, &e, &list[i]);
-        for (size_t k = 0; k < i; k++)
-            if (list[i].id.p && list[k].id.p && str_eq(list[i].id, list[k].id) &&
-                doc_member(&e, "resolverId", &f))
-                doc_complain(&v->doc, &f, "unique", "must be unique");
-    }
-    dns->resolvers = list;
-    dns->nresolvers = n;
-}
+#define STALE_MAX_S   604800u /* RFC 8767 section 5: stale data at most a week */
+#define NOVEL_IPS_MAX 65535u
 
 /* ---- what may be asked ---- */
 
@@ -164,42 +88,44 @@ static void rebinding_policy(struct validate *v, const struct doc_at *at, struct
         {"maxNovelIpsPerHostname", false}, {"responseIpAllowlist", false}, {"rejectOnRebind", false}};
     struct doc_at f;
     uint64_t n;
-    bool b;
     if (!doc_object(&v->doc, at, keys, ARRAY_LEN(keys)))
         return;
-    if (doc_member(at, "maxNovelIpsPerHostname", &f))
-        doc_uint(&v->doc, &f, 1, NOVEL_IPS_MAX, &n);
+    struct spec_rebinding *r = doc_alloc(&v->doc, 1, sizeof(*r));
+    if (!r)
+        return;
+    if (doc_member(at, "maxNovelIpsPerHostname", &f) && doc_uint(&v->doc, &f, 1, NOVEL_IPS_MAX, &n))
+        r->max_novel = OPT_UINT(n);
     if (doc_member(at, "responseIpAllowlist", &f))
         answer_allowlist(v, &f, dns);
     if (doc_member(at, "rejectOnRebind", &f))
-        doc_bool(&v->doc, &f, &b);
+        doc_bool(&v->doc, &f, &r->reject);
+    if (doc_member(at, "rejectOnRebind", &f) && r->reject && !r->max_novel.set && dns->nanswers == 0)
+        doc_complain(
+            &v->doc, &f, "needs",
+            "needs \"maxNovelIpsPerHostname\" or \"responseIpAllowlist\": there is nothing to reject");
+    if (r->max_novel.set || r->reject)
+        dns->rebinding = r;
 }
 
-static void refresh_policy(struct validate *v, const struct doc_at *at)
+static void refresh_policy(struct validate *v, const struct doc_at *at, struct spec_dns *dns)
 {
     static const struct doc_key keys[] = {
         {"minTtlSeconds", false}, {"maxStaleSeconds", false}, {"strategy", false}};
-    static const char *const words[] = {"ttl-honor", "manual"};
-    static const struct enum_names names = {"strategy", words, ARRAY_LEN(words)};
     struct doc_at f;
     uint64_t n;
-    uint32_t word;
     if (!doc_object(&v->doc, at, keys, ARRAY_LEN(keys)))
         return;
-    if (doc_member(at, "minTtlSeconds", &f))
-        doc_uint(&v->doc, &f, 0, STALE_MAX_S, &n);
-    if (doc_member(at, "maxStaleSeconds", &f))
-        doc_uint(&v->doc, &f, 0, STALE_MAX_S, &n);
+    struct spec_refresh *r = doc_alloc(&v->doc, 1, sizeof(*r));
+    if (!r)
+        return;
+    r->strategy = REFRESH_TTL_HONOR;
+    if (doc_member(at, "minTtlSeconds", &f) && doc_uint(&v->doc, &f, 0, STALE_MAX_S, &n))
+        r->min_ttl_s = OPT_UINT(n);
+    if (doc_member(at, "maxStaleSeconds", &f) && doc_uint(&v->doc, &f, 0, STALE_MAX_S, &n))
+        r->max_stale_s = OPT_UINT(n);
     if (doc_member(at, "strategy", &f))
-        doc_enum(&v->doc, &f, &names, &word);
-}
-
-static void answer_mode(struct validate *v, const struct doc_at *at)
-{
-    static const char *const words[] = {"real", "synthetic"};
-    static const struct enum_names names = {"answerMode", words, ARRAY_LEN(words)};
-    uint32_t word;
-    doc_enum(&v->doc, at, &names, &word);
+        doc_enum(&v->doc, &f, &enum_refresh_strategy, &r->strategy);
+    dns->refresh = r;
 }
 
 void validate_dns_authority(struct validate *v, const struct doc_at *at)
@@ -214,17 +140,18 @@ void validate_dns_authority(struct validate *v, const struct doc_at *at)
     if (!dns)
         return;
     dns->query_types = spec_query_types_default;
+    dns->answer_mode = ANSWER_REAL;
     if (doc_member(at, "resolvers", &f))
-        resolvers(v, &f, dns);
+        validate_resolvers(v, &f, dns);
     if (doc_member(at, "hostnameAllowlist", &f))
         hostname_allowlist(v, &f, dns);
     if (doc_member(at, "allowedQueryTypes", &f))
         query_types(v, &f, dns);
     if (doc_member(at, "refreshPolicy", &f))
-        refresh_policy(v, &f);
+        refresh_policy(v, &f, dns);
     if (doc_member(at, "rebindingPolicy", &f))
         rebinding_policy(v, &f, dns);
     if (doc_member(at, "answerMode", &f))
-        answer_mode(v, &f);
+        doc_enum(&v->doc, &f, &enum_answer_mode, &dns->answer_mode);
     v->spec->dns = dns;
 }

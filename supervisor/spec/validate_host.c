@@ -75,12 +75,24 @@ bool validate_name(struct validate *v, const struct doc_at *at, struct str text,
     return keep(v, name_str(&n), ret);
 }
 
+static bool operator_lifts(const struct validate *v, const struct addr *a)
+{
+    for (size_t i = 0; v->op && i < v->op->metadata.n; i++) {
+        struct addr_prefix p;
+        if (addr_prefix_parse(v->op->metadata.v[i], &p) == 0 && addr_prefix_contains(&p, a))
+            return true;
+    }
+    return false;
+}
+
 /* Addresses that no rule of a spec can ever make reachable: say so now, not at the first connection. */
 static bool possible(struct validate *v, const struct doc_at *at, const struct addr_prefix *p)
 {
     if (p->bits != (p->addr.family == AF_INET ? 32 : 128))
         return true;
     enum addr_class c = addr_classify(&p->addr);
+    if (c == ADDR_METADATA && operator_lifts(v, &p->addr))
+        return true;
     if (c != ADDR_METADATA && c != ADDR_MULTICAST && c != ADDR_UNSPECIFIED)
         return true;
     doc_complain(&v->doc, at, "address-class", "is of the class \"%s\", which no spec can allow",

@@ -55,8 +55,8 @@ bool validate_mount_path(struct validate *v, const struct doc_at *at, struct str
             doc_complain(&v->doc, at, "private-path", "must not be in %s: a cell has its own", kernel[i]);
             return false;
         }
-    for (size_t i = 0; v->forbidden && i < v->forbidden->n; i++)
-        if (below(s.p, v->forbidden->paths[i])) {
+    for (size_t i = 0; v->op && i < v->op->npaths; i++)
+        if (below(s.p, v->op->paths[i])) {
             doc_complain(&v->doc, at, "suite-path",
                          "must not be in a state or runtime directory of the suite");
             return false;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Messages of both sides. First byte: 0 = what the cell sends, else = what a resolver sends, as the answer to
- * the question in the message itself (so that the fuzzer gets past the match). Whatever is accepted must come
+/* Messages of both sides. First byte: 0 = what the cell sends, 2 = the rdata of an HTTPS record, else = what
+ * a resolver sends, as the answer to the question in the message itself (so that the fuzzer gets past the
+ * match). Whatever is accepted must come
  * out again as a message that our own reader takes, within its size, and without an address that the policy
  * forbids. */
 #include <stdlib.h>
 
 #include "proxyd/dns/answer.h"
+#include "proxyd/dns/svcb.h"
 
 #define CHECK(x)                                                                                             \
     do {                                                                                                     \
@@ -16,7 +18,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* No policy: every address that is not global is forbidden. */
-static const struct dns_policy policy;
+static const struct dns_policy policy = {.novel_limited = true, .reject_rebind = true, .max_novel = 1};
 
 static void check_reply(const struct dns_ask *ask, uint8_t rcode, const struct dns_reply *reply, size_t max)
 {
@@ -87,7 +89,9 @@ static void from_resolver(const uint8_t *p, size_t n)
         !dns_name_host(&ask.q.qname, &ask.name))
         return;
     ask.id = h.id;
-    struct dns_verdict *v = dns_answer_judge(&policy, &ask.name, &ask.q, p, n);
+    struct dns_history *history = NULL;
+    const struct dns_terms terms = {.policy = &policy, .history = &history};
+    struct dns_verdict *v = dns_answer_judge(&terms, &ask.name, &ask.q, p, n);
     CHECK(v);
     CHECK((v->reason == DNS_ALLOWLIST_MATCH) == (v->reply != NULL));
     CHECK(v->kept.n + v->removed.n <= DNS_ANSWERS_MAX);
@@ -97,7 +101,44 @@ static void from_resolver(const uint8_t *p, size_t n)
         check_reply(&ask, v->reply->rcode, v->reply, UINT16_MAX);
         check_reply(&ask, v->reply->rcode, v->reply, 512);
     }
+    for (size_t i = 0; i < v->naddrs; i++)
+        CHECK(addr_classify(&v->addrs[i]) == ADDR_GLOBAL);
     dns_verdict_free(v);
+    dns_history_free(history);
+}
+
+static bool hint_ok(void *self, const struct addr *addr)
+{
+    (void)self;
+    return addr->bytes[0] != 10;
+}
+
+static bool target_ok(void *self, const struct name *target)
+{
+    (void)self;
+    return target->len % 2 == 0;
+}
+
+/* What comes out is good by the same terms, and comes out unchanged. */
+static void svcb(const uint8_t *p, size_t n)
+{
+    const struct dns_svcb_terms terms = {hint_ok, target_ok, NULL};
+    const struct dns_wire_name owner = {4, {2, 'a', 'b', 0}};
+    struct dns_svcb info, again;
+    struct buf one, two;
+
+    buf_init(&one, 1 << 16);
+    buf_init(&two, 1 << 16);
+    if (dns_svcb_rebuild(p, n, &owner, &terms, &one, &info) == DNS_SVCB_KEPT) {
+        CHECK(one.len <= n);
+        CHECK(dns_svcb_rebuild(one.data, one.len, &owner, &terms, &two, &again) == DNS_SVCB_KEPT);
+        CHECK(one.len == two.len && memcmp(one.data, two.data, one.len) == 0);
+        CHECK(!again.ech_removed && !again.hints_removed && again.nhints == info.nhints);
+    } else {
+        CHECK(one.len == 0);
+    }
+    buf_done(&one);
+    buf_done(&two);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -106,6 +147,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     if (data[0] == 0)
         from_cell(data + 1, size - 1);
+    else if (data[0] == 2)
+        svcb(data + 1, size - 1);
     else
         from_resolver(data + 1, size - 1);
     return 0;

@@ -45,7 +45,9 @@ static void check_spec(const struct spec *s)
     struct launch l;
     struct ev_network_scope e;
     arena_init(&a, LIMIT_ARENA);
-    CHECK(policy_of_spec(s, EVIDENCE_STRICT, host, 1, &a, &p) == POLICY_OK);
+    const struct policy_operator op = {.evidence = EVIDENCE_STRICT, .mode = NET_MODE_INTERCEPT};
+    const struct policy_host h = {host, 1};
+    CHECK(policy_of_spec(s, &op, &h, &a, &p) == POLICY_OK);
     check_encodes(&schema_policy, &p, LIMIT_POLICY_DOC);
     CHECK(policy_launch(s, STR_LIT("01890a5d-ac96-774b-bcce-b302099a8057"), 1024, &a, &l) == 0);
     check_encodes(&schema_launch, &l, LIMIT_LAUNCH_DOC);
@@ -61,12 +63,12 @@ static void check_spec(const struct spec *s)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const paths[] = {"/var/lib/cellos"};
-    struct spec_forbidden forbidden = {paths, 1};
+    struct spec_operator op = {.paths = paths, .npaths = 1};
     struct violations found = {0};
     struct spec *s = NULL;
     struct endpoint_addr ns[RESOLV_CONF_NAMESERVERS];
     struct str text = {(const char *)data, size};
-    int r = spec_parse(text, &forbidden, &s, &found);
+    int r = spec_parse(text, &op, &s, &found);
     CHECK(r == SPEC_OK || r == SPEC_INVALID);
     if (r == SPEC_OK)
         check_spec(s);

@@ -21,10 +21,15 @@ GOOD = {
         "authority": {
             "secretRefs": [],
             "egressRules": [{"host": "example.test", "port": 8443, "protocol": "tls"}],
+            "egressQuota": {"maxConnections": 10, "maxBytes": 1000000, "maxBytesPerSecond": 100000},
+            "cdnAuthority": {"providers": [{"providerId": "p", "hostnamePatterns": ["*.edge.test"]}]},
             "dnsAuthority": {
-                "resolvers": [{"resolverId": "r1", "protocol": "do53-udp", "endpoint": "127.0.0.1:5353"}],
-                "hostnameAllowlist": ["example.test"], "allowedQueryTypes": ["A"],
-                "rebindingPolicy": {"responseIpAllowlist": ["example.test:127.0.0.1"]}},
+                "resolvers": [{"resolverId": "r1", "protocol": "do53-udp", "endpoint": "127.0.0.1:5353"},
+                              {"resolverId": "r2", "protocol": "dot", "endpoint": "127.0.0.1:853", "tlsServerName": "dns.test"}],
+                "hostnameAllowlist": ["example.test"], "allowedQueryTypes": ["A"], "answerMode": "real",
+                "refreshPolicy": {"minTtlSeconds": 1, "maxStaleSeconds": 60, "strategy": "manual"},
+                "rebindingPolicy": {"responseIpAllowlist": ["example.test:127.0.0.1"], "maxNovelIpsPerHostname": 9,
+                                    "rejectOnRebind": True}},
             "filesystem": {"root": "host", "readOnly": ["/usr/share"], "readWrite": []}},
         "lifetime": {"ttlSeconds": 60},
         "run": {"argv": ["true"], "workingDirectory": "/tmp", "timeoutMs": 5000, "limits": {"gracefulShutdownSeconds": 1}},
@@ -49,8 +54,8 @@ def as_bytes(doc):
 
 
 def printed(stderr):
-    """The violations cellctl printed: path and message. It escapes a backslash too."""
-    return [tuple(l.replace("\\x5c", "\\").split(": ", 1)) for l in stderr.splitlines() if not l.startswith("cellctl")]
+    """The violations cellctl printed: path and message."""
+    return [tuple(l.split(": ", 1)) for l in stderr.splitlines() if not l.startswith("cellctl")]
 
 
 def refused(user, doc):
@@ -152,6 +157,28 @@ WRONG = {
                         "spec.authority.dnsAuthority.rebindingPolicy.responseIpAllowlist[0]"),
     "resolver without a port": ({"spec__authority__dnsAuthority__resolvers": [{"resolverId": "a", "protocol": "do53-udp", "endpoint": "127.0.0.1"}]},
                                 "spec.authority.dnsAuthority.resolvers[0].endpoint"),
+    "doq": ({"spec__authority__dnsAuthority__resolvers": [{"resolverId": "a", "protocol": "doq", "endpoint": "127.0.0.1:853"}]},
+            "spec.authority.dnsAuthority.resolvers[0].protocol"),
+    "doh by http": ({"spec__authority__dnsAuthority__resolvers": [{"resolverId": "a", "protocol": "doh", "endpoint": "http://1.1.1.1/q"}]},
+                    "spec.authority.dnsAuthority.resolvers[0].endpoint"),
+    "failClosed of nothing": ({"spec__authority__dnsAuthority__resolvers": [
+        {"resolverId": "a", "protocol": "do53-udp", "endpoint": "127.0.0.1:53", "dnssec": {"validate": False, "failClosed": True}}]},
+        "spec.authority.dnsAuthority.resolvers[0].dnssec.failClosed"),
+    "anchors that are not there": ({"spec__authority__dnsAuthority__resolvers": [
+        {"resolverId": "a", "protocol": "do53-udp", "endpoint": "127.0.0.1:53",
+         "dnssec": {"validate": True, "failClosed": True, "trustAnchorsPath": "/nonexistent/anchors"}}]},
+        "spec.authority.dnsAuthority.resolvers[0].dnssec.trustAnchorsPath"),
+    "anchors that are a device": ({"spec__authority__dnsAuthority__resolvers": [
+        {"resolverId": "a", "protocol": "do53-udp", "endpoint": "127.0.0.1:53",
+         "dnssec": {"validate": True, "failClosed": True, "trustAnchorsPath": "/dev/zero"}}]},
+        "spec.authority.dnsAuthority.resolvers[0].dnssec.trustAnchorsPath"),
+    "anchors that are none": ({"spec__authority__dnsAuthority__resolvers": [
+        {"resolverId": "a", "protocol": "do53-udp", "endpoint": "127.0.0.1:53",
+         "dnssec": {"validate": True, "failClosed": True, "trustAnchorsPath": "/etc/hostname"}}]},
+        "spec.authority.dnsAuthority.resolvers[0].dnssec.trustAnchorsPath"),
+    "quota of nothing": ({"spec__authority__egressQuota": {"maxBytes": 0}}, "spec.authority.egressQuota.maxBytes"),
+    "cdn of everybody": ({"spec__authority__cdnAuthority__providers": [{"providerId": "p", "hostnamePatterns": ["*.com"]}]},
+                         "spec.authority.cdnAuthority.providers[0].hostnamePatterns[0]"),
     "the whole file system": ({"spec__authority__filesystem__readWrite": ["/"]}, "spec.authority.filesystem.readWrite[0]"),
     "not built yet": ({"spec__run__backend": "gvisor"}, "spec.run.backend"),
     "tenant with a blank": ({"spec__correlation__tenantId": "a b"}, "spec.correlation.tenantId"),
@@ -168,6 +195,44 @@ def test_wrong_values_are_named_by_path(user, name):
     changes, path = WRONG[name]
     violations = refused(user, good(**changes))
     assert any(v["path"].startswith(path) for v in violations), violations
+
+
+def test_foreign_bytes_are_escaped_once(user):
+    """In what is printed as in what is logged: one backslash, not the escape of one."""
+    doc = good(**{"spec__a\x07b": 1})
+    r = user.ctl("run", "-", input=json.dumps(doc))
+    assert r.returncode == 3 and 'spec["a\\x07b"]: unknown key' in r.stderr, r.stderr
+
+
+OPERATOR = {"apiVersion": "cellos.io/v1", "kind": "OperatorConfig", "spec": {}}
+OPERATOR_WRONG = {
+    "no document": (b"", "document: line 1, column 1: unexpected token near end of file"),
+    "half": (b'{"apiVersion":', "document: line 1"),
+    "another kind": ({"kind": "ExecutionCell"}, 'kind: must be "OperatorConfig"'),
+    "unknown key": ({"spec": {"netwrok": {}}}, 'spec.netwrok: unknown key, did you mean "network"?'),
+    "unknown mode": ({"spec": {"network": {"mode": "bridge"}}}, "spec.network.mode: must be one of intercept, none, routed"),
+    "routed without a pool": ({"spec": {"network": {"mode": "routed"}}}, "spec.network.routedPool: is required"),
+    "a proxy's name": ({"spec": {"network": {"upstreamProxy": {"kind": "socks5", "endpoint": "proxy:1080"}}}},
+                       "spec.network.upstreamProxy.endpoint: must be IP:PORT"),
+    "any address": ({"spec": {"network": {"metadataAddresses": ["10.0.0.1"]}}}, "spec.network.metadataAddresses[0]: must be 169.254.169.254"),
+    "a quota of 0": ({"spec": {"network": {"quota": {"maxConnections": 0}}}}, "spec.network.quota.maxConnections: must be between 1 and 1024"),
+    "a relative file": ({"spec": {"network": {"caFile": "ca.pem"}}}, "spec.network.caFile: must be an absolute path"),
+    "evidence": ({"spec": {"evidence": 1}}, "spec.evidence: must be a string, not an integer"),
+}
+
+
+@pytest.mark.parametrize("name", OPERATOR_WRONG)
+def test_a_wrong_operator_configuration_starts_nothing(user, name):
+    doc, text = OPERATOR_WRONG[name]
+    path = user.file("operator.json", doc.decode() if isinstance(doc, bytes) else json.dumps({**OPERATOR, **doc}))
+    r = user.ctl("run", "--config", path, "--", "true")
+    assert r.returncode == 125 and text in r.stderr, r.stderr
+    assert not user.state.exists() or not user.logs()
+
+
+def test_an_operator_configuration_that_is_not_there(user):
+    r = user.ctl("run", "--config", "/nonexistent/cellos.json", "--", "true")
+    assert r.returncode == 125 and "cannot read the operator's configuration /nonexistent/cellos.json" in r.stderr
 
 
 def test_all_violations_are_told(user):

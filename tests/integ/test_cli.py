@@ -155,11 +155,80 @@ def test_doctor(user):
 
 def test_version_and_help(user):
     assert (TREE / "VERSION").read_text().strip() in user.ctl("version").stdout
-    for verb in ("run", "validate", "verify", "events", "doctor", "version"):
+    for verb in ("run", "validate", "verify", "events", "why", "policy", "doctor", "version"):
         r = user.ctl(verb, "--help")
         assert r.returncode == 0 and r.stdout.startswith("usage: cellctl " + verb), r.stdout
     assert user.ctl("rnu").returncode == 1
     assert user.ctl("run").returncode == 125
+
+
+def scope_of(user):
+    return of_type(user.events(), "observability.v1.network_scope")[0]
+
+
+def test_network_none(user):
+    """No socket, no proxy: nothing answers, and the events say why."""
+    r = user.ctl("run", "--network", "none", "--allow", "example.test", "--", "sh", "-c",
+                 "ls /sys/class/net; getent hosts example.test; echo $?")
+    assert (r.returncode, r.stdout) == (0, "lo\n2\n"), r.stderr
+    assert scope_of(user)["mode"] == "none"
+    enforcement, = of_type(user.events(), "observability.v1.network_enforcement")
+    assert enforcement["mode"] == "none" and enforcement["applied"]
+    assert not of_type(user.events(), "observability.v1.dns_query")
+    assert user.verify().returncode == 0
+
+
+def test_network_routed_needs_root_and_a_pool(ordinary, root_user):
+    r = root_user.ctl("run", "--network", "routed", "--", "true")
+    assert r.returncode == 125 and "spec.network.routedPool: is required" in r.stderr
+    config = ordinary.file("operator.json", json.dumps({"apiVersion": "cellos.io/v1", "kind": "OperatorConfig", "spec": {
+        "network": {"mode": "routed", "routedPool": "10.213.0.0/16"}}}))
+    r = ordinary.ctl("run", "--config", config, "--", "true")
+    assert r.returncode == 125 and "needs root" in r.stderr
+
+
+def test_operator_configuration(user, web, dns, pki, allow):
+    """What the operator says holds for the cell; a flag of the run goes before the file."""
+    config = user.file("operator.json", json.dumps({"apiVersion": "cellos.io/v1", "kind": "OperatorConfig", "spec": {
+        "evidence": "async", "network": {"mode": "none"}}}))
+    assert user.ctl("run", "--config", config, *allow, "--", "true").returncode == 0
+    assert scope_of(user)["mode"] == "none"
+    assert of_type(user.events(), "lifecycle.v1.started")[0]["evidence"] == "async"
+    r = user.ctl("run", "--config", config, "--network", "intercept", "--evidence", "strict", *allow, "--", "curl", "-sS",
+                 "--cacert", pki.ca, "https://example.test:%d/" % web.tls)
+    assert (r.returncode, r.stdout) == (0, "hello from nginx\n"), r.stderr
+    assert scope_of(user)["mode"] == "intercept"
+    assert of_type(user.events(), "lifecycle.v1.started")[0]["evidence"] == "strict"
+
+
+def test_metadata_only_where_the_operator_says_so(user):
+    config = user.file("operator.json", json.dumps({"apiVersion": "cellos.io/v1", "kind": "OperatorConfig", "spec": {
+        "network": {"metadataAddresses": ["169.254.169.254"]}}}))
+    r = user.ctl("run", "--allow", "169.254.169.254:80/http", "--", "true")
+    assert r.returncode == 3 and 'is of the class "metadata", which no spec can allow' in r.stderr
+    assert user.ctl("run", "--config", config, "--allow", "169.254.169.254:80/http", "--", "true").returncode == 0
+    r = user.ctl("run", "--config", config, "--allow", "100.100.100.200:80/http", "--", "true")
+    assert r.returncode == 3
+
+
+def test_trust_anchors_are_read_with_the_callers_rights(user):
+    """The file travels with the document; one that the caller may not read is a violation."""
+    anchors = user.file("anchors", ". IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D\n")
+    doc = {"apiVersion": "cellos.io/v1", "kind": "ExecutionCell", "spec": {
+        "id": "anchored", "lifetime": {"ttlSeconds": 60}, "run": {"argv": ["true"]},
+        "authority": {"secretRefs": [], "dnsAuthority": {"hostnameAllowlist": [], "resolvers": [
+            {"resolverId": "r", "protocol": "do53-udp", "endpoint": "127.0.0.1:53",
+             "dnssec": {"validate": True, "failClosed": True, "trustAnchorsPath": str(anchors)}}]}}}}
+    r = user.ctl("run", "-", input=json.dumps(doc))
+    assert r.returncode == 0, r.stderr
+    resolver, = scope_of(user)["resolvers"]
+    assert resolver["dnssecValidate"] and resolver["dnssecFailClosed"]
+    assert user.ctl("validate", "-", input=json.dumps(doc)).returncode == 0
+    anchors.unlink()
+    for verb in ("run", "validate"):
+        r = user.ctl(verb, "-", input=json.dumps(doc))
+        assert r.returncode == 3 and "cannot read %s: No such file" % anchors in r.stderr
+        assert "trustAnchorsPath: the file was not readable" in r.stderr + r.stdout
 
 
 def test_verbose_shows_steps(user):

@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "common/base/clock.h"
@@ -24,19 +25,22 @@ static const struct suspect_kind kinds[] = {
       {&iface_signer, FROM_CLIENT, ROLE_NETD},
       {&iface_signer, FROM_CLIENT, ROLE_PROXYD}},
      {"supervisor", "netd", "proxyd"},
-     {"keys", "log"}},
+     {"keys", "log"},
+     NULL},
     {"netd",
      "cellos-netd",
      2,
      {{&iface_netd, FROM_CLIENT, ROLE_SUPERVISOR}, {&iface_signer, FROM_SERVER, ROLE_SIGNERD}},
      {"supervisor", "signerd"},
-     {NULL}},
+     {NULL},
+     NULL},
     {"proxyd",
      "cellos-proxyd",
      2,
      {{&iface_proxy, FROM_CLIENT, ROLE_SUPERVISOR}, {&iface_signer, FROM_SERVER, ROLE_SIGNERD}},
      {"supervisor", "signerd"},
-     {NULL}},
+     {NULL},
+     NULL},
     {"supervisor",
      "cellos-supervisor",
      4,
@@ -45,8 +49,15 @@ static const struct suspect_kind kinds[] = {
       {&iface_proxy, FROM_SERVER, ROLE_PROXYD},
       {&iface_signer, FROM_SERVER, ROLE_SIGNERD}},
      {"control", "netd", "proxyd", "signerd"},
-     {"ids", "locks"}},
-    {"zygote", "cellos-supervisor", 1, {{&iface_zygote, FROM_CLIENT, ROLE_SUPERVISOR}}, {"line"}, {NULL}},
+     {"ids", "locks"},
+     "operators"},
+    {"zygote",
+     "cellos-supervisor",
+     1,
+     {{&iface_zygote, FROM_CLIENT, ROLE_SUPERVISOR}},
+     {"line"},
+     {NULL},
+     NULL},
 };
 
 static void die(const char *what)
@@ -90,6 +101,10 @@ static void exec_daemon(const struct suspect *s, const char *path)
         strcat(strcat(names, i ? ":" : ""), s->kind->line_names[i]);
     for (size_t i = 0; s->kind->dirs[i]; i++, n++)
         strcat(strcat(names, ":"), s->kind->dirs[i]);
+    if (s->kind->listener) {
+        strcat(strcat(names, ":"), s->kind->listener);
+        n++;
+    }
     if (strcmp(s->kind->name, "supervisor") == 0) {
         argv[3] = "--private-path";
         argv[4] = s->dir;
@@ -112,6 +127,16 @@ static void child(const struct suspect *s, const char *bin_dir, const int *their
     for (size_t i = 0; s->kind->dirs[i]; i++) {
         snprintf(path, sizeof(path), "%s/%s", s->dir, s->kind->dirs[i]);
         int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        fds[n++] = fcntl(fd, F_DUPFD_CLOEXEC, 100);
+    }
+    if (s->kind->listener) {
+        int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        struct sockaddr_un at = {.sun_family = AF_UNIX};
+        snprintf(path, sizeof(path), "%s/listener", s->dir);
+        if (strlen(path) < sizeof(at.sun_path))
+            memcpy(at.sun_path, path, strlen(path));
+        if (bind(fd, (const struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, 1) < 0)
+            die(path);
         fds[n++] = fcntl(fd, F_DUPFD_CLOEXEC, 100);
     }
     snprintf(path, sizeof(path), "%s/stderr", s->dir);

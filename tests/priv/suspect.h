@@ -14,7 +14,8 @@ struct suspect_kind {
     size_t nlines;
     struct hostile_line line[SUSPECT_LINES]; /* our ends */
     const char *line_names[SUSPECT_LINES];
-    const char *dirs[3]; /* of LISTEN_FDNAMES, behind the lines */
+    const char *dirs[3];  /* of LISTEN_FDNAMES, behind the lines */
+    const char *listener; /* behind these; NULL = none. Nobody ever connects to it here */
 };
 
 struct suspect {

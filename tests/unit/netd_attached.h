@@ -22,7 +22,7 @@ static inline void on_done(void *self, struct worker_result *r)
     a->r = *r;
     for (size_t i = 0; i < _SOCKETS_MAX; i++)
         r->sockets[i] = -EBADF;
-    r->counter_sock = -EBADF;
+    r->counter_sock = r->flow_sock = -EBADF;
     a->done = true;
     ev_break(loop, EVBREAK_ALL);
 }
@@ -37,9 +37,9 @@ static inline void run_task(struct attached *a, const struct worker_task *t)
     worker_free(w);
 }
 
-static inline void attach_mode(struct attached *a, enum net_mode mode)
+static inline void attach_rules(struct attached *a, enum net_mode mode, const struct ruleset *rs)
 {
-    a->rs = ruleset_of(mode);
+    a->rs = rs;
     run_task(a, &(struct worker_task){.job = WORKER_ATTACH,
                                       .rules = a->rs,
                                       .with_sockets = mode == NET_MODE_INTERCEPT,
@@ -48,6 +48,12 @@ static inline void attach_mode(struct attached *a, enum net_mode mode)
                                       .counter_sock = -EBADF});
     if (a->r.err != 0)
         fail_msg("attach: %s: %s", a->r.step, strerror(-a->r.err));
+    assert_int_equal(a->r.flow_sock >= 0, rs->logs);
+}
+
+static inline void attach_mode(struct attached *a, enum net_mode mode)
+{
+    attach_rules(a, mode, ruleset_of(mode));
 }
 
 static inline struct attached attach(enum net_mode mode)
@@ -62,6 +68,7 @@ static inline void detach(struct attached *a)
     for (size_t i = 0; i < _SOCKETS_MAX; i++)
         cleanup_closep(&a->r.sockets[i]);
     cleanup_closep(&a->r.counter_sock);
+    cleanup_closep(&a->r.flow_sock);
     netd_cell_done(&a->cell);
 }
 

@@ -12,15 +12,23 @@
 #include "netd/role.h"
 #include "tests/unit/netd_cell.h"
 
-#define NETD_SUITE_CLAIMS 256
+#define NETD_SUITE_CLAIMS 1024
 
 struct netd_suite_claim {
     uint64_t type;
     uint64_t seq; /* of the request, for a late answer */
     struct ev_enforcement enforcement;
     struct ev_flow flow;
-    char text[512]; /* enforcement.error, flow.rule or gap.cause */
+    char text[512]; /* enforcement.error, flow.rule, gap.cause or the residue's name */
+    char protocol[16], source[LIMIT_ADDR_TEXT + 1], destination[LIMIT_ADDR_TEXT + 1]; /* of one flow, or "" */
+    uint64_t lost;                                                                    /* of a gap */
 };
+
+/* A rule's total, not one flow. */
+static inline bool netd_suite_is_row(const struct netd_suite_claim *c)
+{
+    return c->type == EVENT_FLOW && c->protocol[0] == '\0';
+}
 
 struct netd_suite {
     struct ev_loop *loop;
@@ -40,6 +48,7 @@ struct netd_suite {
 struct netd_suite_reply {
     struct netd_suite *s;
     bool here;
+    bool none;     /* an attach in mode none: a digest without sockets */
     uint32_t fail; /* 0: success */
     char text[LIMIT_ERROR_TEXT + 1];
     int fds[NETD_CELL_SOCKETS];
@@ -67,11 +76,16 @@ static inline void netd_suite_release(struct netd_suite *s)
         netd_suite_answer(s, s->answered);
 }
 
+static inline void netd_suite_keep(char *dst, size_t size, struct str t)
+{
+    assert_true(t.len < size);
+    if (t.p != NULL)
+        memcpy(dst, t.p, t.len);
+}
+
 static inline void netd_suite_keep_text(struct netd_suite_claim *c, struct str t)
 {
-    assert_true(t.len < sizeof(c->text));
-    if (t.p != NULL)
-        memcpy(c->text, t.p, t.len);
+    netd_suite_keep(c->text, sizeof(c->text), t);
 }
 
 static inline int netd_suite_on_claim(void *self, struct endpoint *e, struct endpoint_msg *m)
@@ -90,11 +104,19 @@ static inline int netd_suite_on_claim(void *self, struct endpoint *e, struct end
     } else if (q->type == EVENT_FLOW) {
         assert_int_equal(codec_decode_all(&schema_ev_flow, q->body, &a, &c->flow), 0);
         netd_suite_keep_text(c, c->flow.rule);
+        netd_suite_keep(c->protocol, sizeof(c->protocol), c->flow.protocol);
+        netd_suite_keep(c->source, sizeof(c->source), c->flow.source);
+        netd_suite_keep(c->destination, sizeof(c->destination), c->flow.destination);
+    } else if (q->type == EVENT_RESIDUE_REMOVED) {
+        struct ev_residue_removed gone;
+        assert_int_equal(codec_decode_all(&schema_ev_residue_removed, q->body, &a, &gone), 0);
+        netd_suite_keep_text(c, gone.name);
     } else {
         struct ev_gap gap;
         assert_int_equal(q->type, EVENT_GAP);
         assert_int_equal(codec_decode_all(&schema_ev_gap, q->body, &a, &gap), 0);
         netd_suite_keep_text(c, gap.cause);
+        c->lost = gap.lost;
     }
     arena_done(&a);
     s->nclaims++;
@@ -206,7 +228,7 @@ static inline void netd_suite_on_reply(void *data, const struct error *error, co
         memcpy(r->text, error->text.p, error->text.len);
         return;
     }
-    if (nfds > 0) {
+    if (nfds > 0 || r->none) {
         const struct netd_cell_attach_rep *rep = rec;
         memcpy(r->digest, rep->rule_set_digest.p, rep->rule_set_digest.len);
     }
@@ -229,8 +251,8 @@ static inline void netd_suite_send(struct netd_suite *s, uint32_t id, const char
 {
     const struct netd_cell_attach_req attach = {str_of(run_id), STR_LIT("cell")};
     const struct netd_cell_ref ref = {str_of(run_id)};
-    bool is_attach = id == MSG_NETD_CELL_ATTACH_REQ;
-    *r = (struct netd_suite_reply){.s = s};
+    bool is_attach = id == MSG_NETD_CELL_ATTACH_REQ || id == MSG_NETD_CELL_ATTACH_NONE_REQ;
+    *r = (struct netd_suite_reply){.s = s, .none = id == MSG_NETD_CELL_ATTACH_NONE_REQ};
     assert_int_equal(
         endpoint_call(s->supervisor, id, is_attach ? (const void *)&attach : &ref, fds, is_attach ? 2 : 0,
                       20000, id == MSG_NETD_CELL_COUNTERS_REQ ? netd_suite_on_counters : netd_suite_on_reply,

@@ -37,10 +37,34 @@ static int cell_traffic(void)
 static const struct netd_suite_claim *flow(const struct netd_suite *s, size_t from, const char *rule)
 {
     for (size_t i = from; i < s->nclaims; i++)
-        if (s->claims[i].type == EVENT_FLOW && strcmp(s->claims[i].text, rule) == 0)
+        if (netd_suite_is_row(&s->claims[i]) && strcmp(s->claims[i].text, rule) == 0)
             return &s->claims[i];
     fail_msg("no event for %s", rule);
     return NULL;
+}
+
+static size_t rows(const struct netd_suite *s)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->nclaims; i++)
+        n += netd_suite_is_row(&s->claims[i]);
+    return n;
+}
+
+/* The one event of a single flow or packet of this rule. */
+static const struct netd_suite_claim *one(const struct netd_suite *s, const char *rule, bool ended)
+{
+    const struct netd_suite_claim *found = NULL;
+    for (size_t i = 0; i < s->nclaims; i++) {
+        const struct netd_suite_claim *c = &s->claims[i];
+        if (c->type != EVENT_FLOW || netd_suite_is_row(c) || strcmp(c->text, rule) != 0 ||
+            c->flow.ended.set != ended)
+            continue;
+        assert_null(found);
+        found = c;
+    }
+    assert_non_null(found);
+    return found;
 }
 
 static void assert_enforced(const struct netd_suite_claim *c, bool applied)
@@ -75,7 +99,7 @@ static void test_whole_life(void **state)
 
     r = netd_suite_call(s, COUNTERS, run_id, NULL);
     assert_string_equal(r.text, "");
-    assert_int_equal(r.claims_before, 1 + ROWS);
+    assert_int_equal(rows(s), ROWS);
     assert_int_equal(r.counters.packets_accepted, 1);
     assert_int_equal(r.counters.packets_dropped, 1);
     const struct netd_suite_claim *f = flow(s, 1, "multicast");
@@ -91,7 +115,24 @@ static void test_whole_life(void **state)
 
     r = netd_suite_call(s, DETACH, run_id, NULL);
     assert_string_equal(r.text, "");
-    assert_int_equal(s->nclaims, 1 + ROWS); /* nothing has changed since */
+    assert_int_equal(rows(s), ROWS); /* nothing has changed since */
+    assert_int_equal(r.claims_before, s->nclaims);
+    f = one(s, "multicast", false);
+    assert_int_equal(f->flow.action, ACTION_DENY);
+    assert_string_equal(f->protocol, "udp");
+    assert_string_equal(f->destination, "224.0.0.1:9");
+    assert_int_equal(f->flow.bytes, 29);
+    f = one(s, "intercept", false);
+    assert_int_equal(f->flow.action, ACTION_ALLOW);
+    assert_string_equal(f->destination, "8.8.8.8:9");
+    assert_int_equal(strncmp(f->source, "10.88.0.2:", 10), 0);
+    char source[sizeof(f->source)];
+    memcpy(source, f->source, sizeof(source));
+    f = one(s, "intercept", true); /* it was open when the cell ended */
+    assert_string_equal(f->source, source);
+    assert_int_equal(f->flow.packets, 1);
+    assert_int_equal(f->flow.bytes, 31);
+    assert_int_equal(s->nclaims, 1 + ROWS + 3);
     r = netd_suite_call(s, DETACH, run_id, NULL);
     assert_int_equal(r.fail, FAIL_UNKNOWN);
     netd_suite_stop(s);
@@ -109,8 +150,8 @@ static void test_detach_reports_too(void **state)
     netd_cell_run(&c, cell_traffic); /* after the last counters */
     r = netd_suite_call(s, DETACH, run_id, NULL);
     assert_int_equal(r.fail, 0);
-    assert_true(s->nclaims > 1 + ROWS);
-    assert_true(s->nclaims < 1 + 2 * ROWS); /* only what changed */
+    assert_true(rows(s) > ROWS);
+    assert_true(rows(s) < 2 * ROWS); /* only what changed */
     assert_int_equal(flow(s, 1 + ROWS, "multicast")->flow.packets, 1);
     assert_int_equal(r.claims_before, s->nclaims);
     netd_cell_done(&c);
@@ -145,7 +186,7 @@ static void test_hostile_fds(void **state)
     assert_int_equal(r.fail, 0);
     netd_suite_close(&r);
     uuid_v7(run_id);
-    assert_refused(s, c.userns, c.netns, "commit the rules"); /* a second cell in the same namespace */
+    assert_refused(s, c.userns, c.netns, "open the flow log"); /* a second cell in the same namespace */
     netd_cell_done(&c);
     netd_cell_done(&d);
     netd_suite_stop(s);

@@ -20,8 +20,17 @@ static void test_a_second_attach_is_refused(void **state)
                                        .netns = a.cell.netns,
                                        .counter_sock = -EBADF});
     assert_int_equal(b.r.err, -EEXIST);
-    assert_string_equal(b.r.step, "commit the rules");
+    assert_string_equal(b.r.step, "open the flow log"); /* comes first */
     assert_int_equal(b.r.counter_sock, -EBADF);
+    b.rs = ruleset_get(NET_MODE_INTERCEPT, false);
+    run_task(&b, &(struct worker_task){.job = WORKER_ATTACH,
+                                       .rules = b.rs,
+                                       .with_sockets = true,
+                                       .userns = a.cell.userns,
+                                       .netns = a.cell.netns,
+                                       .counter_sock = -EBADF});
+    assert_int_equal(b.r.err, -EEXIST);
+    assert_string_equal(b.r.step, "commit the rules");
     assert_packets(&a, "unmatched", 0); /* the first one still stands */
     detach(&a);
 }
@@ -138,9 +147,10 @@ static int cell_nft(void)
     return 1;
 }
 
-static void assert_listed(enum net_mode mode)
+static void assert_listed(enum net_mode mode, bool logs)
 {
-    struct attached a = attach(mode);
+    struct attached a = {.cell = netd_cell_new()};
+    attach_rules(&a, mode, ruleset_get(mode, logs));
     _cleanup_(buf_done) struct buf want = {0};
     char got[RULESET_TEXT_MAX] = "";
     size_t len = 0;
@@ -169,8 +179,10 @@ static void test_nft_lists_the_canonical_text(void **state)
     if (access("/usr/sbin/nft", X_OK) != 0)
         skip();
     setenv("PATH", "/usr/sbin:/usr/bin", 1);
-    assert_listed(NET_MODE_INTERCEPT);
-    assert_listed(NET_MODE_NONE);
+    for (unsigned logs = 0; logs < 2; logs++) {
+        assert_listed(NET_MODE_INTERCEPT, logs != 0);
+        assert_listed(NET_MODE_NONE, logs != 0);
+    }
 }
 
 /* ---- the system's netd: another uid than the supervisor's, CAP_SYS_ADMIN and nothing else ---- */

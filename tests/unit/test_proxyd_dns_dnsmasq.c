@@ -101,6 +101,7 @@ static int setup(void **state)
     rig_setup(state);
     struct rig *rig = *state;
     rig->resolvers[0].addr = loopback(dnsmasq_port);
+    rig_restart(rig);
     rig->mode = ACK_LATER;
     return 0;
 }
@@ -128,10 +129,12 @@ static void private_answers_do_not_pass(void **state)
 
     ask_gets(rig, "inside.wild.test", DNS_TYPE_A, DNS_SERVFAIL, 0);
     ask_gets(rig, "local.wild.test", DNS_TYPE_A, DNS_SERVFAIL, 0);
-    assert_int_equal(rig->events[1].reason, DNS_REBIND_REJECTED);
+    assert_string_equal(rig->events[1].authority, "rejected");
+    assert_int_equal(rig->events[2].reason, DNS_REBIND_REJECTED);
     rig->rules[0].host = host_of("local.wild.test");
     assert_int_equal(addr_prefix_parse(STR_LIT("127.0.0.1"), &rig->rules[0].prefix), 0);
     rig->policy.nanswer_rules = 1;
+    assert_int_equal(dns_cell_policy_set(rig->cell, &rig->policy), 0);
     ask_gets(rig, "local.wild.test", DNS_TYPE_A, DNS_NOERROR, 1);
     ask_gets(rig, "inside.wild.test", DNS_TYPE_A, DNS_SERVFAIL, 0);
 }
@@ -149,6 +152,7 @@ static void long_answers_come_by_tcp(void **state)
     assert_int_equal(c.upstream, 2); /* UDP, then TCP */
     /* the same straight by TCP */
     rig->resolvers[0].protocol = RESOLVER_DO53_TCP;
+    rig_restart(rig);
     ask_gets(rig, "www.example.com", DNS_TYPE_A, DNS_NOERROR, 1);
 }
 

@@ -152,6 +152,7 @@ static void every_end_has_its_errno(void **state)
     assert_int_equal(o.result, -EIO);
     rig->mode = ACK_AT_ONCE;
     rig->policy.nresolvers = 0;
+    rig_restart(rig);
     resolve(rig, "f.wild.test", &o, 2000);
     assert_int_equal(o.result, -EHOSTUNREACH);
     assert_int_equal(o.reason, DNS_UPSTREAM_FAILURE);

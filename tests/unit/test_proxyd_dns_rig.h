@@ -95,7 +95,13 @@ UNUSED static void put_cname(struct buf *b, const char *owner, uint32_t ttl, con
 enum ack_mode { ACK_AT_ONCE, ACK_LATER, ACK_HOLD, ACK_FAIL };
 
 struct seen_event {
-    char kind; /* 'q', 'a', 'g' */
+    char kind; /* 'q', 'a', 'g', 'd' (dns_authority_*) */
+    char authority[12];
+    char data[256]; /* all answers' data (of 'd': addresses), a blank between them */
+    char removed_data[256];
+    bool refresh, ech_removed, hints_removed, stale, synthetic;
+    enum dnssec_status dnssec;
+    uint32_t novel;
     char name[DNS_NAME_TEXT_MAX];
     char type[DNS_TYPE_TEXT_MAX];
     bool allow, cached, own, wants_ack;
@@ -201,6 +207,13 @@ static struct seen_event *rig_event(struct rig *rig, char kind, const char *name
     return e;
 }
 
+static void seen_data(char all[256], const char *one)
+{
+    size_t n = strlen(all);
+
+    (void)snprintf(all + n, 256 - n, "%s%s", n ? " " : "", one);
+}
+
 static void rig_on_query(void *self, const struct dns_query_info *info, dns_ack_cb ack, void *data)
 {
     struct seen_event *e = rig_event(self, 'q', info->name, info->type);
@@ -209,6 +222,9 @@ static void rig_on_query(void *self, const struct dns_query_info *info, dns_ack_
     e->cached = info->cached;
     e->own = info->own;
     e->wants_ack = ack != NULL;
+    e->refresh = info->refresh;
+    for (size_t i = 0; i < info->nanswers; i++)
+        seen_data(e->data, info->answers[i].data);
     e->reason = info->reason;
     e->rcode = info->rcode;
     e->nanswers = info->nanswers;
@@ -229,6 +245,15 @@ static void rig_on_answer(void *self, const struct dns_answer_info *info, dns_ac
     e->rcode = info->rcode;
     e->nanswers = info->nanswers;
     e->nremoved = info->nremoved;
+    e->ech_removed = info->ech_removed;
+    e->hints_removed = info->hints_removed;
+    e->stale = info->stale;
+    e->synthetic = info->synthetic;
+    e->dnssec = info->dnssec;
+    for (size_t i = 0; i < info->nanswers; i++)
+        seen_data(e->data, info->answers[i].data);
+    for (size_t i = 0; i < info->nremoved; i++)
+        seen_data(e->removed_data, info->removed[i].data);
     (void)snprintf(e->resolver, sizeof(e->resolver), "%.31s", info->resolver_id);
     if (info->nanswers)
         (void)snprintf(e->answer, sizeof(e->answer), "%s", info->answers[0].data);
@@ -248,7 +273,25 @@ static void rig_on_gap(void *self, const struct dns_gap_info *info)
     assert_true(info->since_ms <= info->until_ms);
 }
 
-static const struct dns_events rig_events = {rig_on_query, rig_on_answer, rig_on_gap};
+static void rig_on_authority(void *self, const struct dns_authority_info *info)
+{
+    static const char *const names[] = {"drift", "threshold", "rejected", "dnssec"};
+    struct seen_event *e = rig_event(self, 'd', info->name, info->type);
+
+    (void)snprintf(e->authority, sizeof(e->authority), "%s", names[info->event]);
+    (void)snprintf(e->resolver, sizeof(e->resolver), "%.31s", info->resolver_id);
+    (void)snprintf(e->why, sizeof(e->why), "%.63s", info->why ? info->why : "");
+    e->nanswers = info->naddresses;
+    for (size_t i = 0; i < info->naddresses; i++)
+        seen_data(e->data, info->addresses[i]);
+    e->novel = info->novel;
+    e->dnssec = info->dnssec;
+    if (info->event == DNS_AUTHORITY_DRIFT)
+        assert_true(info->previous && info->current && strcmp(info->previous, info->current) != 0 &&
+                    strlen(info->previous) == LIMIT_DIGEST && strlen(info->current) == LIMIT_DIGEST);
+}
+
+static const struct dns_events rig_events = {rig_on_query, rig_on_answer, rig_on_gap, rig_on_authority};
 
 static void rig_up_answer(struct rig *rig, const uint8_t *msg, size_t n, bool tcp, struct buf *b)
 {
@@ -360,8 +403,17 @@ UNUSED static struct endpoint_addr loopback(uint16_t port)
 
 UNUSED static void rig_cell_start(struct rig *rig)
 {
-    assert_int_equal(dns_cell_new(rig->loop, &rig->policy, rig->udp, rig->tcp, &rig_events, rig, &rig->cell),
-                     0);
+    struct dns_cell_config cfg = {
+        .loop = rig->loop,
+        .run_id = "01930000-0000-7000-8000-000000000001",
+        .policy = &rig->policy,
+        .udp_fd = rig->udp,
+        .tcp_fd = rig->tcp,
+        .events = &rig_events,
+        .self = rig,
+    };
+
+    assert_int_equal(dns_cell_new(&cfg, &rig->cell), 0);
 }
 
 /* Names: www.example.com and *.wild.test; one resolver, the scripted one. */
@@ -383,7 +435,8 @@ UNUSED static int rig_setup(void **state)
     ev_timer_start(rig->loop, &rig->tick);
     rig->names[0] = host_of("www.example.com");
     rig->names[1] = host_of("*.wild.test");
-    rig->resolvers[0] = (struct dns_resolver){"up", RESOLVER_DO53_UDP, loopback(rig->up_port)};
+    rig->resolvers[0] =
+        (struct dns_resolver){.id = "up", .protocol = RESOLVER_DO53_UDP, .addr = loopback(rig->up_port)};
     rig->policy = (struct dns_policy){.names = rig->names,
                                       .nnames = 2,
                                       .resolvers = rig->resolvers,
@@ -393,6 +446,18 @@ UNUSED static int rig_setup(void **state)
     rig_cell_start(rig);
     *state = rig;
     return 0;
+}
+
+/* After a change of the resolvers, which a cell looks at only once: the same cell anew. */
+UNUSED static void rig_restart(struct rig *rig)
+{
+    rig->cell = dns_cell_free(rig->cell);
+    rig_ack_all(rig, 0);
+    if (rig->client >= 0)
+        close(rig->client);
+    rig->client = -EBADF;
+    rig_pair(AF_INET6, &rig->udp, &rig->tcp, &rig->port);
+    rig_cell_start(rig);
 }
 
 UNUSED static int rig_teardown(void **state)

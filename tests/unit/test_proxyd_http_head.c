@@ -157,6 +157,42 @@ static void test_conflicts(void **state)
         POST "Transfer-Encoding : chunked\r\n\r\n",
         POST "Transfer-Encoding: \"chunked\"\r\n\r\n",
         "POST / HTTP/1.0\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n",
+        "GET http://a.example#@b.example/ HTTP/1.1\r\n" HOST "\r\n", /* where the host ends is disputed */
+        "GET http://a.example#b HTTP/1.1\r\n" HOST "\r\n",
+        "GET http://a.example\\@b.example/ HTTP/1.1\r\n" HOST "\r\n",
+        "GET http://a.example%2f@b.example/ HTTP/1.1\r\n" HOST "\r\n",
+        "GET http://a.example:/ HTTP/1.1\r\n" HOST "\r\n",
+        "GET http://192.0.2.1/ HTTP/1.1\r\n" HOST "\r\n",
+        GET "Host: a.example\\b\r\n\r\n",
+        GET "Host: a.example#b\r\n\r\n",
+        GET "Host: a.example?b\r\n\r\n",
+        GET "Host: a.example;b\r\n\r\n",
+        GET "Host: a_b.example\r\n\r\n",
+        GET "Host: a..example\r\n\r\n",
+        GET "Host: .\r\n\r\n",
+        GET "Host: [::1%25lo]\r\n\r\n",
+        GET "Host: 127.1\r\n\r\n",
+        GET "Host: 017700000001\r\n\r\n",
+        POST "Content_Length: 4\r\n\r\n", /* a gateway to CGI takes it for the other */
+        POST "Transfer_Encoding: chunked\r\n\r\n",
+        POST "transfer-Encoding: chunked\r\nTransfer_encoding: chunked\r\n\r\n",
+        POST "Content-Length: 4\r\ncontent-length: 5\r\n\r\n",
+        POST "Content-Length: 4 \r\n\tfolded\r\n\r\n",
+        POST "Content-Length: 4,\r\n\r\n",
+        POST "Content-Length: 4;\r\n\r\n",
+        POST "Content-Length: 4.0\r\n\r\n",
+        POST "Content-Length: 1e1\r\n\r\n",
+        POST "Transfer-Encoding: chunked;q=1\r\n\r\n",
+        POST "Transfer-Encoding: , chunked\r\n\r\n",
+        POST "Transfer-Encoding:\r\n\r\n",
+        POST "Transfer-Encoding: chunked\r\n , identity\r\n\r\n",
+        POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n",
+        POST "\tTransfer-Encoding: chunked\r\n\r\n",
+        POST "Transfer-Encoding\xa0: chunked\r\n\r\n",
+        POST "\"Transfer-Encoding\": chunked\r\n\r\n",
+        GET HOST "Connection: a b\r\n\r\n",
+        GET HOST "Connection: \"close\"\r\n\r\n",
+        GET HOST "Connection: a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q,r,s,t,u,v,w,x,y,z,1,2,3,4,5,6,7\r\n\r\n",
     };
 
     (void)state;
@@ -174,8 +210,6 @@ static void test_not_http(void **state)
 {
     static const char *const bad[] = {
         "PRI * HTTP/2.0\r\n",
-        "CONNECT a.example:443 HTTP/1.1\r\n",
-        "connect a.example:443 HTTP/1.1\r\n",
         "GET / HTTP/2.0\r\n",
         "GET / HTTP/1.2\r\n",
         "GET / HTTP/1.1 \r\n",
@@ -253,19 +287,117 @@ static void check_rewrite(const char *in, const char *out)
 static void test_rewrite(void **state)
 {
     (void)state;
-    check_rewrite(GET HOST "\r\n", GET HOST "Connection: close\r\n\r\n");
+    check_rewrite(GET HOST "\r\n", GET HOST "\r\n");
     check_rewrite(GET HOST "connection: keep-alive\r\nKeep-Alive: 5\r\nX: y \r\n\r\nbody",
-                  GET HOST "X: y \r\nConnection: close\r\n\r\n");
+                  GET HOST "X: y \r\n\r\n");
+    check_rewrite(GET HOST "Connection: close\r\n\r\n", GET HOST "Connection: close\r\n\r\n");
+    check_rewrite("GET / HTTP/1.0\r\n" HOST "\r\n", "GET / HTTP/1.0\r\n" HOST "Connection: close\r\n\r\n");
     check_rewrite(
         GET "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n" HOST "\r\n",
-        GET HOST "Connection: close\r\n\r\n");
-    /* Nobody may remove a field by naming it in Connection. */
-    check_rewrite(POST "Connection: Host, Content-Length\r\nContent-Length: 1\r\nProxy-Connection: x\r\nTE: "
-                       "trailers\r\n\r\n",
-                  POST "Content-Length: 1\r\nConnection: close\r\n\r\n");
-    /* The request line is none of the fields, whatever it looks like. */
-    check_rewrite("UPGRADE http://a.example/ HTTP/1.1\r\n" HOST "\r\n",
-                  "UPGRADE http://a.example/ HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+        GET HOST "\r\n");
+    check_rewrite(GET HOST "Connection: upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Key: k\r\n\r\n",
+                  GET HOST "Sec-WebSocket-Key: k\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    /* What a Connection field nominates goes, but never the host or the framing. */
+    check_rewrite(
+        POST "Connection: Host, Content-Length, X-Mine\r\nContent-Length: 1\r\nProxy-Connection: x\r\nTE: "
+             "trailers\r\nx-mine: y\r\nProxy-Authorization: secret\r\n\r\n",
+        POST "Content-Length: 1\r\n\r\n");
+    check_rewrite(POST "Connection: Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n\r\n",
+                  POST "Transfer-Encoding: chunked\r\n\r\n");
+    /* absolute-form is for proxies */
+    check_rewrite("UPGRADE http://a.example/x?y HTTP/1.1\r\n" HOST "\r\n",
+                  "UPGRADE /x?y HTTP/1.1\r\n" HOST "\r\n");
+    check_rewrite("GET HTTP://A.example:80 HTTP/1.1\r\n" HOST "\r\n", "GET / HTTP/1.1\r\n" HOST "\r\n");
+    check_rewrite("GET http://a.example?y=/ HTTP/1.1\r\n" HOST "\r\n", "GET /?y=/ HTTP/1.1\r\n" HOST "\r\n");
+    check_rewrite("OPTIONS http://a.example HTTP/1.1\r\n" HOST "\r\n", "OPTIONS * HTTP/1.1\r\n" HOST "\r\n");
+}
+
+/* What else a head says about its connection. */
+static void test_connection(void **state)
+{
+#define UP "Connection: keep-alive, Upgrade\r\n"
+    static const struct {
+        const char *text;
+        bool close, expects, websocket, h2c;
+    } rows[] = {
+        {GET HOST "\r\n", false, false, false, false},
+        {GET HOST "Connection: Close\r\n\r\n", true, false, false, false},
+        {GET HOST "Connection: x\r\nConnection: y , close\r\n\r\n", true, false, false, false},
+        {"GET / HTTP/1.0\r\n" HOST "Connection: keep-alive\r\n\r\n", true, false, false, false},
+        {POST "Content-Length: 1\r\nExpect: 100-Continue\r\n\r\n", false, true, false, false},
+        {POST "Expect: 100-continue\r\n\r\n", false, false, false, false}, /* nothing to wait for */
+        {GET HOST UP "Upgrade: WebSocket\r\n\r\n", false, false, true, false},
+        {GET HOST "Upgrade: websocket\r\n\r\n", false, false, false, false},
+        {GET HOST UP "Upgrade: websocket\r\nUpgrade: h2c\r\n\r\n", false, false, false, false},
+        {GET HOST UP "Upgrade: websocket, h2c\r\n\r\n", false, false, false, false},
+        {POST UP "Upgrade: websocket\r\nContent-Length: 3\r\n\r\n", false, false, false, false},
+        {"GET / HTTP/1.0\r\n" HOST UP "Upgrade: websocket\r\n\r\n", true, false, false, false},
+        {GET HOST UP "Upgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n", false, false, false, true},
+        {GET HOST UP "Upgrade: h2c\r\n\r\n", false, false, false, false},
+        {GET HOST UP "Upgrade: h2c\r\nHTTP2-Settings: AA\r\nHTTP2-Settings: AA\r\n\r\n", false, false, false,
+         false},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct http_head h;
+        assert_int_equal(read_text(rows[i].text, &h), HTTP_HEAD_DONE);
+        if (h.close != rows[i].close || h.expects != rows[i].expects || h.websocket != rows[i].websocket ||
+            h.h2c != rows[i].h2c)
+            fail_msg("row %zu", i);
+    }
+}
+
+static void test_connect(void **state)
+{
+    struct http_head h;
+    (void)state;
+    assert_int_equal(read_text("CONNECT a.example:443 HTTP/1.1\r\n", &h), HTTP_HEAD_CONNECT);
+    assert_string_equal(h.host.name.text, "a.example");
+    assert_int_equal(h.host.port, 443);
+    assert_int_equal(read_text("connect user@a.example HTTP/1.1\r\n", &h), HTTP_HEAD_CONNECT);
+    assert_int_equal(h.host.name.len, 0);
+    assert_int_equal(read_text("CONNECT a.example:443 HTTP/2.0\r\n", &h), HTTP_HEAD_NOT_HTTP);
+}
+
+/* ---- responses ---- */
+
+static void test_responses(void **state)
+{
+#define S200 "HTTP/1.1 200 OK\r\n"
+    static const struct {
+        const char *text;
+        unsigned status;
+        enum http_body_kind body;
+        bool is_head, close;
+    } good[] = {
+        {S200 "Content-Length: 3\r\n\r\n", 200, HTTP_BODY_LENGTH, false, false},
+        {S200 "Content-Length: 0\r\n\r\n", 200, HTTP_BODY_NONE, false, false},
+        {S200 "Transfer-Encoding: gzip, Chunked\r\n\r\n", 200, HTTP_BODY_CHUNKED, false, false},
+        {S200 "Transfer-Encoding: gzip\r\n\r\n", 200, HTTP_BODY_UNTIL_CLOSE, false, true},
+        {S200 "\r\n", 200, HTTP_BODY_UNTIL_CLOSE, false, true},
+        {S200 "Content-Length: 3\r\nConnection: close\r\n\r\n", 200, HTTP_BODY_LENGTH, false, true},
+        {S200 "Content-Length: 3\r\n\r\n", 200, HTTP_BODY_NONE, true, false},
+        {"HTTP/1.1 204\r\nContent-Length: 3\r\n\r\n", 204, HTTP_BODY_NONE, false, false},
+        {"HTTP/1.1 304 \r\n\r\n", 304, HTTP_BODY_NONE, false, false},
+        {"HTTP/1.1 100 Continue\r\n\r\n", 100, HTTP_BODY_NONE, false, false},
+        {"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\n", 200, HTTP_BODY_LENGTH, false, true},
+        {"HTTP/1.0 200 OK\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\n", 200, HTTP_BODY_LENGTH,
+         false, false},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        struct http_response_reader r = {0};
+        struct http_response got;
+        const uint8_t *p = (const uint8_t *)good[i].text;
+        size_t n = strlen(good[i].text);
+        for (size_t k = 0; k < n; k++)
+            assert_int_equal(http_response_read(&r, p, k, good[i].is_head, &got), HTTP_RESPONSE_MORE);
+        assert_int_equal(http_response_read(&r, p, n, good[i].is_head, &got), HTTP_RESPONSE_DONE);
+        assert_int_equal(got.status, good[i].status);
+        assert_int_equal(got.body, good[i].body);
+        assert_int_equal(got.close, good[i].close);
+        assert_int_equal(got.len, n);
+    }
 }
 
 /* ---- bodies ---- */
@@ -327,6 +459,19 @@ static void test_bodies(void **state)
         {CHUNKED, "0\r\nT: v\n\r\n", -1, false},
         {CHUNKED, "0\r\nT: v\r\r\n", -1, false},
         {CHUNKED, "1234567890abcdef0\r\n", -1, false},
+        {CHUNKED, "3 3\r\nabc\r\n", -1, false}, /* "33" to some */
+        {CHUNKED, "3 ;x\r\nabc\r\n0\r\n\r\n", 16, true},
+        {CHUNKED, " 3\r\nabc\r\n", -1, false},
+        {CHUNKED, "+3\r\nabc\r\n", -1, false},
+        {CHUNKED, "3;\r\r\n", -1, false},
+        {CHUNKED, "3;x\rabc", -1, false},
+        {CHUNKED, "0\r\nHost: b.example\r\n\r\n", -1, false},
+        {CHUNKED, "0\r\nX: y\r\ncontent-LENGTH: 3\r\n\r\n", -1, false},
+        {CHUNKED, "0\r\nTransfer_Encoding: chunked\r\n\r\n", -1, false},
+        {CHUNKED, "0\r\nX: y\r\n folded\r\n\r\n", -1, false},
+        {CHUNKED, "0\r\nX : y\r\n\r\n", -1, false},
+        {CHUNKED, "0\r\nno colon\r\n\r\n", -1, false},
+        {CHUNKED, "0\r\n: y\r\n\r\n", -1, false},
         {CHUNKED, "fffffffffffffff\r\nab", 19, false},
     };
 
@@ -361,7 +506,9 @@ int main(void)
         cmocka_unit_test(test_byte_by_byte), cmocka_unit_test(test_conflicts),
         cmocka_unit_test(test_not_http),     cmocka_unit_test(test_no_host),
         cmocka_unit_test(test_limit),        cmocka_unit_test(test_rewrite),
-        cmocka_unit_test(test_bodies),       cmocka_unit_test(test_body_limits),
+        cmocka_unit_test(test_connection),   cmocka_unit_test(test_connect),
+        cmocka_unit_test(test_responses),    cmocka_unit_test(test_bodies),
+        cmocka_unit_test(test_body_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -96,9 +96,9 @@ struct rig {
     struct relay *relay;
     int client, upstream; /* the relay's ends */
     struct peer c, u;     /* the others */
-    unsigned done, refused;
+    unsigned done;
     enum relay_end end;
-    size_t may_pass; /* of the filter */
+    struct quota *quota;
     struct ev_timer guard;
 };
 
@@ -124,20 +124,6 @@ static void on_done(void *self, enum relay_end end)
     ev_break(r->loop, EVBREAK_ALL);
 }
 
-static void on_refused(void *self)
-{
-    ((struct rig *)self)->refused++;
-}
-
-static ssize_t on_filter(void *self, const uint8_t *p, size_t n)
-{
-    struct rig *r = self;
-    (void)p;
-    size_t pass = n < r->may_pass ? n : r->may_pass;
-    r->may_pass -= pass;
-    return (ssize_t)pass;
-}
-
 static void on_guard(struct ev_loop *loop, struct ev_timer *w, int events)
 {
     (void)w;
@@ -147,7 +133,7 @@ static void on_guard(struct ev_loop *loop, struct ev_timer *w, int events)
 
 static void rig_open(struct rig *r, size_t pipes)
 {
-    *r = (struct rig){.loop = ev_loop_new(EVFLAG_AUTO), .may_pass = SIZE_MAX};
+    *r = (struct rig){.loop = ev_loop_new(EVFLAG_AUTO)};
     assert_int_equal(relay_pool_init(&r->pool, pipes), 0);
     tcp_pair(&r->c.fd, &r->client);
     tcp_pair(&r->u.fd, &r->upstream);
@@ -156,22 +142,21 @@ static void rig_open(struct rig *r, size_t pipes)
     ev_timer_init(&r->guard, on_guard, 20, 0);
 }
 
-static void rig_relay(struct rig *r, unsigned idle_ms, bool filter, const char *head)
+static void rig_relay(struct rig *r, unsigned idle_ms, const char *head)
 {
     struct relay_config cfg = {.loop = r->loop,
                                .pool = &r->pool,
                                .client = r->client,
                                .upstream = r->upstream,
                                .idle_ms = idle_ms,
-                               .filter = filter ? on_filter : NULL,
-                               .refused = on_refused,
+                               .quota = r->quota,
                                .done = on_done,
                                .self = r};
     _cleanup_(buf_done) struct buf b = {0};
     buf_init(&b, 4096);
     if (head)
         buf_puts(&b, head);
-    assert_int_equal(relay_new(&cfg, &b, filter && r->may_pass == 0, &r->relay), 0);
+    assert_int_equal(relay_new(&cfg, &b, &r->relay), 0);
     assert_int_equal(b.len, 0);
 }
 
@@ -187,6 +172,7 @@ static void rig_run(struct rig *r, double guard_s)
 static void rig_close(struct rig *r)
 {
     relay_free(r->relay);
+    quota_free(r->quota);
     close(r->client);
     close(r->upstream);
     if (r->c.thread)
@@ -206,7 +192,7 @@ static void both_ways(size_t pipes, size_t up, size_t down)
     rig_open(&r, pipes);
     r.c.send = r.u.expect = up;
     r.u.send = r.c.expect = down;
-    rig_relay(&r, 10000, false, NULL);
+    rig_relay(&r, 10000, NULL);
     peer_start(&r.c);
     peer_start(&r.u);
     rig_run(&r, 20);
@@ -259,7 +245,7 @@ static void test_head_first(void **state)
 
     (void)state;
     rig_open(&r, 4);
-    rig_relay(&r, 10000, false, "first ");
+    rig_relay(&r, 10000, "first ");
     assert_int_equal(send(r.c.fd, "second", 6, 0), 6);
     shutdown(r.c.fd, SHUT_WR);
     shutdown(r.u.fd, SHUT_WR);
@@ -279,7 +265,7 @@ static void never_reads(size_t pipes)
     size_t total = 0, last = 1;
 
     rig_open(&r, pipes);
-    rig_relay(&r, 1500, false, NULL);
+    rig_relay(&r, 1500, NULL);
     fcntl(r.c.fd, F_SETFL, O_NONBLOCK);
     while (total != last) { /* the upstream never reads */
         last = total;
@@ -318,7 +304,7 @@ static void test_back_pressure(void **state)
     int small = 65536;
     assert_int_equal(setsockopt(r.u.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
     r.c.send = r.u.expect = 2 * MIB;
-    rig_relay(&r, 10000, false, NULL);
+    rig_relay(&r, 10000, NULL);
     peer_start(&r.c);
     rig_run(&r, 0.3); /* the upstream sleeps */
     assert_int_equal(r.done, 0);
@@ -341,7 +327,7 @@ static void test_reset(void **state)
         struct rig r;
         struct linger now = {1, 0};
         rig_open(&r, 4);
-        rig_relay(&r, 10000, false, NULL);
+        rig_relay(&r, 10000, NULL);
         int *fd = side ? &r.u.fd : &r.c.fd;
         assert_int_equal(setsockopt(*fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
         close(*fd);
@@ -358,7 +344,7 @@ static void test_idle(void **state)
     struct rig r;
     (void)state;
     rig_open(&r, 4);
-    rig_relay(&r, 300, false, NULL);
+    rig_relay(&r, 300, NULL);
     for (int i = 0; i < 4; i++) { /* something moves: the time starts again */
         assert_int_equal(send(r.c.fd, "x", 1, 0), 1);
         rig_run(&r, 0.15);
@@ -370,68 +356,58 @@ static void test_idle(void **state)
     rig_close(&r);
 }
 
-/* Behind the request nothing passes, but its answer does. */
-static void test_filter(void **state)
+/* The bytes are counted both ways, and the first one beyond the quota ends it. */
+static void test_quota_bytes(void **state)
 {
+    struct policy_quota limits = {.max_connections = 1, .max_bytes = OPT_UINT(1000)};
     struct rig r;
-    char got[64] = {0};
+    char got[2000];
     (void)state;
     rig_open(&r, 4);
-    r.may_pass = 3;
-    rig_relay(&r, 10000, true, "GET ");
-    assert_int_equal(send(r.c.fd, "abcEVIL", 7, 0), 7);
-    rig_run(&r, 0.2);
-    assert_int_equal(r.refused, 1);
+    assert_int_equal(quota_new(r.loop, &limits, &r.quota), 0);
+    rig_relay(&r, 10000, NULL);
+    memset(got, 'x', sizeof(got));
+    assert_int_equal(send(r.c.fd, got, 600, 0), 600);
+    rig_run(&r, 0.1);
+    assert_int_equal(send(r.u.fd, got, 400, 0), 400);
+    rig_run(&r, 0.1);
     assert_int_equal(r.done, 0);
-    assert_int_equal(send(r.c.fd, "MORE", 4, 0), 4); /* not read any more */
-    assert_int_equal(send(r.u.fd, "answer", 6, 0), 6);
-    shutdown(r.u.fd, SHUT_WR);
+    assert_false(quota_left(r.quota));
+    assert_int_equal(quota_bytes(r.quota, QUOTA_SENT), 600);
+    assert_int_equal(quota_bytes(r.quota, QUOTA_RECEIVED), 400);
+    assert_int_equal(recv(r.u.fd, got, sizeof(got), 0), 600);
+    assert_int_equal(send(r.u.fd, got, 1, 0), 1);
     rig_run(&r, 5);
-    assert_int_equal(r.refused, 1);
     assert_int_equal(r.done, 1);
-    assert_int_equal(r.end, RELAY_CLEAN);
-    assert_int_equal(recv(r.c.fd, got, sizeof(got), 0), 6);
-    assert_string_equal(got, "answer");
-    assert_int_equal(recv(r.c.fd, got, sizeof(got), 0), 0);
-    memset(got, 0, sizeof(got));
-    assert_int_equal(recv(r.u.fd, got, sizeof(got), MSG_DONTWAIT), 7);
-    assert_string_equal(got, "GET abc");
+    assert_int_equal(r.end, RELAY_QUOTA);
     rig_close(&r);
 }
 
-/* An upstream that answers before it has read everything is heard (413 and the like). */
-static void test_filter_early_answer(void **state)
+/* A slow cell: everything arrives, nothing is lost, and the sender is held back meanwhile. */
+static void test_quota_rate(void **state)
 {
+    struct policy_quota limits = {.max_connections = 1, .max_bytes_per_second = OPT_UINT(MIB)};
     struct rig r;
-    char got[64] = {0};
     (void)state;
     rig_open(&r, 4);
-    r.may_pass = 10;
-    rig_relay(&r, 10000, true, "POST ");
-    assert_int_equal(send(r.u.fd, "413", 3, 0), 3);
-    shutdown(r.u.fd, SHUT_WR);
-    rig_run(&r, 5);
+    assert_int_equal(quota_new(r.loop, &limits, &r.quota), 0);
+    r.c.send = r.u.expect = MIB;
+    r.u.send = r.c.expect = MIB;
+    rig_relay(&r, 10000, NULL);
+    peer_start(&r.c);
+    peer_start(&r.u);
+    rig_run(&r, 0.3);
+    assert_int_equal(r.done, 0); /* two seconds' bytes: the bucket of the first one is empty by now */
+    assert_true(quota_bytes(r.quota, QUOTA_SENT) + quota_bytes(r.quota, QUOTA_RECEIVED) < 2 * MIB);
+    rig_run(&r, 20);
     assert_int_equal(r.done, 1);
     assert_int_equal(r.end, RELAY_CLEAN);
-    assert_int_equal(recv(r.c.fd, got, sizeof(got), 0), 3);
-    rig_close(&r);
-}
-
-/* The client's end of stream behind its request goes on to the upstream. */
-static void test_filter_half_close(void **state)
-{
-    struct rig r;
-    char got[8];
-    (void)state;
-    rig_open(&r, 4);
-    r.may_pass = 0;
-    rig_relay(&r, 10000, true, "x");
-    shutdown(r.c.fd, SHUT_WR);
-    rig_run(&r, 0.2);
-    assert_int_equal(recv(r.u.fd, got, sizeof(got), MSG_DONTWAIT), 1);
-    assert_int_equal(recv(r.u.fd, got, sizeof(got), MSG_DONTWAIT), 0);
-    assert_int_equal(r.refused, 0);
-    assert_int_equal(r.done, 0);
+    pthread_join(r.u.thread, NULL);
+    pthread_join(r.c.thread, NULL);
+    r.c.thread = r.u.thread = 0;
+    assert_int_equal(r.u.got, MIB);
+    assert_int_equal(r.c.got, MIB);
+    assert_false(r.u.wrong || r.c.wrong);
     rig_close(&r);
 }
 
@@ -471,9 +447,8 @@ int main(void)
         cmocka_unit_test(test_back_pressure),
         cmocka_unit_test(test_reset),
         cmocka_unit_test(test_idle),
-        cmocka_unit_test(test_filter),
-        cmocka_unit_test(test_filter_early_answer),
-        cmocka_unit_test(test_filter_half_close),
+        cmocka_unit_test(test_quota_bytes),
+        cmocka_unit_test(test_quota_rate),
         cmocka_unit_test(test_pipes),
     };
     signal(SIGPIPE, SIG_IGN); /* as main does: splice(2) has no MSG_NOSIGNAL */

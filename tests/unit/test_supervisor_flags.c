@@ -41,6 +41,9 @@ static int parse(const char *line, struct run_flags *f, char error[RUN_FLAGS_ERR
     return run_flags_parse(argc, argv, RUN_ID, f, error);
 }
 
+#define RESOLVER "must be IP, IP:PORT or [IPv6]:PORT, or begin with tcp://, tls:// or https://"
+#define PROXY    "must be http://HOST:PORT or socks5://HOST:PORT"
+
 static const struct {
     const char *line;
     const char *want;
@@ -87,8 +90,31 @@ static const struct {
                                               "bits set"},
     {"--allow-answer 1.2.3.4:1.2.3.4 -- x",
      "--allow-answer \"1.2.3.4:1.2.3.4\": must be a name: this is an IP address, or would be taken for one"},
-    {"--dns dns.test -- x", "--dns \"dns.test\": must be IP, IP:PORT or [IPv6]:PORT"},
-    {"--dns 1.1.1.1:0 -- x", "--dns \"1.1.1.1:0\": must be IP, IP:PORT or [IPv6]:PORT"},
+    {"--dns dns.test -- x", "--dns \"dns.test\": " RESOLVER},
+    {"--dns 1.1.1.1:0 -- x", "--dns \"1.1.1.1:0\": " RESOLVER},
+    {"--dns tcp://dns.test -- x", "--dns \"tcp://dns.test\": " RESOLVER},
+    {"--dns tls://1.1.1.1#a_b -- x",
+     "--dns \"tls://1.1.1.1#a_b\": the name behind \"#\" must consist of letters, digits, hyphens and dots"},
+    {"--dns tls://1.1.1.1# -- x", "--dns \"tls://1.1.1.1#\": the name behind \"#\" must not be empty"},
+    {"--dns udp://1.1.1.1 -- x", "--dns \"udp://1.1.1.1\": " RESOLVER},
+    {"--dnssec -- x", "--dnssec needs a resolver to be named: --dns"},
+    {"--dnssec=1 -- x", "--dnssec takes no value"},
+    {"--max-connections 0 -- x", "--max-connections \"0\": must be a number between 1 and 1024"},
+    {"--max-connections 1025 -- x", "--max-connections \"1025\": must be a number between 1 and 1024"},
+    {"--max-bytes 0 -- x", "--max-bytes \"0\": must be a number of bytes, e.g. 512M or 2G"},
+    {"--max-rate 1T -- x", "--max-rate \"1T\": must be a number of bytes, e.g. 512M or 2G"},
+    {"--network on -- x", "--network \"on\": must be intercept, none or routed"},
+    {"--upstream-proxy 127.0.0.1:80 -- x", "--upstream-proxy \"127.0.0.1:80\": " PROXY},
+    {"--upstream-proxy http://127.0.0.1 -- x", "--upstream-proxy \"http://127.0.0.1\": " PROXY},
+    {"--upstream-proxy http://:80 -- x", "--upstream-proxy \"http://:80\": " PROXY},
+    {"--upstream-proxy http://u:p@127.0.0.1:80 -- x", "--upstream-proxy \"http://u:p@127.0.0.1:80\": " PROXY},
+    {"--upstream-proxy http://127.0.0.1:80/ -- x",
+     "--upstream-proxy \"http://127.0.0.1:80/\": must not have anything behind the port"},
+    {"--upstream-proxy socks5://127.0.0.1:0 -- x",
+     "--upstream-proxy \"socks5://127.0.0.1:0\": must have a port from 1 to 65535"},
+    {"--config= -- x", "--config \"\": must name a file"},
+    {"--ca-file= -- x", "--ca-file \"\": must name a file"},
+    {"--network none --network none -- x", "--network is given twice"},
     {"--dns ::1 --dns ::1 --dns ::1 --dns ::1 --dns ::1 --dns ::1 --dns ::1 --dns ::1 --dns ::1 -- x",
      "--dns \"::1\": is one resolver too many: at most 8"},
     {"--ro /nonexistent-cellos -- x", "--ro \"/nonexistent-cellos\": No such file or directory"},
@@ -142,6 +168,7 @@ static void squeeze(char *s)
     "{'apiVersion':'cellos.io/"                                                                              \
     "v1','kind':'ExecutionCell','spec':{'id':'run-b302099a8057','authority':{'secretRefs':["
 #define END(ttl)   "},'lifetime':{'ttlSeconds':" ttl "},'run':{'argv':['x']"
+#define SIGNED     "'dnssec':{'validate':true,'failClosed':true}"
 #define SIMPLE(au) BEGIN au END("3600") "}}}"
 
 static const struct {
@@ -172,6 +199,16 @@ static const struct {
     {"--allow a.test --allow-answer A.test:127.0.0.1 --allow-answer a.test:[::1] -- x",
      SIMPLE("],'egressRules':[{'host':'a.test','port':443}],'dnsAuthority':{'hostnameAllowlist':['a.test'],"
             "'rebindingPolicy':{'responseIpAllowlist':['a.test:127.0.0.1','a.test:::1']}}")},
+    {"--dnssec --dns tls://192.0.2.1#Dns.test --dns tls://[::1]:8853 --dns tcp://192.0.2.1 --dns "
+     "https://192.0.2.1/dns-query -- x",
+     SIMPLE("],'dnsAuthority':{'resolvers':["
+            "{'resolverId':'dns-1','protocol':'dot','endpoint':'192.0.2.1:853','tlsServerName':'dns.test'"
+            "," SIGNED "},{'resolverId':'dns-2','protocol':'dot','endpoint':'[::1]:8853'," SIGNED
+            "},{'resolverId':'dns-3','protocol':'do53-tcp','endpoint':'192.0.2.1:53'," SIGNED
+            "},{'resolverId':'dns-4','protocol':'doh','endpoint':'https://192.0.2.1/dns-query'," SIGNED
+            "}],'hostnameAllowlist':[]}")},
+    {"--max-connections 5 --max-bytes 1G --max-rate 64K -- x",
+     SIMPLE("],'egressQuota':{'maxConnections':5,'maxBytes':1073741824,'maxBytesPerSecond':65536}")},
     {"--secret A --secret b-c -- x", SIMPLE("'A','b-c']")},
     {"--ro / --rw /usr/. -- x", SIMPLE("],'filesystem':{'readOnly':['/'],'readWrite':['/usr']}")},
     {"--ttl 5 -- x", BEGIN "]" END("5") "}}}"},
@@ -263,7 +300,21 @@ static void test_suite_flags(void **state)
     run_flags_done(&f);
     assert_int_equal(parse("-", &f, error), RUN_FLAGS_OK);
     assert_string_equal(f.document, "-");
-    assert_int_equal(f.evidence, EVIDENCE_STRICT);
+    assert_int_equal(f.evidence, 0); /* not given: the configuration decides, and strict without one */
+    run_flags_done(&f);
+    assert_int_equal(
+        parse("--network none --upstream-proxy socks5://[::1]:1080 --config c --ca-file ca a.json", &f,
+              error),
+        RUN_FLAGS_OK);
+    assert_int_equal(f.network, NET_MODE_NONE);
+    assert_int_equal(f.proxy_kind, UPSTREAM_PROXY_SOCKS5);
+    assert_string_equal(f.proxy_endpoint, "[::1]:1080");
+    assert_string_equal(f.config, "c");
+    assert_string_equal(f.ca_file, "ca");
+    run_flags_done(&f);
+    assert_int_equal(parse("--upstream-proxy http://127.0.0.1:3128 a.json", &f, error), RUN_FLAGS_OK);
+    assert_int_equal(f.proxy_kind, UPSTREAM_PROXY_CONNECT);
+    assert_string_equal(f.proxy_endpoint, "127.0.0.1:3128");
     run_flags_done(&f);
     assert_int_equal(parse("--print-spec --name N -- x", &f, error), RUN_FLAGS_OK);
     assert_true(f.print_spec);

@@ -67,6 +67,14 @@ static struct endpoint_addr nameserver(const char *text)
     return e;
 }
 
+static int of_spec(struct fixture *f, uint32_t evidence, const struct endpoint_addr *v, size_t n,
+                   struct policy *ret)
+{
+    struct policy_operator op = {.evidence = evidence, .mode = NET_MODE_INTERCEPT};
+    struct policy_host host = {v, n};
+    return policy_of_spec(f->spec, &op, &host, &f->arena, ret);
+}
+
 static void test_without_dns_authority(void **state)
 {
     (void)state;
@@ -77,7 +85,7 @@ static void test_without_dns_authority(void **state)
                        "8','port':'1-9','protocol':'http'},"
                        "{'host':'a.test','port':80},{'host':'*.b.test','port':443,'protocol':'tls'}]",
                        ""));
-    assert_int_equal(policy_of_spec(f.spec, EVIDENCE_STRICT, host, 2, &f.arena, &p), POLICY_OK);
+    assert_int_equal(of_spec(&f, EVIDENCE_STRICT, host, 2, &p), POLICY_OK);
     assert_int_equal(p.evidence, EVIDENCE_STRICT);
     assert_int_equal(p.egress.n, 4);
     is(p.egress.v[1].host, "10.0.0.0/8");
@@ -111,7 +119,7 @@ static void test_dns_authority(void **state)
              "'allowedQueryTypes':['TXT'],"
              "'rebindingPolicy':{'responseIpAllowlist':['A.test:127.0.0.1','c.test:fd00::/8']}}",
              ""));
-    assert_int_equal(policy_of_spec(f.spec, EVIDENCE_ASYNC, host, 1, &f.arena, &p), POLICY_OK);
+    assert_int_equal(of_spec(&f, EVIDENCE_ASYNC, host, 1, &p), POLICY_OK);
     assert_int_equal(p.dns_names.n, 1); /* what is declared, and nothing beside it */
     is(p.dns_names.v[0], "c.test");
     assert_int_equal(p.query_types.n, 1);
@@ -127,20 +135,76 @@ static void test_dns_authority(void **state)
     close_spec(&f);
 }
 
+static void test_network(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct policy p;
+    struct ev_network_scope e;
+    struct endpoint_addr ns = nameserver("192.0.2.53");
+    struct policy_upstream up = {UPSTREAM_PROXY_SOCKS5, STR_LIT("192.0.2.9:1080")};
+    struct str open[] = {STR_LIT("169.254.169.254")};
+    struct policy_operator op = {.evidence = EVIDENCE_STRICT,
+                                 .mode = NET_MODE_ROUTED,
+                                 .quota = {.max_connections = OPT_UINT(10), .max_bytes = OPT_UINT(7)},
+                                 .upstream = &up,
+                                 .metadata = {open, 1}};
+    struct policy_host host = {&ns, 1};
+    open_spec(&f,
+              SPEC(",'egressRules':[{'host':'a.test','port':22,'protocol':'tcp'}],"
+                   "'egressQuota':{'maxConnections':20,'maxBytes':5,'maxBytesPerSecond':3},"
+                   "'cdnAuthority':{'providers':[{'providerId':'p','hostnamePatterns':['*.edge.test']}]},"
+                   "'dnsAuthority':{'answerMode':'synthetic','hostnameAllowlist':['a.test'],'resolvers':["
+                   "{'resolverId':'d','protocol':'dot','endpoint':'192.0.2.1:853','tlsServerName':'d.test',"
+                   "'dnssec':{'validate':true,'failClosed':false}},"
+                   "{'resolverId':'h','protocol':'doh','endpoint':'https://dns.test/q{?dns}'}],"
+                   "'refreshPolicy':{'maxStaleSeconds':9},'rebindingPolicy':{'maxNovelIpsPerHostname':2}}",
+                   ""));
+    assert_int_equal(policy_of_spec(f.spec, &op, &host, &f.arena, &p), POLICY_OK);
+    assert_int_equal(p.mode, NET_MODE_ROUTED);
+    assert_int_equal(p.answer_mode, ANSWER_SYNTHETIC);
+    assert_int_equal(p.quota->max_connections, 10); /* the smaller one of each */
+    assert_int_equal(p.quota->max_bytes.v, 5);
+    assert_int_equal(p.quota->max_bytes_per_second.v, 3);
+    assert_ptr_equal(p.upstream, &up);
+    is(p.metadata.v[0], "169.254.169.254");
+    is(p.cdn.v[0].patterns.v[0], "*.edge.test");
+    is(p.resolvers.v[0].tls_server_name, "d.test");
+    assert_true(p.resolvers.v[0].dnssec_validate && !p.resolvers.v[0].dnssec_fail_closed);
+    assert_null(p.resolvers.v[1].endpoint.p);
+    is(p.resolvers.v[1].url, "https://dns.test/q");
+    assert_int_equal(p.bootstrap.n, 1);
+    is(p.bootstrap.v[0], "192.0.2.53:53");
+    assert_int_equal(p.refresh->strategy, REFRESH_TTL_HONOR);
+    assert_true(!p.refresh->min_ttl_s.set && p.refresh->max_stale_s.v == 9);
+    assert_true(p.rebinding->max_novel.v == 2 && !p.rebinding->reject);
+    encodes(&schema_policy, &p);
+    assert_int_equal(policy_network_scope(&p, &f.arena, &e), 0);
+    assert_int_equal(e.mode, NET_MODE_ROUTED);
+    is(e.resolvers.v[1].endpoint, "https://dns.test/q");
+    assert_true(e.resolvers.v[0].dnssec_validate.v && e.resolvers.v[0].dnssec_fail_closed.set);
+    assert_false(e.resolvers.v[1].dnssec_validate.set);
+    host.nresolvers = 0;
+    assert_int_equal(policy_of_spec(f.spec, &op, &host, &f.arena, &p), POLICY_NO_BOOTSTRAP);
+    op.mode = NET_MODE_NONE; /* nobody asks anything */
+    assert_int_equal(policy_of_spec(f.spec, &op, &host, &f.arena, &p), POLICY_OK);
+    close_spec(&f);
+}
+
 static void test_no_resolver(void **state)
 {
     (void)state;
     struct fixture f;
     struct policy p = {.evidence = 99};
     open_spec(&f, SPEC(",'egressRules':[{'host':'a.test','port':443}]", ""));
-    assert_int_equal(policy_of_spec(f.spec, EVIDENCE_STRICT, NULL, 0, &f.arena, &p), POLICY_NO_RESOLVER);
+    assert_int_equal(of_spec(&f, EVIDENCE_STRICT, NULL, 0, &p), POLICY_NO_RESOLVER);
     assert_int_equal(p.evidence, 99);
     close_spec(&f);
     open_spec(&f, SPEC(",'dnsAuthority':{'hostnameAllowlist':['a.test']}", ""));
-    assert_int_equal(policy_of_spec(f.spec, EVIDENCE_STRICT, NULL, 0, &f.arena, &p), POLICY_NO_RESOLVER);
+    assert_int_equal(of_spec(&f, EVIDENCE_STRICT, NULL, 0, &p), POLICY_NO_RESOLVER);
     close_spec(&f);
     open_spec(&f, SPEC(",'egressRules':[{'host':'10.0.0.1','port':443}]", "")); /* nothing to resolve */
-    assert_int_equal(policy_of_spec(f.spec, EVIDENCE_STRICT, NULL, 0, &f.arena, &p), POLICY_OK);
+    assert_int_equal(of_spec(&f, EVIDENCE_STRICT, NULL, 0, &p), POLICY_OK);
     close_spec(&f);
 }
 
@@ -151,7 +215,7 @@ static void test_nothing_allowed(void **state)
     struct policy p;
     struct ev_network_scope e;
     open_spec(&f, SPEC("", ""));
-    assert_int_equal(policy_of_spec(f.spec, EVIDENCE_STRICT, NULL, 0, &f.arena, &p), POLICY_OK);
+    assert_int_equal(of_spec(&f, EVIDENCE_STRICT, NULL, 0, &p), POLICY_OK);
     assert_int_equal(p.egress.n, 0);
     assert_int_equal(p.dns_names.n, 0);
     encodes(&schema_policy, &p);
@@ -255,7 +319,7 @@ static void test_scope(void **state)
              "'do53-udp','endpoint':'[::1]:53'}],'rebindingPolicy':{'responseIpAllowlist':['a.test:10.0.0.0/"
              "8']}}",
              ""));
-    assert_int_equal(policy_of_spec(f.spec, EVIDENCE_STRICT, NULL, 0, &f.arena, &p), POLICY_OK);
+    assert_int_equal(of_spec(&f, EVIDENCE_STRICT, NULL, 0, &p), POLICY_OK);
     assert_int_equal(policy_network_scope(&p, &f.arena, &e), 0);
     assert_int_equal(e.egress_rules.n, 2);
     is(e.egress_rules.v[0].port, "443");
@@ -277,7 +341,8 @@ static void test_scope_cut(void **state)
 {
     (void)state;
     struct arena a;
-    struct policy p = {.evidence = EVIDENCE_STRICT, .query_types = spec_query_types_default};
+    struct policy p = {
+        .evidence = EVIDENCE_STRICT, .mode = NET_MODE_INTERCEPT, .query_types = spec_query_types_default};
     struct ev_network_scope e;
     struct buf b;
     arena_init(&a, LIMIT_ARENA);
@@ -352,6 +417,7 @@ int main(void)
         cmocka_unit_test(test_without_dns_authority),
         cmocka_unit_test(test_dns_authority),
         cmocka_unit_test(test_no_resolver),
+        cmocka_unit_test(test_network),
         cmocka_unit_test(test_nothing_allowed),
         cmocka_unit_test(test_launch),
         cmocka_unit_test(test_working_directory),

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "proto/limits.h"
+#include "supervisor/spec/attach.h"
 #include "supervisor/spec/doc.h"
 #include "supervisor/spec/parse.h"
 
@@ -174,6 +175,174 @@ static void test_defaults(void **state)
     spec_free(s);
 }
 
+/* Everything that the network of a cell can be told. */
+static const char network[] =
+    HEAD "{'id':'a','lifetime':{'ttlSeconds':9},'authority':{'secretRefs':[],"
+         "'egressRules':[{'host':'a.test','port':80,'protocol':'h2c'},{'host':'*.b.test','port':22,'protocol'"
+         ":'tcp'},"
+         " {'host':'a.test','port':443,'protocol':'quic'},{'host':'10.0.0.0/8','port':123,'protocol':'udp'}],"
+         "'egressQuota':{'maxConnections':1024,'maxBytes':9223372036854775807,'maxBytesPerSecond':1},"
+         "'cdnAuthority':{'providers':[{'providerId':'p','hostnamePatterns':['*.Edge.test','cdn.test.']}]},"
+         "'dnsAuthority':{'answerMode':'synthetic','resolvers':["
+         " {'resolverId':'t','protocol':'dot','endpoint':'192.0.2.1:853','tlsServerName':'Dns.test.'},"
+         " {'resolverId':'u','protocol':'do53-udp','endpoint':'192.0.2.1:53',"
+         "  'dnssec':{'validate':true,'failClosed':true,'trustAnchorsPath':'/etc/anchors'}},"
+         " {'resolverId':'h1','protocol':'doh','endpoint':'https://192.0.2.1/dns-query{?dns}'},"
+         " {'resolverId':'h2','protocol':'doh','endpoint':'https://[2001:db8::1]/dns-query'},"
+         " {'resolverId':'h3','protocol':'doh','endpoint':'https://[2001:db8::1]:8443/"
+         "q','tlsServerName':'d.test'},"
+         " {'resolverId':'h4','protocol':'doh','endpoint':'https://dns.test:8443/q'},"
+         " {'resolverId':'h5','protocol':'doh','endpoint':'https://dns.test'}],"
+         " 'refreshPolicy':{'minTtlSeconds':0,'maxStaleSeconds':604800,'strategy':'manual'},"
+         " 'rebindingPolicy':{'maxNovelIpsPerHostname':3,'rejectOnRebind':true}}}}}";
+
+static void check_resolvers(const struct spec_resolver *r)
+{
+    assert_int_equal(r[0].protocol, RESOLVER_DOT);
+    is(r[0].tls_server_name, "dns.test");
+    assert_false(r[0].dnssec_validate);
+    assert_true(r[1].dnssec_validate && r[1].dnssec_fail_closed);
+    is(r[1].trust_anchors_path, "/etc/anchors");
+    is(r[2].url, "https://192.0.2.1/dns-query");
+    assert_int_equal(r[2].endpoint.addr.family, AF_INET);
+    assert_int_equal(r[2].endpoint.port, 443);
+    assert_int_equal(r[3].endpoint.addr.family, AF_INET6);
+    assert_int_equal(r[3].endpoint.port, 443);
+    assert_int_equal(r[4].endpoint.port, 8443);
+    is(r[4].tls_server_name, "d.test");
+    assert_int_equal(r[5].endpoint.addr.family, AF_UNSPEC);
+    is(r[5].url, "https://dns.test:8443/q");
+    is(r[6].url, "https://dns.test");
+}
+
+static void test_network(void **state)
+{
+    (void)state;
+    static const uint32_t protocols[] = {EGRESS_H2C, EGRESS_TCP, EGRESS_QUIC, EGRESS_UDP};
+    struct spec *s = parse(network);
+    for (size_t i = 0; i < ARRAY_LEN(protocols); i++)
+        assert_int_equal(s->egress[i].protocol, protocols[i]);
+    assert_int_equal(s->quota.max_connections.v, 1024);
+    assert_int_equal(s->quota.max_bytes.v, INT64_MAX);
+    assert_int_equal(s->quota.max_bytes_per_second.v, 1);
+    assert_int_equal(s->ncdn, 1);
+    is(s->cdn[0].provider_id, "p");
+    is(s->cdn[0].patterns.v[0], "*.edge.test");
+    is(s->cdn[0].patterns.v[1], "cdn.test");
+    assert_int_equal(s->dns->nresolvers, 7);
+    check_resolvers(s->dns->resolvers);
+    assert_int_equal(s->dns->answer_mode, ANSWER_SYNTHETIC);
+    assert_int_equal(s->dns->refresh->strategy, REFRESH_MANUAL);
+    assert_int_equal(s->dns->refresh->max_stale_s.v, 604800);
+    assert_true(s->dns->refresh->min_ttl_s.set && s->dns->refresh->min_ttl_s.v == 0);
+    assert_int_equal(s->dns->rebinding->max_novel.v, 3);
+    assert_true(s->dns->rebinding->reject);
+    spec_free(s);
+}
+
+/* Files that a document names are looked up among what was sent along. */
+static void test_attach(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path;
+        struct str content;
+        const char *want; /* the violation */
+    } rows[] = {
+        {"/etc/anchors", STR_LIT(". IN DS 20326 8 2 AB"), NULL},
+        {"/etc/anchors", STR_LIT(". 3600 IN DNSKEY 257 3 8 AwEA"), NULL},
+        {"/etc/other", STR_LIT(". IN DS 20326 8 2 AB"), "the file was not readable, or was not sent along"},
+        {"/etc/anchors", STR_LIT("nothing"), "the file must have DS or DNSKEY records as text"},
+        {"/etc/anchors", STR_LIT("\0DS"), "the file must have DS or DNSKEY records as text"},
+        {"/etc/anchors", STR_LIT(""), "the file must have DS or DNSKEY records as text"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct violations found = {0};
+        struct strs paths;
+        struct spec *s = parse(network);
+        struct attachment a = {str_of(rows[i].path), rows[i].content};
+        struct attachments files = {.files = {&a, 1}};
+        assert_int_equal(spec_attachment_paths(s, &paths), 0);
+        assert_int_equal(paths.n, 1);
+        is(paths.v[0], "/etc/anchors");
+        assert_int_equal(spec_attach(s, &files, &found), 0);
+        assert_int_equal(found.n, rows[i].want ? 1 : 0);
+        if (rows[i].want) {
+            assert_string_equal(found.v[0].path,
+                                "spec.authority.dnsAuthority.resolvers[1].dnssec.trustAnchorsPath");
+            assert_string_equal(found.v[0].message, rows[i].want);
+        } else {
+            is(s->dns->resolvers[1].trust_anchors, rows[i].content.p);
+        }
+        violations_done(&found);
+        spec_free(s);
+    }
+}
+
+/* The words of --allow, as `cellctl policy` takes them. */
+static void test_rule_words(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words, *host; /* or the violation */
+        uint16_t lo, hi;
+        uint32_t protocol;
+    } rows[] = {
+        {"a.test", "a.test", 443, 443, EGRESS_ANY},
+        {"A.test.:80/http", "a.test", 80, 80, EGRESS_HTTP},
+        {"a.test:443/any", "a.test", 443, 443, EGRESS_ANY},
+        {"*.b.test:1-65535/tcp", "*.b.test", 1, 65535, EGRESS_TCP},
+        {"[2001:db8::/32]:53/udp", "2001:db8::/32", 53, 53, EGRESS_UDP},
+        {"10.0.0.0/8:22/tcp", "10.0.0.0/8", 22, 22, EGRESS_TCP},
+        {"10.0.0.0/8", "10.0.0.0/8", 443, 443, EGRESS_ANY},
+        {"*.co.uk", "rule.host: must not have a wildcard right below a public suffix", 0, 0, 0},
+        {"169.254.169.254:80", "rule.host: is of the class \"metadata\", which no spec can allow", 0, 0, 0},
+        {"", "rule: must not be empty", 0, 0, 0},
+        {"a.test:0", "rule: must be a port from 1 to 65535, or a range such as \"8000-8100\"", 0, 0, 0},
+        {"a.test/", "rule: must be an address, or a CIDR prefix with no host bits set, e.g. 192.0.2.0/24", 0,
+         0, 0},
+        {"a.test/any2", "rule: must be one of tls, https, http, h2c, quic, tcp, udp", 0, 0, 0},
+        {"http://a.test", "rule: must be a host name or an address, not a URL", 0, 0, 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct violations found = {0};
+        struct spec_egress r;
+        struct arena a;
+        char text[1024];
+        arena_init(&a, LIMIT_ARENA);
+        int code = spec_parse_rule(str_of(rows[i].words), NULL, &a, &r, &found);
+        if (rows[i].lo) {
+            assert_int_equal(code, SPEC_OK);
+            is(r.host.text, rows[i].host);
+            assert_int_equal(r.port_lo, rows[i].lo);
+            assert_int_equal(r.port_hi, rows[i].hi);
+            assert_int_equal(r.protocol, rows[i].protocol);
+        } else {
+            assert_int_equal(code, SPEC_INVALID);
+            (void)snprintf(text, sizeof(text), "%s: %s", found.v[0].path, found.v[0].message);
+            assert_string_equal(text, rows[i].host);
+        }
+        violations_done(&found);
+        arena_done(&a);
+    }
+}
+
+/* An address that only the operator can open, opened. */
+static void test_metadata(void **state)
+{
+    (void)state;
+    static const struct str open[] = {STR_LIT("169.254.169.254")};
+    const struct spec_operator op = {.metadata = {open, 1}};
+    struct violations found = {0};
+    struct spec_egress r;
+    struct arena a;
+    arena_init(&a, LIMIT_ARENA);
+    assert_int_equal(spec_parse_rule(STR_LIT("169.254.169.254:80/http"), &op, &a, &r, &found), SPEC_OK);
+    assert_int_equal(spec_parse_rule(STR_LIT("100.100.100.200:80"), &op, &a, &r, &found), SPEC_INVALID);
+    violations_done(&found);
+    arena_done(&a);
+}
+
 /* An empty list of types means the default; each real type can be listed. */
 static void test_query_types(void **state)
 {
@@ -237,6 +406,8 @@ int main(void)
         cmocka_unit_test(test_minimal),    cmocka_unit_test(test_full),
         cmocka_unit_test(test_defaults),   cmocka_unit_test(test_query_types),
         cmocka_unit_test(test_biggest_id), cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_network),    cmocka_unit_test(test_attach),
+        cmocka_unit_test(test_rule_words), cmocka_unit_test(test_metadata),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -133,6 +133,17 @@ def a_dropped_packet_has_its_flow_event(user):
 
 
 @case_for_all
+def a_flow_ends_with_its_bytes(user):
+    """Accounting is on in the cell's namespace, and nothing of the flow log is missing on this kernel."""
+    r, _ = curl(user, "-4", "https://example.test:%d/" % TLS)
+    equal(r.returncode, 0, "the outcome (%s)" % r.stderr)
+    flows = of_type(user.events(), "observability.v1.network_flow_decision")
+    ended = [f for f in flows if f.get("ended") and f["rule"] == "intercept"]
+    want(len(ended) == 1 and ended[0]["bytes"] > 1000 and ended[0]["packets"] > 8, "the flow ended as", ended)
+    equal(of_type(user.events(), "observability.v1.gap"), [], "the gaps")
+
+
+@case_for_all
 def a_raw_rule_by_name(user):
     """The server speaks first; the name is proved by the cell's own DNS answer."""
     with socket.socket() as listener:

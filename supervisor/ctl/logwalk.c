@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+#include "supervisor/ctl/logwalk.h"
+
+#include <inttypes.h>
+
+#include "common/evidence/log_reader.h"
+#include "supervisor/ctl/ctl.h"
+
+#define FAIL(status, verb, ...) ((verb) ? ctl_fail(status, verb, __VA_ARGS__) : (int)(status))
+
+int logwalk_size(const char *verb, const char *path, int fd, uint64_t *ret)
+{
+    _cleanup_(buf_done) struct buf vkey = {.data = NULL}, note = {.data = NULL};
+    struct checkpoint c;
+    struct vkey k;
+
+    buf_init(&vkey, LOG_FILE_MAX);
+    buf_init(&note, CHECKPOINT_NOTE_MAX);
+    if (log_verify_read_file(fd, "vkey", &vkey) < 0 || log_verify_read_file(fd, "checkpoint", &note) < 0)
+        return FAIL(CTL_FAILED, verb, "%s has no vkey and checkpoint: `cellctl verify` says more", path);
+    if (vkey.len > 0 && vkey.data[vkey.len - 1] == '\n')
+        vkey.len--;
+    if (vkey_parse(buf_str(&vkey), &k) < 0 || checkpoint_open(buf_str(&note), &k, &c) != CHECKPOINT_OK)
+        return FAIL(CTL_TAMPERED, verb, "the checkpoint of %s is not signed by its key: see `cellctl verify`",
+                    path);
+    *ret = c.size;
+    return CTL_OK;
+}
+
+static int walk(const char *verb, const char *path, int fd, uint64_t size,
+                int (*see)(void *self, const struct envelope *e), void *self)
+{
+    _cleanup_(log_reader_freep) struct log_reader *reader = NULL;
+    struct envelope_line l;
+    struct log_line line = {.index = 0};
+    int r = log_reader_open(fd, 0, &reader);
+
+    if (r < 0)
+        return FAIL(CTL_FAILED, verb, "cannot read %s: %s", path, strerror(-r));
+    for (uint64_t i = 0; i < size; i++) {
+        if (log_reader_next(reader, &line) != LOG_READ_LINE)
+            return FAIL(CTL_TAMPERED, verb,
+                        "%s ends after %" PRIu64 " of %" PRIu64 " lines: see `cellctl verify`", path, i,
+                        size);
+        if (envelope_parse(line.text, &l) != ENVELOPE_OK)
+            return FAIL(CTL_TAMPERED, verb, "line %" PRIu64 " of %s is no event: see `cellctl verify`", i + 1,
+                        path);
+        if (see(self, &l.e) == LOGWALK_STOP)
+            break;
+    }
+    return CTL_OK;
+}
+
+int logwalk(const char *verb, const char *path, int (*see)(void *self, const struct envelope *e), void *self)
+{
+    _cleanup_close_ int fd = logdir_open(path);
+    uint64_t size = 0;
+
+    if (fd < 0)
+        return FAIL(CTL_FAILED, verb, "cannot open %s: %s", path, strerror(-fd));
+    int r = logwalk_size(verb, path, fd, &size);
+    return r == CTL_OK && size > 0 ? walk(verb, path, fd, size, see, self) : r;
+}

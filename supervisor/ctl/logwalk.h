@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* One pass over the durable events of a log. */
+#pragma once
+
+#include "common/evidence/envelope.h"
+#include "supervisor/ctl/logdir.h"
+
+enum { LOGWALK_ON = 0, LOGWALK_STOP = 1 };
+
+/* The number of lines the checkpoint covers, under the key the log declares: whether that key is to be
+ * trusted is verify's question, but nothing unsigned is taken for the size. An exit status (ctl.h). verb
+ * NULL: nothing is told. */
+int logwalk_size(const char *verb, const char *path, int fd, uint64_t *ret) MUST_CHECK;
+
+/* Calls see with each event, in order, until it answers LOGWALK_STOP or the checkpoint's last line is
+ * through. An exit status; a failure has been told under this verb (NULL: nothing is told). */
+int logwalk(const char *verb, const char *path, int (*see)(void *self, const struct envelope *e),
+            void *self) MUST_CHECK;

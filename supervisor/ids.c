@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+#include "supervisor/ids.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+static void closedirp(DIR **d)
+{
+    if (*d)
+        closedir(*d);
+}
+
+/* The lock is held while the name goes: who opened the file before finds it unlinked, and makes a new one. */
+static bool remove_stale(int dir, const char *name)
+{
+    struct stat st;
+    _cleanup_close_ int fd = openat(dir, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+           st.st_nlink == 1 && unlinkat(dir, name, 0) == 0;
+}
+
+void ids_sweep(int dir, struct ids_residue *ret)
+{
+    int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_(closedirp) DIR *d = copy < 0 ? NULL : fdopendir(copy);
+    struct dirent *e;
+    for (size_t seen = 0; d && seen < 2 * LIMIT_CELLS && ret->n < IDS_RESIDUE_MAX && (e = readdir(d)); seen++)
+        if (e->d_name[0] != '.' && strlen(e->d_name) <= LIMIT_CELL_ID && remove_stale(dir, e->d_name))
+            (void)snprintf(ret->name[ret->n++], sizeof(ret->name[0]), "%.*s", (int)LIMIT_CELL_ID, e->d_name);
+}

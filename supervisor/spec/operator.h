@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* What the operator of a host decides for every cell: apiVersion cellos.io/v1, kind OperatorConfig. Its spec:
+ *
+ *   evidence   "strict" (default) or "async"
+ *   network    { mode?: "intercept" (default), "none" or "routed", routedPool?: a prefix or two (IPv4, IPv6),
+ *                upstreamProxy?: { kind: "connect" or "socks5", endpoint: IP:PORT },
+ *                quota?: as egressQuota of a spec; the smaller one counts,
+ *                metadataAddresses[]?: cloud metadata addresses that specs may list,
+ *                caFile?: certificates for dot and doh resolvers; the system's unless given }
+ *
+ * Unknown keys, wrong types and values out of range are violations as in a spec. No spec can change any of
+ * it. */
+#pragma once
+
+#include "supervisor/spec/policy.h"
+#include "supervisor/spec/violation.h"
+
+#define OPERATOR_KIND        "OperatorConfig"
+#define OPERATOR_ROUTED_POOL 128u /* bytes of routedPool */
+
+struct operator_config {
+    struct arena arena; /* owns everything below */
+    struct policy_operator network;
+    bool has_evidence;      /* the document says it */
+    struct str routed_pool; /* absent; canonical, "10.0.0.0/16" or "10.0.0.0/16,fd00::/48" */
+    struct str ca_file;     /* absolute; absent: the system's */
+};
+
+enum { OPERATOR_OK = 0, OPERATOR_INVALID = 1 };
+
+/* OPERATOR_OK with *ret; OPERATOR_INVALID with violations in out (zero at the start) and *ret untouched; a
+ * negative errno. */
+int operator_parse(struct str bytes, struct operator_config **ret, struct violations *out) MUST_CHECK;
+
+/* What holds without any document. 0 or -ENOMEM. */
+int operator_default(struct operator_config **ret) MUST_CHECK;
+
+/* NULL-safe; returns NULL. */
+struct operator_config *operator_free(struct operator_config *c);
+void operator_freep(struct operator_config **c);
