@@ -105,6 +105,7 @@ static bool watch_on_pair(struct cell_watch *w)
     if (r == FRAME_GOT && f->nfds == 1 && f->len == 1) {
         if (denials_init(&w->denials, TAKE_FD(f->fds[0])) < 0)
             _exit(1);
+        w->confined = true;
         return true;
     }
     if (r == FRAME_GOT)
@@ -112,7 +113,7 @@ static bool watch_on_pair(struct cell_watch *w)
     /* End of file: closed by the exec, or by a death before it, which waitpid() will tell. */
     close(w->pair);
     w->pair = -EBADF;
-    if (w->denials.listener >= 0 && w->state != WATCH_BARRIER)
+    if (w->confined && w->state != WATCH_BARRIER)
         (void)!line_send(w->line, MSG_INIT_STARTED, 0, &none, NULL, 0);
     return true;
 }
