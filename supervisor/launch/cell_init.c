@@ -139,10 +139,11 @@ static int cell_init_barrier(struct cell_setup *s, bool *ret_go)
     }
 }
 
-/* What a PID 1 needs is the right to signal the workload's uid, and to see whose a socket is (who.h). */
+/* What a PID 1 needs is the right to signal the workload's uid, and to see whose a socket is (who.h):
+ * /proc/PID/fd belongs to that uid alone, and its links tell only who could trace it. */
 static int cell_init_drop(struct cell_setup *s)
 {
-    const uint64_t keep = CAPS_BIT(CAP_KILL) | CAPS_BIT(CAP_SYS_PTRACE);
+    const uint64_t keep = CAPS_BIT(CAP_KILL) | CAPS_BIT(CAP_SYS_PTRACE) | CAPS_BIT(CAP_DAC_READ_SEARCH);
     const struct caps caps = {.effective = keep, .permitted = keep};
     int r = caps_bound(keep);
 

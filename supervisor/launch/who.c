@@ -12,6 +12,8 @@
 
 void who_open(struct who *w, int sock, int proc)
 {
+    static const struct sockaddr_nl any = {.nl_family = AF_NETLINK};
+
     *w = (struct who){.line = {.sock = sock,
                                .iface = &iface_who,
                                .side = FROM_SERVER,
@@ -19,6 +21,10 @@ void who_open(struct who *w, int sock, int proc)
                                .peer_role = ROLE_PROXYD}};
     w->proc = fcntl(proc, F_DUPFD_CLOEXEC, 3);
     w->diag = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_SOCK_DIAG);
+    if (w->diag >= 0 && bind(w->diag, (const struct sockaddr *)&any, sizeof(any)) < 0) {
+        close(w->diag);
+        w->diag = -EBADF;
+    }
 }
 
 /* The line is done for; the cell goes on without names of processes. */
