@@ -64,7 +64,7 @@ static void attach_answer(struct registry_cell *c)
     if (c->mode == NET_MODE_NONE)
         cell_answer(c, &none, NULL, 0);
     else
-        cell_answer(c, &rep, c->sockets, _SOCKETS_MAX);
+        cell_answer(c, &rep, c->sockets, c->mode == NET_MODE_ROUTED ? NETD_ROUTED_SOCKETS : _SOCKETS_MAX);
 }
 
 static void attach_finish(struct registry_cell *c)
@@ -144,11 +144,18 @@ static void on_attached(void *self, struct worker_result *r)
 
 static int attach_start(struct registry_cell *c, int netns)
 {
+    const char *step = "";
+    int r = c->routed != NULL ? routed_cell_link(c->routed, netns, c->run_id, &step) : 0;
+    if (r < 0) {
+        cell_note_job(c, r, step);
+        return 0;
+    }
     const struct worker_task task = {
         .job = WORKER_ATTACH,
         .rules = c->rs,
         .plain_rules = ruleset_get(c->mode, false),
-        .with_sockets = c->mode == NET_MODE_INTERCEPT,
+        .with_sockets = c->mode != NET_MODE_NONE,
+        .link = c->routed != NULL ? &c->routed->link : NULL,
         .userns = c->userns,
         .netns = netns,
         .counter_sock = -EBADF,

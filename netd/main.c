@@ -8,6 +8,7 @@
 #include "common/base/log.h"
 #include "common/daemon/daemon.h"
 #include "netd/netd.h"
+#include "netd/pin.h"
 #include "netd/role.h"
 
 static void on_sigterm(struct ev_loop *loop, ev_signal *w, int events)
@@ -17,7 +18,14 @@ static void on_sigterm(struct ev_loop *loop, ev_signal *w, int events)
     ev_break(loop, EVBREAK_ALL);
 }
 
-static int run(struct daemon *d, struct ev_loop *loop, const struct netd_self *self)
+static int serve(struct daemon *d, struct netd *n)
+{
+    int r = pin_line_new(n, TAKE_FD(d->fds[ROLE_NETD_PROXYD]));
+    return r < 0 ? r : daemon_ready(d);
+}
+
+/* routed: NULL, or started. */
+static int run(struct daemon *d, struct ev_loop *loop, const struct netd_self *self, struct routed *routed)
 {
     struct netd *n = NULL;
     ev_signal term;
@@ -27,7 +35,8 @@ static int run(struct daemon *d, struct ev_loop *loop, const struct netd_self *s
         return log_errno(r, "cannot open the lines");
     ev_signal_init(&term, on_sigterm, SIGTERM);
     ev_signal_start(loop, &term);
-    r = daemon_ready(d);
+    n->routed = routed;
+    r = serve(d, n);
     if (r == 0)
         ev_run(loop, 0);
     ev_signal_stop(loop, &term);
@@ -41,8 +50,16 @@ int main(int argc, char **argv)
 {
     struct daemon d;
     struct netd_self self;
+    struct routed pool, *routed = NULL;
     if (daemon_begin(&role_netd, &argc, argv, &d) < 0)
         return EXIT_FAILURE;
+    if (argc == 3 && strcmp(argv[1], "--routed") == 0) {
+        if (routed_configure(argv[2], &pool) < 0)
+            return EXIT_FAILURE;
+        routed = &pool;
+        d.role = &role_netd_routed;
+        argc = 1;
+    }
     if (argc > 1) {
         log_error("unexpected argument: %s", argv[1]);
         return EXIT_FAILURE;
@@ -61,7 +78,11 @@ int main(int argc, char **argv)
         log_error("cannot make the event loop");
         return EXIT_FAILURE;
     }
-    int r = run(&d, loop, &self);
+    int r = routed != NULL ? routed_start(routed) : 0;
+    if (r == 0)
+        r = run(&d, loop, &self, routed);
+    if (routed != NULL && routed->alive >= 0)
+        routed_stop(routed);
     ev_loop_destroy(loop);
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -112,6 +112,7 @@ struct netd *netd_free(struct netd *n)
     while (n->registry.cells != NULL)
         registry_remove(&n->registry, n->registry.cells);
     endpoint_free(n->supervisor);
+    endpoint_free(n->proxyd);
     signer_client_free(n->signer);
     free(n);
     return NULL;

@@ -20,6 +20,8 @@ struct netd {
     struct ev_loop *loop; /* not libev's default loop */
     struct endpoint_ops ops;
     struct endpoint *supervisor;
+    struct endpoint *proxyd; /* for pins; NULL without one, or when it is gone */
+    struct routed *routed;   /* borrowed; NULL: no cell can be routed */
     struct signer_client *signer;
     struct registry registry;
     struct netd_self self;

@@ -53,6 +53,7 @@ void registry_remove(struct registry *r, struct registry_cell *cell)
         r->n--;
         worker_free(cell->worker);
         flowlog_free(cell->flowlog);
+        routed_cell_free(cell->routed);
         registry_close_sockets(cell);
         cleanup_closep(&cell->userns);
         cleanup_closep(&cell->counter_sock);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "netd/flowlog.h"
+#include "netd/routed.h"
 #include "proto/limits.h"
 
 enum registry_state {
@@ -31,6 +32,7 @@ struct registry_cell {
     int userns;                /* U1; owned */
     int counter_sock;          /* made in the cell's network namespace; owned */
     int sockets[_SOCKETS_MAX]; /* owned until the attach reply */
+    struct routed_cell *routed; /* mode routed: the host's side */
     struct flowlog *flowlog;   /* from the attach on, when rs has logs */
     struct worker *worker;
     struct registry_request request;

@@ -56,6 +56,7 @@ static const struct role_syscall netd_syscalls[] = {
     SOCKET(AF_INET6, "sockets: the others"),
     SECCOMP_ROW(bind, "sockets, netlink_open"),
     SECCOMP_ROW(listen, "sockets"),
+    SETSOCKOPT(SOL_SOCKET, SO_SNDBUFFORCE, "routed_nft_open: a transaction of many rules"),
     SETSOCKOPT(SOL_SOCKET, SO_RCVBUF, "nflog_open: what may wait"),
     SETSOCKOPT(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, "nflog_open: the ends of flows"),
     SETSOCKOPT(SOL_SOCKET, SO_MARK, "sockets: the rules let pass what is marked"),
@@ -69,14 +70,15 @@ static const struct role_syscall netd_syscalls[] = {
     SETSOCKOPT(IPPROTO_IPV6, IPV6_HDRINCL, "sockets: raw"),
 };
 
-const struct role role_netd = {
-    .name = "netd",
-    .fds = netd_fds,
-    .nfds = ARRAY_LEN(netd_fds),
-    .caps = {[ROLE_EMBEDDED] = 0, [ROLE_SYSTEM] = 1ull << CAP_SYS_ADMIN},
-    .syscalls = netd_syscalls,
-    .nsyscalls = ARRAY_LEN(netd_syscalls),
-    .nofile =
-        65536, /* three fds a cell, nine more while it is being attached; not below four times a workload's */
-    .may_fork = true,
-};
+#define NETD_ROLE(more)                                                                                      \
+    {                                                                                                        \
+        .name = "netd", .fds = netd_fds, .nfds = ARRAY_LEN(netd_fds),                                        \
+        .caps = {[ROLE_EMBEDDED] = (more), [ROLE_SYSTEM] = 1ull << CAP_SYS_ADMIN | (more)},                  \
+        .syscalls = netd_syscalls, .nsyscalls = ARRAY_LEN(netd_syscalls),                                    \
+        .nofile = 65536, /* three fds a cell, nine more while it is being attached; not below four times a   \
+                            workload's */                                                                    \
+            .may_fork = true,                                                                                \
+    }
+
+const struct role role_netd = NETD_ROLE(0ull);
+const struct role role_netd_routed = NETD_ROLE(1ull << CAP_NET_ADMIN);

@@ -8,3 +8,4 @@
 enum role_netd_fd { ROLE_NETD_SUPERVISOR, ROLE_NETD_SIGNERD, ROLE_NETD_PROXYD, _ROLE_NETD_FDS };
 
 extern const struct role role_netd;
+extern const struct role role_netd_routed; /* the same, with CAP_NET_ADMIN: only when started with --routed */

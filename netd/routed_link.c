@@ -227,8 +227,9 @@ static int list_one(const struct nlmsghdr *h, void *self)
     const struct nlattr *a;
     if (h->nlmsg_type != RTM_NEWLINK || mnl_nlmsg_get_payload_len(h) < sizeof(struct ifinfomsg))
         return 0;
-    mnl_attr_for_each(a, h, sizeof(struct ifinfomsg))
-    {
+    const char *end = mnl_nlmsg_get_payload_tail(h);
+    for (a = mnl_nlmsg_get_payload_offset(h, sizeof(struct ifinfomsg)); mnl_attr_ok(a, (int)(end - (const char *)a));
+         a = mnl_attr_next(a)) {
         if (mnl_attr_get_type(a) != IFLA_IFNAME || mnl_attr_validate(a, MNL_TYPE_NUL_STRING) < 0)
             continue;
         const char *name = mnl_attr_get_str(a);

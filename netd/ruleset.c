@@ -31,6 +31,20 @@
             {0}, 0                                                                                           \
         }                                                                                                    \
     }
+#define ICMP                                                                                                 \
+    {                                                                                                        \
+        RULESET_L4PROTO, IPPROTO_ICMP,                                                                       \
+        {                                                                                                    \
+            {0}, 0                                                                                           \
+        }                                                                                                    \
+    }
+#define ICMP6                                                                                                \
+    {                                                                                                        \
+        RULESET_L4PROTO, IPPROTO_ICMPV6,                                                                     \
+        {                                                                                                    \
+            {0}, 0                                                                                           \
+        }                                                                                                    \
+    }
 #define DPORT(p)                                                                                             \
     {                                                                                                        \
         RULESET_DPORT, (p),                                                                                  \
@@ -184,6 +198,53 @@ static const struct ruleset_rule none_rules[] = {
     {OUT, N_OTHER_PROTOCOL, {{0}}, RULESET_DROP},
 };
 
+enum {
+    R_DNS,
+    R_OWN_SERVER,
+    R_RECEIVED,
+    R_UNMATCHED,
+    R_PROXY_ANSWER,
+    R_MULTICAST,
+    R_BROADCAST,
+    R_SENT,
+    R_OTHER_PROTOCOL,
+};
+
+static const struct ruleset_row routed_rows[] = {
+    [R_DNS] = {"dns", PRE, FLOW_PROXY_ACCEPT},
+    [R_OWN_SERVER] = {"own_server", PRE, FLOW_LOOPBACK_ACCEPT},
+    [R_RECEIVED] = {"received", PRE, FLOW_RULE_ACCEPT},
+    [R_UNMATCHED] = {"unmatched", PRE, FLOW_DEFAULT_DROP},
+    [R_PROXY_ANSWER] = {"proxy_answer", OUT, FLOW_PROXY_ACCEPT},
+    [R_MULTICAST] = {"multicast", OUT, FLOW_DEFAULT_DROP},
+    [R_BROADCAST] = {"broadcast", OUT, FLOW_DEFAULT_DROP},
+    [R_SENT] = {"sent", OUT, FLOW_RULE_ACCEPT},
+    [R_OTHER_PROTOCOL] = {"other_protocol", OUT, FLOW_DEFAULT_DROP},
+};
+
+/* The cell's side only: where a packet may go is judged on the host (routed_rules.c). */
+static const struct ruleset_rule routed_rules[] = {
+    {PRE, RULESET_UNCOUNTED, {MARKED}, RULESET_ACCEPT},
+    {PRE, R_DNS, {TCP, DPORT(RULESET_DNS_PORT)}, RULESET_ACCEPT},
+    {PRE, R_DNS, {UDP, DPORT(RULESET_DNS_PORT)}, RULESET_ACCEPT},
+    {PRE, R_OWN_SERVER, {TO4(8, 127)}, RULESET_ACCEPT},
+    {PRE, R_OWN_SERVER, {TO6(128, [15] = 1)}, RULESET_ACCEPT},
+    {PRE, R_RECEIVED, {TCP}, RULESET_ACCEPT},
+    {PRE, R_RECEIVED, {UDP}, RULESET_ACCEPT},
+    {PRE, R_RECEIVED, {ICMP}, RULESET_ACCEPT},
+    {PRE, R_RECEIVED, {ICMP6}, RULESET_ACCEPT},
+    {PRE, R_UNMATCHED, {{0}}, RULESET_DROP},
+
+    {OUT, R_PROXY_ANSWER, {MARKED}, RULESET_ACCEPT},
+    {OUT, R_MULTICAST, {TO4(4, 224)}, RULESET_DROP},
+    {OUT, R_MULTICAST, {TO6(8, 0xff)}, RULESET_DROP},
+    {OUT, R_BROADCAST, {TO4(32, 255, 255, 255, 255)}, RULESET_DROP},
+    {OUT, R_BROADCAST, {TO4(32, 127, 255, 255, 255)}, RULESET_DROP},
+    {OUT, R_SENT, {TCP}, RULESET_ACCEPT},
+    {OUT, R_SENT, {UDP}, RULESET_ACCEPT},
+    {OUT, R_OTHER_PROTOCOL, {{0}}, RULESET_DROP},
+};
+
 #define RULESET_OF(m, with_logs)                                                                             \
     {                                                                                                        \
         m##_rows, ARRAY_LEN(m##_rows), m##_rules, ARRAY_LEN(m##_rules), (with_logs)                          \
@@ -196,9 +257,12 @@ const struct ruleset *ruleset_get(enum net_mode mode, bool logs)
 {
     static const struct ruleset intercept[] = {RULESET_OF(intercept, false), RULESET_OF(intercept, true)};
     static const struct ruleset none[] = {RULESET_OF(none, false), RULESET_OF(none, true)};
+    static const struct ruleset routed[] = {RULESET_OF(routed, false), RULESET_OF(routed, true)};
     switch (mode) {
     case NET_MODE_INTERCEPT:
         return &intercept[logs];
+    case NET_MODE_ROUTED:
+        return &routed[logs];
     case NET_MODE_NONE:
         return &none[logs];
     default:

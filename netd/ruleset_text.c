@@ -13,7 +13,10 @@ const char *ruleset_chain_name(enum ruleset_chain c)
 
 static const char *l4_name(uint32_t proto)
 {
-    return proto == IPPROTO_TCP ? "tcp" : "udp";
+    return proto == IPPROTO_TCP      ? "tcp"
+           : proto == IPPROTO_UDP    ? "udp"
+           : proto == IPPROTO_ICMPV6 ? "ipv6-icmp"
+                                     : "icmp";
 }
 
 static void text_daddr(const struct addr_prefix *dst, struct buf *b)

@@ -91,8 +91,13 @@ static int open_one(const struct sockets_kind *k)
 
 int sockets_open(int ret[static _SOCKETS_MAX], enum sockets_index *ret_failed)
 {
+    return sockets_open_first(ret, _SOCKETS_MAX, ret_failed);
+}
+
+int sockets_open_first(int *ret, size_t n, enum sockets_index *ret_failed)
+{
     int fds[_SOCKETS_MAX];
-    for (enum sockets_index i = 0; i < _SOCKETS_MAX; i++) {
+    for (enum sockets_index i = 0; i < n; i++) {
         fds[i] = open_one(&kinds[i]);
         if (fds[i] < 0) {
             int r = fds[i];
@@ -102,7 +107,7 @@ int sockets_open(int ret[static _SOCKETS_MAX], enum sockets_index *ret_failed)
             return r;
         }
     }
-    memcpy(ret, fds, sizeof(fds));
+    memcpy(ret, fds, n * sizeof(*fds));
     return 0;
 }
 

@@ -37,4 +37,7 @@ int sockets_netns_cookie(int fd, uint64_t *ret) MUST_CHECK;
 /* The same for the calling process. */
 int sockets_own_cookie(uint64_t *ret) MUST_CHECK;
 
+/* The first n of them; sockets_open() makes all. */
+int sockets_open_first(int *ret, size_t n, enum sockets_index *ret_failed) MUST_CHECK;
+
 const char *sockets_name(enum sockets_index i);

@@ -59,7 +59,7 @@ static bool fds_good(const struct worker *w, const struct worker_result *r)
         return false;
     if (w->task.rules->logs && r->flow_err == 0 && !sockets_is_netfilter(r->flow_sock, cookie))
         return false;
-    for (enum sockets_index i = 0; w->task.with_sockets && i < _SOCKETS_MAX; i++)
+    for (enum sockets_index i = 0; i < worker_sockets(&w->task); i++)
         if (!sockets_is(r->sockets[i], i, cookie))
             return false;
     return true;

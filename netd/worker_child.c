@@ -83,12 +83,12 @@ static int attach(const struct worker_task *t, struct worker_report *rep, int *f
         return r;
     if (flow_sock >= 0)
         fds[n++] = flow_sock;
-    r = route_apply(&step);
+    r = t->link != NULL ? routed_link_cell(t->link, &step) : route_apply(&step);
     if (r < 0)
         return failed(rep, r, step);
     if (!t->with_sockets)
         return 0;
-    r = sockets_open(fds + n, &i);
+    r = sockets_open_first(fds + n, worker_sockets(t), &i);
     if (r < 0) {
         failed(rep, r, "");
         snprintf(rep->step, sizeof(rep->step), "make the %s socket", sockets_name(i));

@@ -18,12 +18,18 @@ struct worker_report {
 
 #define WORKER_FDS_MAX (2 + _SOCKETS_MAX)
 
+/* How many sockets of the cell an attach makes. */
+static inline size_t worker_sockets(const struct worker_task *t)
+{
+    return !t->with_sockets ? 0u : t->link != NULL ? SOCKETS_TCP : _SOCKETS_MAX;
+}
+
 /* How many fds a good report on this task carries. */
 static inline size_t worker_report_fds(const struct worker_task *t, int flow_err)
 {
     if (t->job != WORKER_ATTACH)
         return 0;
-    return 1u + (t->rules->logs && flow_err == 0 ? 1u : 0u) + (t->with_sockets ? _SOCKETS_MAX : 0u);
+    return 1u + (t->rules->logs && flow_err == 0 ? 1u : 0u) + worker_sockets(t);
 }
 
 /* The child's life: never returns. parent: pid that must still be there. */

@@ -61,7 +61,10 @@ static int serve_dns(struct cell *c, int fds[static _CELL_FD_MAX])
         .tcp_fd = fds[CELL_FD_DNS_TCP],
         .events = &dns_events_claims,
         .self = c->claims,
+        .pin = netd_line_pin,
+        .pin_self = &c->pin,
     };
+    c->pin = (struct netd_line_cell){c->proxy->netd, c->run_id};
     int r = dns_cell_new(&dns, &c->dns);
 
     if (r == 0)

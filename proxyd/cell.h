@@ -6,6 +6,7 @@
 #include "common/base/uuid.h"
 #include "proxyd/claims.h"
 #include "proxyd/gate.h"
+#include "proxyd/netd_line.h"
 #include "proxyd/proxy.h"
 #include "proxyd/udp.h"
 
@@ -29,6 +30,7 @@ struct cell {
     struct proxy_policy *policy;
     struct claims *claims;
     struct dns_cell *dns;
+    struct netd_line_cell pin; /* of a routed cell's answers */
     struct gate *gate;
     struct udp *udp;
     struct quota *quota;

@@ -26,6 +26,7 @@ static const char *const gap_causes[] = {
     [GAP_CONNECTIONS] = "l7_quota",
     [GAP_UNACKNOWLEDGED] = "unacknowledged",
     [GAP_DNS] = "dns_rate_limited",
+    [GAP_DATAGRAMS] = "udp_queue",
 };
 
 /* One claim under way. */

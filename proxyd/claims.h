@@ -14,6 +14,7 @@ enum gap_cause {
     GAP_CONNECTIONS,    /* connections beyond LIMIT_TCP_OPEN */
     GAP_UNACKNOWLEDGED, /* claims that signerd did not acknowledge */
     GAP_DNS,            /* queries beyond the limits of a cell's DNS */
+    GAP_DATAGRAMS,      /* datagrams that came faster than they could be looked at */
     _GAP_CAUSE_MAX,
 };
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "proxyd/hostaddr.h"
 
+#include <time.h>
+
 static bool bind_tells[2] = {true, true}; /* IPv4, IPv6 */
 
 static int probe_socket(const struct addr *a, struct sockaddr_storage *ss, socklen_t *len)
@@ -84,7 +86,7 @@ static size_t wrapped_v4(const struct addr *a, struct addr ret[2])
     return 2;
 }
 
-bool hostaddr_is_local(const struct addr *a)
+static bool ask(const struct addr *a)
 {
     struct addr v4[2];
     size_t n = wrapped_v4(a, v4);
@@ -93,6 +95,36 @@ bool hostaddr_is_local(const struct addr *a)
     for (size_t i = 0; i < n; i++)
         local |= is_local(&v4[i]);
     return local;
+}
+
+/* What the kernel has said a moment ago: a cell that dials one name again and again is not worth ten system
+ * calls each time. */
+struct known {
+    struct addr addr;
+    bool local;
+    uint64_t until_ms;
+};
+static struct known known[HOSTADDR_KNOWN];
+
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &t); /* cannot fail with this clock */
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+bool hostaddr_is_local(const struct addr *a)
+{
+    unsigned h = 0;
+
+    for (size_t i = 0; i < sizeof(a->bytes); i++)
+        h = h * 31 + a->bytes[i];
+    struct known *k = &known[h % HOSTADDR_KNOWN];
+    uint64_t now = now_ms();
+    if (now >= k->until_ms || !addr_eq(&k->addr, a))
+        *k = (struct known){*a, ask(a), now + HOSTADDR_KEEP_MS};
+    return k->local;
 }
 
 void hostaddr_init(void)

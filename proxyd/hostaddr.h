@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Which addresses belong to the host that proxyd runs on: a name that resolves to one of them would reach the
- * host's own services (decisions 26). Asked of the kernel at each dial, so the answer is never stale and
- * needs no file and no netlink socket behind the sandbox. */
+ * host's own services (decisions 26). Asked of the kernel, which needs no file and no netlink socket behind the
+ * sandbox; an answer is used again for HOSTADDR_KEEP_MS, so that it is never staler than a dial under way. */
 #pragma once
 
 #include "common/net/addr.h"
+
+#define HOSTADDR_KEEP_MS 250u
+#define HOSTADDR_KNOWN   64u /* addresses */
 
 /* Finds out once whether bind(2) can tell (it can not with net.ipv4.ip_nonlocal_bind set). Before the sandbox
  * or after. */

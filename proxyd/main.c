@@ -12,6 +12,7 @@
 #include "common/evidence/digest.h"
 #include "proxyd/dns/tls.h"
 #include "proxyd/hostaddr.h"
+#include "proxyd/netd_line.h"
 #include "proxyd/proxy.h"
 #include "proxyd/role.h"
 
@@ -36,7 +37,9 @@ static int run(struct daemon *d, struct ev_loop *loop)
         return log_errno(r, "cannot open the lines");
     ev_signal_init(&term, on_sigterm, SIGTERM);
     ev_signal_start(loop, &term);
-    r = daemon_ready(d);
+    r = netd_line_new(loop, TAKE_FD(d->fds[ROLE_PROXYD_NETD]), &p->netd);
+    if (r == 0)
+        r = daemon_ready(d);
     if (r == 0)
         ev_run(loop, 0);
     ev_signal_stop(loop, &term);

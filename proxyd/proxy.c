@@ -4,6 +4,7 @@
 #include "common/base/log.h"
 #include "proxyd/cell.h"
 #include "proxyd/dispatch.h"
+#include "proxyd/netd_line.h"
 
 /* Without the supervisor there is nobody to serve. */
 static void on_supervisor_gone(void *self, struct endpoint *e, int err)
@@ -61,6 +62,7 @@ struct proxy *proxy_free(struct proxy *p)
         cell_free(p->cells);
     endpoint_free(p->supervisor);
     signer_client_free(p->signer);
+    netd_line_free(p->netd);
     relay_pool_done(&p->pool);
     free(p);
     return NULL;

@@ -6,12 +6,14 @@
 #include "proxyd/relay.h"
 
 struct cell;
+struct netd_line;
 
 struct proxy {
     struct ev_loop *loop;
     struct endpoint_ops ops;
     struct endpoint *supervisor;
     struct signer_client *signer;
+    struct netd_line *netd; /* for routed cells; NULL: they get no answers */
     struct relay_pool pool;
     struct cell *cells;
     size_t ncells;

@@ -11,6 +11,10 @@
 #define RELAY_BURST                                                                                          \
     16 /* fills of one direction in one turn of the loop, so that no connection starves the others */
 
+/* What is read through memory at once. Copying so little costs less than two splices; a direction that fills it
+ * has more to come, and is spliced from then on. */
+#define RELAY_COPY 16384u
+
 struct flow {
     struct relay *r;
     int src, dst;
@@ -19,6 +23,7 @@ struct flow {
     size_t in_pipe;
     struct buf waiting; /* what was read through memory and dst did not take */
     bool copy;  /* splice does not work here */
+    bool bulk;  /* much is under way: splice */
     bool eof;   /* nothing more will be read */
     bool ended; /* everything is delivered and dst knows that this was all */
     uint64_t bytes;
@@ -119,17 +124,24 @@ static int flow_drain(struct flow *f)
 
 /* ---- in ---- */
 
-/* Bytes read (0: end of stream), or -errno; -ENOTSUP when there is no pipe or no splice for this socket. */
+/* False: the cell's bytes are used up, and these are not passed on. */
+static bool flow_count(struct flow *f, size_t n)
+{
+    return !f->r->cfg.quota ||
+           quota_count(f->r->cfg.quota, f == &f->r->up ? QUOTA_SENT : QUOTA_RECEIVED, n);
+}
+
+/* Bytes read (0: end of stream), or -errno, -EDQUOT; -ENOTSUP when there is no pipe or no splice for this socket. */
 static ssize_t flow_fill_pipe(struct flow *f)
 {
     struct pipes *pipes = &f->r->cfg.pool->pipes;
 
-    if (f->copy || !pipes_get(pipes, &f->pipe))
+    if (!f->bulk || f->copy || !pipes_get(pipes, &f->pipe))
         return -ENOTSUP;
     ssize_t n = splice(f->src, NULL, f->pipe.w, NULL, PIPE_BYTES, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (n > 0) {
         f->in_pipe = (size_t)n;
-        return n;
+        return flow_count(f, (size_t)n) ? n : -EDQUOT;
     }
     int err = n < 0 ? -errno : 0;
     pipes_put(pipes, &f->pipe, true);
@@ -140,10 +152,12 @@ static ssize_t flow_fill_pipe(struct flow *f)
 static ssize_t flow_fill_copy(struct flow *f)
 {
     uint8_t *scratch = f->r->cfg.pool->scratch;
-    ssize_t n = recv(f->src, scratch, PIPE_BYTES, MSG_DONTWAIT);
+    ssize_t n = recv(f->src, scratch, f->bulk ? PIPE_BYTES : RELAY_COPY, MSG_DONTWAIT);
 
     if (n <= 0)
         return n < 0 ? -errno : 0;
+    if (!flow_count(f, (size_t)n))
+        return -EDQUOT;
     ssize_t sent = flow_send(f, scratch, (size_t)n);
     if (sent < 0 && sent != -EAGAIN)
         sent = 0; /* the next drain sees the same error and knows whose it is */
@@ -169,12 +183,6 @@ static bool flow_paused(struct flow *f)
     return true;
 }
 
-static bool flow_count(struct flow *f, size_t n)
-{
-    return !f->r->cfg.quota ||
-           quota_count(f->r->cfg.quota, f == &f->r->up ? QUOTA_SENT : QUOTA_RECEIVED, n);
-}
-
 /* FLOW_GOES_ON when there is something new to do; FLOW_BLOCKED; FLOW_PAUSED; -EDQUOT; -errno of src. */
 static int flow_fill(struct flow *f)
 {
@@ -190,9 +198,8 @@ static int flow_fill(struct flow *f)
         return (int)n;
     if (n == 0)
         f->eof = true;
-    else if (!flow_count(f, (size_t)n))
-        return -EDQUOT;
     f->r->moved_at = ev_now(f->r->cfg.loop);
+    f->bulk = n >= RELAY_COPY;
     return FLOW_GOES_ON;
 }
 
@@ -225,14 +232,20 @@ static int flow_dst_failed(struct flow *f)
 
 static void flow_end(struct flow *f)
 {
+    struct relay *r = f->r;
+    bool last = f == &r->up ? r->down.ended : r->up.ended;
+
     flow_watch(f, false, false);
-    (void)shutdown(f->dst, SHUT_WR); /* fails only when dst is gone, which its own reader reports */
+    if (!last) /* else the owner's close says it */
+        (void)shutdown(f->dst, SHUT_WR); /* fails only when dst is gone, which its own reader reports */
     f->ended = true;
 }
 
 /* Moves what can be moved. 0, or a negative errno: break the relay off. */
 static int flow_run(struct flow *f)
 {
+    bool last = false;
+
     for (int i = 0; i < RELAY_BURST && !f->ended; i++) {
         int r = flow_drain(f);
         if (r < 0)
@@ -241,6 +254,8 @@ static int flow_run(struct flow *f)
             flow_watch(f, false, true);
             return 0;
         }
+        if (last)
+            break;
         if (f->eof) {
             flow_end(f);
         } else {
@@ -253,6 +268,7 @@ static int flow_run(struct flow *f)
             }
             if (r == FLOW_BLOCKED)
                 break;
+            last = !f->bulk && !f->eof; /* a short read: the loop says when there is more */
         }
     }
     if (!f->ended)
@@ -364,6 +380,9 @@ int relay_new(const struct relay_config *cfg, struct buf *head, struct relay **r
     ev_timer_init(&r->pause, on_pause, 0, 0);
     r->idle.data = r->pause.data = r;
     relay_idle_arm(r);
+    int e = flow_drain(&r->up); /* mostly all of it; a failure is found again, and handled, by the writer */
+    if (e < 0)
+        log_debug("the first bytes of a relayed connection are not taken");
     flow_watch(&r->up, true, r->up.waiting.len > 0);
     flow_watch(&r->down, true, false);
     *ret = r;

@@ -27,6 +27,7 @@ static const struct role_syscall proxyd_syscalls[] = {
     SETSOCKOPT(IPPROTO_TCP, TCP_NODELAY, "the relay never waits for more bytes"),
     SETSOCKOPT(SOL_SOCKET, SO_KEEPALIVE, "relay: an upstream that is gone without a word"),
     SETSOCKOPT(IPPROTO_TCP, TCP_KEEPIDLE, "relay: asked for after a minute of silence"),
+    SETSOCKOPT(SOL_SOCKET, SO_RXQ_OVFL, "UDP: what a full queue costs is counted"),
     SETSOCKOPT(SOL_SOCKET, SO_LINGER, "farewell_reset: a broken stream must not look complete"),
     SETSOCKOPT(IPPROTO_IPV6, IPV6_RECVPKTINFO, "DNS: answered from the address that was asked"),
     SETSOCKOPT(IPPROTO_IP, IP_MTU_DISCOVER, "libunbound, on its sockets; QUIC is never fragmented"),

@@ -56,13 +56,17 @@ static void on_readable(struct ev_loop *loop, struct ev_io *w, int events)
     (void)events;
     for (int i = 0; i < BATCHES; i++) {
         const struct udp_datagram *d;
-        size_t broken = 0, n = udp_io_recv_cell(u->sock, &d, &broken);
+        uint32_t overflow = u->overflow;
+        size_t broken = 0, n = udp_io_recv_cell(u->sock, &d, &broken, &overflow);
         for (size_t k = 0; k < n; k++)
             datagram_take(u, &d[k]);
         if (broken > 0) { /* nobody can say where they went; they are counted all the same */
             u->count.denied += broken;
             claims_lost(u->cfg.claims, GAP_DENIALS, broken);
         }
+        if (overflow != u->overflow)
+            claims_lost(u->cfg.claims, GAP_DATAGRAMS, overflow - u->overflow); /* it may have wrapped */
+        u->overflow = overflow;
         if (n + broken < UDP_BATCH)
             return;
     }
@@ -78,14 +82,12 @@ uint64_t udp_policy_set(struct udp *u, const struct proxy_policy *policy)
     int r = uses_set(&u->uses, &policy->allow);
     if (r < 0)
         log_errno(r, "the uses of the new rules are not counted");
-    for (size_t i = 0; i < UDP_BUCKETS; i++) {
-        for (struct udp_flow *f = u->buckets[i], *next; f; f = next) {
-            next = f->next;
-            if (udp_flow_rejudge(f))
-                continue;
-            udp_flow_deny(f, f->state == FLOW_PEEK ? L7_PORT_DENIED : judge_miss(f->j.protocol), NULL);
-            cut++;
-        }
+    for (struct udp_flow *f = udp_flow_next(u, NULL), *next; f; f = next) {
+        next = udp_flow_next(u, f);
+        if (udp_flow_rejudge(f))
+            continue;
+        udp_flow_deny(f, f->state == FLOW_PEEK ? L7_PORT_DENIED : judge_miss(f->j.protocol), NULL);
+        cut++;
     }
     return cut;
 }
@@ -94,14 +96,15 @@ uint64_t udp_policy_set(struct udp *u, const struct proxy_policy *policy)
 
 static int udp_fill(struct udp *u)
 {
-    int r = quic_keys_init();
+    int r = quic_keys_init(), one = 1;
 
     if (r < 0)
         return r;
+    if (setsockopt(u->sock, SOL_SOCKET, SO_RXQ_OVFL, &one, sizeof(one)) < 0)
+        return -errno;
     if (getrandom(&u->seed, sizeof(u->seed), 0) != sizeof(u->seed))
         return -EIO;
-    u->buckets = calloc(UDP_BUCKETS, sizeof(struct udp_flow *));
-    if (!u->buckets || uses_set(&u->uses, &u->cfg.policy->allow) < 0)
+    if (uses_set(&u->uses, &u->cfg.policy->allow) < 0)
         return -ENOMEM;
     return udp_denials_new(&u->cfg, u->raw4, u->raw6, &u->denials);
 }
@@ -139,9 +142,8 @@ struct udp *udp_free(struct udp *u)
     if (!u)
         return NULL;
     ev_io_stop(u->cfg.loop, &u->reader);
-    for (size_t i = 0; i < UDP_BUCKETS; i++)
-        while (u->buckets[i])
-            udp_flow_free(u->buckets[i]);
+    for (struct udp_flow *f = udp_flow_next(u, NULL); f; f = udp_flow_next(u, NULL))
+        udp_flow_free(f);
     u->denials = udp_denials_free(u->denials);
     cleanup_closep(&u->sock);
     cleanup_closep(&u->raw4);

@@ -13,13 +13,16 @@
 #include "proxyd/process.h"
 #include "proxyd/quota.h"
 
-#define UDP_FLOWS_MAX 1024u /* of one cell; beyond: l7_quota */
-#define UDP_HELD_MAX  16u /* datagrams one flow may have waiting for its judgement and event; more are lost  \
-                           */
-#define UDP_HELD_BYTES   32768u /* ... and their bytes */
-#define UDP_IDLE_S       120.0 /* RFC 4787 REQ-5: a mapping without traffic stays no less than two minutes ... */
-#define UDP_UNREPLIED_S  30.0 /* ... but one nobody ever answered is given up earlier */
-#define UDP_DENIED_FLOWS 256u /* denied flows remembered, so that each has one event a second */
+/* A flow whose judgement and event are still to come may have so many datagrams and bytes waiting; more are
+ * lost, as on any busy path. */
+#define UDP_HELD_MAX   16u
+#define UDP_HELD_BYTES 32768u
+#define UDP_FLOWS_MAX  1024u /* of one cell; beyond: l7_quota */
+/* RFC 4787 REQ-5: a mapping without traffic stays no less than two minutes; one that nobody ever answered is
+ * given up earlier. */
+#define UDP_IDLE_S       120.0
+#define UDP_UNREPLIED_S  30.0
+#define UDP_DENIED_FLOWS 64u /* denied flows remembered, so that each has one event a second */
 
 struct udp;
 

@@ -7,7 +7,7 @@
 #include "proxyd/l7_event.h"
 
 #define REPEAT_MS   1000u
-#define WAITING_MAX LIMIT_WHO_IN_FLIGHT /* denials that wait for the name of their process */
+#define WAITING_MAX 64u /* denials that wait for the name of their process; more are claimed without */
 
 /* A flow that was denied a moment ago. A place may be taken over by another flow: then the first one gets an
  * event more, never one less. */
@@ -34,7 +34,7 @@ struct udp_denials {
     uint64_t count;
     struct waiting *list;
     size_t nwaiting;
-    struct denied recent[UDP_DENIED_FLOWS];
+    struct denied *recent; /* UDP_DENIED_FLOWS, from the first denial on */
 };
 
 void udp_unreachable(struct udp_denials *n, const struct udp_datagram *d)
@@ -73,10 +73,18 @@ static bool endpoint_eq(const struct endpoint_addr *a, const struct endpoint_add
 
 bool udp_denied_lately(const struct udp_denials *n, const struct udp_datagram *d)
 {
-    const struct denied *place = &n->recent[place_of(d)];
+    const struct denied *place = n->recent ? &n->recent[place_of(d)] : NULL;
 
-    return clock_boottime_us() / 1000 < place->until_ms && endpoint_eq(&place->from, &d->from) &&
+    return place && clock_boottime_us() / 1000 < place->until_ms && endpoint_eq(&place->from, &d->from) &&
            endpoint_eq(&place->to, &d->to);
+}
+
+static void remember(struct udp_denials *n, const struct udp_datagram *d)
+{
+    if (!n->recent)
+        n->recent = calloc(UDP_DENIED_FLOWS, sizeof(*n->recent));
+    if (n->recent) /* else every denial has its event, as far as those have room */
+        n->recent[place_of(d)] = (struct denied){d->from, d->to, clock_boottime_us() / 1000 + REPEAT_MS};
 }
 
 /* ---- the event, with the process where it can be known ---- */
@@ -138,7 +146,7 @@ void udp_deny(struct udp_denials *n, const struct judgement *j, const struct udp
         udp_unreachable(n, d);
         return;
     }
-    n->recent[place_of(d)] = (struct denied){d->from, d->to, clock_boottime_us() / 1000 + REPEAT_MS};
+    remember(n, d);
     struct waiting *w = n->cfg->process ? waiting_new(n, j, d, dialed) : NULL;
     if (!w) {
         l7_claim_deny(n->cfg->claims, &(struct l7_decision){.j = j, .original = &d->to, .dialed = dialed});
@@ -171,6 +179,7 @@ struct udp_denials *udp_denials_free(struct udp_denials *n)
         next = w->next;
         waiting_end(w, NULL);
     }
+    free(n->recent);
     free(n);
     return NULL;
 }

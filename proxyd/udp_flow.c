@@ -33,11 +33,22 @@ static bool endpoint_eq(const struct endpoint_addr *a, const struct endpoint_add
 struct udp_flow *udp_flow_find(const struct udp *u, const struct endpoint_addr *client,
                                const struct endpoint_addr *original)
 {
-    struct udp_flow *f = u->buckets[bucket_of(u, client, original)];
+    struct udp_flow *f = u->buckets ? u->buckets[bucket_of(u, client, original)] : NULL;
 
     while (f && !(endpoint_eq(&f->client, client) && endpoint_eq(&f->original, original)))
         f = f->next;
     return f;
+}
+
+struct udp_flow *udp_flow_next(const struct udp *u, const struct udp_flow *f)
+{
+    if (f && f->next)
+        return f->next;
+    size_t i = f ? bucket_of(u, &f->client, &f->original) + 1 : 0;
+    for (; u->buckets && i < UDP_BUCKETS; i++)
+        if (u->buckets[i])
+            return u->buckets[i];
+    return NULL;
 }
 
 static void held_free(struct udp_flow *f)
@@ -73,7 +84,9 @@ static void on_peek_timeout(struct ev_loop *loop, struct ev_timer *w, int events
 
 static struct udp_flow *flow_new(struct udp *u, const struct udp_datagram *d, bool quic)
 {
-    struct udp_flow *f = calloc(1, sizeof(*f));
+    if (!u->buckets)
+        u->buckets = calloc(UDP_BUCKETS, sizeof(struct udp_flow *));
+    struct udp_flow *f = u->buckets ? calloc(1, sizeof(*f)) : NULL;
 
     if (!f)
         return NULL;
@@ -106,10 +119,9 @@ static bool table_room(struct udp *u)
 
     if (u->nflows < UDP_FLOWS_MAX)
         return true;
-    for (size_t i = 0; i < UDP_BUCKETS; i++)
-        for (struct udp_flow *f = u->buckets[i]; f; f = f->next)
-            if (f->state == FLOW_OPEN && (!oldest || f->active < oldest->active))
-                oldest = f;
+    for (struct udp_flow *f = udp_flow_next(u, NULL); f; f = udp_flow_next(u, f))
+        if (f->state == FLOW_OPEN && (!oldest || f->active < oldest->active))
+            oldest = f;
     if (!oldest || ev_now(u->cfg.loop) - oldest->active < UDP_UNREPLIED_S)
         return false;
     udp_flow_free(oldest);

@@ -14,9 +14,10 @@ struct udp {
     int sock, raw4, raw6;
     struct ev_io reader;
     struct udp_denials *denials;
-    struct udp_flow **buckets; /* UDP_BUCKETS of them */
+    struct udp_flow **buckets; /* UDP_BUCKETS, from the first flow on */
     size_t nflows;
-    uint64_t seed; /* of the table: the cell must not choose where its flows meet */
+    uint64_t seed;     /* of the table: the cell must not choose where its flows meet */
+    uint32_t overflow; /* of the socket's queue, as far as it was told */
     struct udp_counters count;
     struct uses uses;
 };
@@ -53,6 +54,9 @@ struct udp_flow {
 
 struct udp_flow *udp_flow_find(const struct udp *u, const struct endpoint_addr *client,
                                const struct endpoint_addr *original);
+
+/* The next flow after f of this one's table, or the first; any but the next may end meanwhile. */
+struct udp_flow *udp_flow_next(const struct udp *u, const struct udp_flow *f);
 
 /* The first datagram of a flow, whose destination and port a rule may allow. */
 void udp_flow_start(struct udp *u, const struct udp_datagram *d);

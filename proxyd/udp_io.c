@@ -40,6 +40,14 @@ static int destination_of(struct msghdr *m, struct endpoint_addr *ret)
     return r;
 }
 
+static void overflow_of(struct msghdr *m, uint32_t *overflow)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c))
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL &&
+            c->cmsg_len >= CMSG_LEN(sizeof(*overflow)))
+            memcpy(overflow, CMSG_DATA(c), sizeof(*overflow));
+}
+
 static ssize_t receive(int fd, bool with_control)
 {
     for (size_t i = 0; i < UDP_BATCH; i++) {
@@ -56,7 +64,7 @@ static ssize_t receive(int fd, bool with_control)
     return n < 0 ? -errno : n;
 }
 
-size_t udp_io_recv_cell(int sock, const struct udp_datagram **ret, size_t *ret_broken)
+size_t udp_io_recv_cell(int sock, const struct udp_datagram **ret, size_t *ret_broken, uint32_t *overflow)
 {
     ssize_t n = receive(sock, true);
     size_t good = 0;
@@ -65,6 +73,7 @@ size_t udp_io_recv_cell(int sock, const struct udp_datagram **ret, size_t *ret_b
     *ret = batch.d;
     for (ssize_t i = 0; i < n; i++) {
         struct msghdr *m = &batch.m[i].msg_hdr;
+        overflow_of(m, overflow);
         struct udp_datagram d = {.p = batch.bytes[i], .len = batch.m[i].msg_len};
         if (addr_from_sockaddr((struct sockaddr *)m->msg_name, m->msg_namelen, &d.from) < 0 ||
             destination_of(m, &d.to) < 0)

@@ -8,8 +8,9 @@
 #define UDP_BATCH 32u
 
 /* What has come on a cell's transparent socket; *ret: n datagrams. *ret_broken: how many more came of which
- * nobody can say where they went. n + *ret_broken == UDP_BATCH: there may be more. */
-size_t udp_io_recv_cell(int sock, const struct udp_datagram **ret, size_t *ret_broken);
+ * nobody can say where they went. n + *ret_broken == UDP_BATCH: there may be more. *overflow: how many the
+ * socket's queue has lost since it was made, as far as it is known (SO_RXQ_OVFL). */
+size_t udp_io_recv_cell(int sock, const struct udp_datagram **ret, size_t *ret_broken, uint32_t *overflow);
 
 /* What has come on a connected socket: the number of payloads in *ret, or -errno (what the network said about
  * an earlier one). */

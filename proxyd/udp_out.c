@@ -207,9 +207,12 @@ static void on_resolved(void *data, int result, enum dns_reason_code reason, con
         out_dial(o, addrs, n);
 }
 
+/* The operator's proxy carries streams only; going around it is nobody's to decide here. */
 static void out_resolve(struct udp_out *o)
 {
-    if (o->want.j.literal || o->want.j.pinned)
+    if (o->cfg->policy->upstream != 0)
+        out_end_later(o, L7_UPSTREAM_UNREACHABLE, 0);
+    else if (o->want.j.literal || o->want.j.pinned)
         out_dial(o, &o->want.original.addr, 1);
     else if (dns_resolve(o->cfg->dns, &o->want.j.name, on_resolved, o, &o->resolving) < 0)
         out_end_later(o, L7_QUOTA, 0);

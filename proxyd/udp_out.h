@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The way out of an allowed flow: the process behind it, the addresses of its name, a connected socket, its
  * event. Nothing is sent before the event is durable: connect(2) of a UDP socket only asks the routing table,
- * so the address is known, and checked, when it is claimed. */
+ * so the address is known, and checked, when it is claimed. Where the operator has a proxy for all that goes
+ * out, no datagram does: it ends with l7_upstream_unreachable. */
 #pragma once
 
 #include "proxyd/judge.h"

@@ -128,6 +128,7 @@ static struct dns_conn *conn_new(struct dns_server *s)
 static void send_on(struct dns_conn *c, struct dns_try *t)
 {
     t->counters->upstream++;
+    t->sent = true;
     t->seen = c->answers;
     int r = c->ops->send(c, t);
     if (r < 0)
@@ -138,6 +139,8 @@ static void conn_add(struct dns_conn *c, struct dns_try *t)
 {
     t->on = DNS_TRY_CONN;
     t->conn = c;
+    t->sent = t->ended = false;
+    t->stream = 0;
     TAILQ_INSERT_TAIL(&c->tries, t, link);
     c->ntries++;
     ev_timer_stop(c->l.loop, &c->idle);
@@ -160,6 +163,10 @@ void dns_conn_take(struct dns_try *t)
     struct dns_server *s = t->server;
     struct dns_conn *c = least_busy(s);
 
+    if (!c && clock_boottime_us() < s->held_until_us) {
+        dns_try_failed(t, s->held_error, s->why[0] ? s->why : NULL);
+        return;
+    }
     if ((!c || c->ntries >= DNS_CONN_BUSY) && s->nconns < DNS_CONNS_MAX) {
         struct dns_conn *fresh = conn_new(s);
         c = fresh ? fresh : c;
@@ -239,6 +246,7 @@ void dns_conn_drop(struct dns_try *t)
 void dns_conn_answered(struct dns_conn *c, struct dns_try *t, const uint8_t *msg, size_t len)
 {
     c->answers++;
+    c->server->hold_ms = 0;
     c->given_up = 0;
     conn_remove(c, t);
     t->on = DNS_TRY_NONE;
@@ -262,7 +270,7 @@ static void on_open(struct dns_link *l)
         next = TAILQ_NEXT(t, link);
         if (r < 0)
             dns_try_failed(t, r, NULL);
-        else
+        else if (!t->sent) /* room that one of them left may be filled already */
             send_on(c, t);
     }
 }
@@ -294,6 +302,19 @@ static void say_why(struct dns_server *s, const char *why)
     memcpy(s->why, why, sizeof(s->why));
 }
 
+/* A handshake costs a thousand times what a question does: a server with which it fails is not tried again
+ * for every question. */
+static void hold(struct dns_server *s, int error)
+{
+    if (s->conf.protocol != RESOLVER_DOT && s->conf.protocol != RESOLVER_DOH)
+        return;
+    s->hold_ms = s->hold_ms ? 2 * s->hold_ms : DNS_HOLD_MIN_MS;
+    if (s->hold_ms > DNS_HOLD_MAX_MS)
+        s->hold_ms = DNS_HOLD_MAX_MS;
+    s->held_until_us = clock_boottime_us() + 1000ull * s->hold_ms;
+    s->held_error = error;
+}
+
 static void on_closed(struct dns_link *l, int error)
 {
     struct dns_conn *c = conn_of(l);
@@ -307,6 +328,8 @@ static void on_closed(struct dns_link *l, int error)
         return;
     }
     say_why(s, l->why);
+    if (!used && (l->connected || error == -ENOKEY || error == -EBADMSG))
+        hold(s, error);
     while ((t = TAILQ_FIRST(&c->tries))) {
         conn_remove(c, t);
         TAILQ_INSERT_TAIL(&orphans, t, link);

@@ -165,11 +165,17 @@ static bool soft_failure(const struct dns_try_result *r)
            (rcode == DNS_SERVFAIL || rcode == DNS_NOTIMP || rcode == DNS_REFUSED);
 }
 
+/* What went wrong is on this side: the resolver is as well as before. */
+static bool our_own(int error)
+{
+    return error == -ENOMEM || error == -ENOBUFS || error == -EDQUOT || error == -EMFILE || error == -ENFILE;
+}
+
 static void failed(struct lane *l, int error, const char *why)
 {
     struct dns_forward *f = l->f;
 
-    if (dns_health_failed(&l->server->health, clock_boottime_us()))
+    if (!our_own(error) && dns_health_failed(&l->server->health, clock_boottime_us()))
         pushed_back(l->server, why ? why : strerror(-error));
     f->error = error;
     (void)snprintf(f->why, sizeof(f->why), "%s", why ? why : "");

@@ -121,7 +121,8 @@ static void step_said(struct dns_query *q)
 {
     const struct dns_view *told = q->view;
 
-    q->view->said = true;
+    /* a dial's event does not tell what the cell gets instead */
+    q->view->said |= !q->own || !q->view->synthetic;
     if (!dns_handover_seen(q))
         return;
     if (q->view == told)

@@ -2,6 +2,7 @@
 #include "proxyd/dns/link.h"
 
 #include <netinet/tcp.h>
+#include <openssl/err.h>
 #include <stdio.h>
 
 static void on_io(struct ev_loop *loop, ev_io *w, int events);
@@ -20,8 +21,10 @@ void dns_link_close(struct dns_link *l)
 {
     ev_io_stop(l->loop, &l->io);
     ev_timer_stop(l->loop, &l->timer);
-    if (l->ssl && l->state == DNS_LINK_OPEN)
+    if (l->ssl && l->state == DNS_LINK_OPEN) {
         (void)SSL_shutdown(l->ssl); /* close_notify only: nobody waits for the server's */
+        ERR_clear_error();
+    }
     SSL_free(l->ssl);
     l->ssl = NULL;
     if (l->fd >= 0)
@@ -81,6 +84,7 @@ void dns_link_connect(struct dns_link *l, const struct endpoint_addr *to, struct
 {
     l->tls = tls;
     l->error = 0;
+    l->connected = false;
     l->why[0] = '\0';
     l->state = DNS_LINK_CONNECTING;
     int r = start_connect(l, to);
@@ -105,6 +109,13 @@ int dns_link_send(struct dns_link *l, const void *p, size_t n)
     return 0;
 }
 
+/* SSL_get_error() looks at errors that others have left behind as well. */
+static void tls_begin(void)
+{
+    ERR_clear_error();
+    errno = 0;
+}
+
 /* Bytes sent, 0 when it would block, or a negative errno. */
 static ssize_t send_some(struct dns_link *l)
 {
@@ -117,7 +128,7 @@ static ssize_t send_some(struct dns_link *l)
         return n;
     }
     bool want_write;
-    errno = 0;
+    tls_begin();
     int k = SSL_write(l->ssl, l->out.data, (int)l->out.len);
     if (k > 0)
         return k;
@@ -147,7 +158,7 @@ static ssize_t read_some(struct dns_link *l, uint8_t *p, size_t n)
         k = recv(l->fd, p, n, MSG_DONTWAIT);
         return k >= 0 ? k : errno == EINTR ? -EAGAIN : -errno;
     }
-    errno = 0;
+    tls_begin();
     k = SSL_read(l->ssl, p, (int)n);
     return k > 0 ? k : dns_tls_result(l->ssl, (int)k, &l->want_write, l->why);
 }
@@ -187,7 +198,7 @@ static int handshake(struct dns_link *l)
 {
     bool want_write;
 
-    errno = 0;
+    tls_begin();
     int n = SSL_connect(l->ssl);
     if (n == 1)
         return opened(l);
@@ -207,6 +218,7 @@ static int connected(struct dns_link *l)
         return -errno;
     if (error)
         return -error;
+    l->connected = true;
     if (!l->ssl)
         return opened(l);
     l->state = DNS_LINK_HANDSHAKE;

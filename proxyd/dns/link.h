@@ -35,6 +35,7 @@ struct dns_link {
     ev_io io;
     ev_timer timer;  /* the end of the set-up, or 0: close with error from the loop */
     int error;       /* of a failure inside a call */
+    bool connected;  /* TCP came about */
     bool want_write; /* TLS must write before it can read on */
     struct buf out;
     char why[DNS_TLS_WHY_MAX]; /* of the last failure; "" when the error says all */

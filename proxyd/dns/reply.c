@@ -169,10 +169,11 @@ static int write_records(struct buf *b, size_t start, const struct dns_question 
                          const struct dns_reply *reply, uint32_t age_s)
 {
     struct dns_reader r = dns_reader_of(reply->wire, reply->len);
-    struct written_names w = {.n = 0};
+    static struct written_names w; /* not on the stack, where it would be cleared for every reply */
     struct dns_wire_name target;
     struct dns_rr rr;
 
+    w.n = 0;
     written_add(&w, DNS_HEADER_LEN, &q->qname);
     for (unsigned i = 0; i < reply->n; i++) {
         if (dns_rr_read(&r, &rr) < 0)

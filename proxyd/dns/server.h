@@ -14,6 +14,8 @@
 #define DNS_CONN_PIPELINE 128u   /* the most unanswered questions of one connection */
 #define DNS_CONN_WAITING  1024u  /* questions that wait for room in one; more fail */
 #define DNS_CONN_IDLE_MS  10000u /* an unused connection is kept this long (RFC 7766 section 6.2.3) */
+#define DNS_HOLD_MIN_MS   250u   /* after a failed handshake, twice as long each time ... */
+#define DNS_HOLD_MAX_MS   8000u  /* ... until a question is answered */
 #define DNS_UDP_DISTRUST_MS                                                                                  \
     60000u /* a server that folds case or drops cookies is asked over TCP for this long */
 
@@ -57,7 +59,11 @@ struct dns_server {
     struct dns_bootstrap *bootstrap; /* doh by name */
     struct addr good;                /* of the newest connection that came about */
     struct dns_validator *validator; /* made at the first question that is to be validated */
-    char why[DNS_TLS_WHY_MAX];       /* of the newest failed connection */
+    int validator_error;             /* it cannot be made, ever */
+    uint64_t held_until_us;          /* no new connection before; questions fail with held_error */
+    unsigned hold_ms;
+    int held_error;
+    char why[DNS_TLS_WHY_MAX]; /* of the newest failed connection */
 };
 
 struct dns_upstreams {
@@ -113,6 +119,7 @@ struct dns_try {
     TAILQ_ENTRY(dns_try) link; /* of a connection or of those waiting */
     struct dns_conn *conn;
     uint64_t seen; /* answers of the connection when this was sent */
+    bool sent;     /* on this connection */
     bool moved;    /* the connection broke once; not a second time */
 
     /* doh */

@@ -20,6 +20,7 @@ void dns_try_udp_stop(struct dns_try *t)
 static void distrust(struct dns_try *t)
 {
     t->counters->strays++;
+    t->server->cookie.server_len = 0; /* when it is asked by UDP again it may begin anew */
     t->server->udp_distrust_until_us = clock_boottime_us() + 1000ull * DNS_UDP_DISTRUST_MS;
     dns_try_again(t, false, true);
 }

@@ -45,6 +45,7 @@ struct dns_validation {
 static const char *const options[][2] = {
     {"module-config:", "validator iterator"},
     {"do-not-query-localhost:", "no"},
+    {"outgoing-interface:", "127.0.0.1"},
     {"do-ip6:", "no"},
     {"do-tcp:", "no"},
     {"edns-buffer-size:", "16384"},
@@ -273,9 +274,11 @@ static int start(struct dns_validation *d)
 {
     struct dns_server *s = d->server;
     char name[TEXT_MAX];
-    int r = s->validator ? 0 : validator_new(s);
+    int r = s->validator ? 0 : s->validator_error ? s->validator_error : validator_new(s);
 
     if (r < 0) {
+        /* not once more for every question */
+        s->validator_error = r == -EINVAL || r == -ENOSYS ? r : 0;
         (void)snprintf(d->why, sizeof(d->why), "%s",
                        r == -EINVAL ? "the trust anchors cannot be used" : "the validator cannot be set up");
         return r;

@@ -97,6 +97,16 @@ static bool trailer_forbidden(const struct http_body *b)
     return false;
 }
 
+/* Lower case, and the underscore as what CGI takes it for. */
+static char trailer_lower(uint8_t c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return (char)(c - 'A' + 'a');
+    if (c == '_')
+        return '-';
+    return (char)c;
+}
+
 static int trailer_name_char(struct http_body *b, uint8_t c)
 {
     if (c == '\r' && b->line == 0) {
@@ -111,7 +121,7 @@ static int trailer_name_char(struct http_body *b, uint8_t c)
     if (!http_is_token_char(c) || ++b->trailer > HTTP_TRAILER_MAX)
         return -EBADMSG;
     if (b->line < sizeof(b->name))
-        b->name[b->line] = c == '_' ? '-' : (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+        b->name[b->line] = trailer_lower(c);
     b->line++;
     return 0;
 }

@@ -74,8 +74,11 @@ static void put_processes(const json_t *list)
     char line[4 * WHY_TEXT_MAX] = "";
     size_t i, len = 0;
     const json_t *one;
-    json_array_foreach(list, i, one) len +=
-        (size_t)snprintf(line + len, sizeof(line) - len, "%s%.280s", i ? ", " : "", json_string_value(one));
+    json_array_foreach(list, i, one)
+    {
+        len += (size_t)snprintf(line + len, sizeof(line) - len, "%s%.280s", i ? ", " : "",
+                                json_string_value(one));
+    }
     if (line[0])
         put("asked by", line);
 }
@@ -105,7 +108,11 @@ static bool has_live_rule(const struct why_report *w)
 {
     size_t i;
     const json_t *o;
-    json_array_foreach(w->findings, i, o) if (json_is_true(json_object_get(o, "rule"))) return true;
+    json_array_foreach(w->findings, i, o)
+    {
+        if (json_is_true(json_object_get(o, "rule")))
+            return true;
+    }
     return false;
 }
 
@@ -119,7 +126,10 @@ static void print_text(const struct why_report *w)
         (void)puts("nothing was denied");
     else
         (void)printf("%zu kind%s of denial\n", n, n == 1 ? "" : "s");
-    json_array_foreach(w->findings, i, o) put_finding(i, o);
+    json_array_foreach(w->findings, i, o)
+    {
+        put_finding(i, o);
+    }
     if (w->more)
         (void)printf("\nand %" PRIu64 " further denials: `cellctl events` has them\n", w->more);
     if (w->lost)

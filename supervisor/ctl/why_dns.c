@@ -109,7 +109,10 @@ static void see_answer(struct why_report *w, const json_t *data, struct str time
     uint32_t reason = enum_value(&enum_dns_reason_code, str_of(code));
     size_t i;
     const json_t *record;
-    json_array_foreach(json_object_get(data, "removed"), i, record) see_removed(w, name, record, time);
+    json_array_foreach(json_object_get(data, "removed"), i, record)
+    {
+        see_removed(w, name, record, time);
+    }
     if (reason == DNS_ALLOWLIST_MATCH || reason == DNS_REBIND_REJECTED)
         return;
     struct why_finding f = {.kind = "dns", .by = "proxyd", .code = code, .count = 1};

@@ -63,7 +63,11 @@ static void tell(struct why_report *w, const char *rule, uint64_t packets, json_
         return;
     json_t *sum = json_array_get(row, 0);
     (void)json_integer_set(sum, json_integer_value(sum) + (json_int_t)packets);
-    json_array_foreach(row, i, known) if (known == finding) return;
+    json_array_foreach(row, i, known)
+    {
+        if (known == finding)
+            return;
+    }
     (void)json_array_append(row, finding);
 }
 

@@ -69,7 +69,11 @@ static void add_process(json_t *o, const json_t *process)
         return; /* unknown */
     (void)snprintf(text, sizeof(text), "%.255s (pid %" JSON_INTEGER_FORMAT ")", why_text(process, "exe"),
                    json_integer_value(pid));
-    json_array_foreach(list, i, one) if (strcmp(json_string_value(one), text) == 0) return;
+    json_array_foreach(list, i, one)
+    {
+        if (strcmp(json_string_value(one), text) == 0)
+            return;
+    }
     if (i < WHY_PROCESSES_MAX)
         (void)json_array_append_new(list, json_string(text));
 }

@@ -169,6 +169,47 @@ def test_an_operator_that_breaks_the_protocol_only_loses_its_line(user, other, w
         assert cell.leave() == 0
 
 
+def test_only_so_many_operators_at_a_time(user, other, web):
+    """Idle ones hold their places, and only those; the cell and its cellctl notice nothing."""
+    with Shell(user, *other) as cell:
+        where = os.open(user.state / "run" / cell.run_id, os.O_PATH)
+        idle = []
+        for _ in range(8):  # LIMIT_POLICY_CLIENTS
+            s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            s.settimeout(20)
+            s.connect("/proc/self/fd/%d/control" % where)
+            assert s.recv(4096)  # its hello: it is in
+            idle.append(s)
+        r = user.ctl("policy", cell.run_id)
+        assert r.returncode == 2 and "it serves as many operators as it may already" in r.stderr
+        assert cell.do("echo still here") == (0, "still here\n")
+        idle.pop().close()
+        wait_for(lambda: user.ctl("policy", cell.run_id).returncode == 0)
+        for s in idle:
+            s.close()
+        os.close(where)
+        assert cell.leave() == 0
+
+
+def test_changes_from_many_sides(user, other, web, pki):
+    """Each is done whole, one after the other, or refused because another one is under way; the log has all that were done."""
+    with Shell(user, *other) as cell:
+        asked = [user.popen("policy", cell.run_id, "--add", "n%d.test:443/tls" % i, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True) for i in range(6)]
+        done = 0
+        for p in asked:
+            _, err = p.communicate(timeout=60)
+            assert p.returncode == 0 or "another change is under way" in err, err
+            done += p.returncode == 0
+        assert done >= 1
+        rules = user.ctl("policy", cell.run_id).stdout.split()
+        assert len(rules) == 1 + done
+        assert cell.do(fetch(web, pki))[0] == 0
+        assert cell.leave() == 0
+    added = [r for e in of_type(user.events(), "lifecycle.v1.policy_changed") for r in e["added"]]
+    assert sorted(added) == sorted(rules[1:])
+
+
 def test_others_cannot(world, other):
     """Neither finds another user's run; the directory lets nobody in; who gets a descriptor of the socket is turned away."""
     for root in kept(User("root", 0, world)):

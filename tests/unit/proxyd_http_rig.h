@@ -40,6 +40,7 @@ struct rig {
     bool hold;       /* decisions stay open until rig_release */
     uint32_t refuse; /* decisions are denied with this reason */
     bool no_quota;
+    const char *outlawed; /* a name that another policy does not allow any more */
     bool ended;
     char log[16384]; /* "open a.example;again a.example;deny l7_... b.example;" */
 };
@@ -74,7 +75,7 @@ static inline void rig_judge(struct gate *g, const struct endpoint_addr *origina
     }
     for (size_t i = 0; i < ARRAY_LEN(allowed); i++)
         if (strcmp(allowed[i].name, host->name.text) == 0 && allowed[i].protocol == protocol)
-            ret->allow = true;
+            ret->allow = !rig.outlawed || strcmp(rig.outlawed, allowed[i].name) != 0;
     ret->rule = ret->allow ? 0 : -1;
     ret->reason = ret->allow ? (h2c ? L7_H2_AUTHORITY_ALLOWLIST_MATCH : L7_HTTP_HOST_ALLOWLIST_MATCH)
                              : (h2c ? L7_H2_AUTHORITY_ALLOWLIST_MISS : L7_HTTP_HOST_ALLOWLIST_MISS);

@@ -78,8 +78,8 @@ static void say(struct ev_loop *loop, ev_timer *w, int events)
     buf_done(&b);
 }
 
-int dns_forward_new(struct dns_upstreams *all, const struct dns_question *q,
-                    struct dns_counters *counters, dns_forward_cb cb, void *data, struct dns_forward **ret)
+int dns_forward_new(struct dns_upstreams *all, const struct dns_question *q, struct dns_counters *counters,
+                    dns_forward_cb cb, void *data, struct dns_forward **ret)
 {
     struct dns_forward *f = calloc(1, sizeof(*f));
 

@@ -118,6 +118,9 @@ static void anchors_that_do_not_work_fail(void **state)
     const struct heard *h = ask(&a, "www.signed.example", DNS_TYPE_A);
     assert_int_equal(h->error, -EINVAL);
     assert_non_null(strstr(h->why, "trust anchors"));
+    h = ask(&a, "www.signed.example", DNS_TYPE_A);
+    assert_int_equal(h->error, -EINVAL);
+    assert_null(a.all->v[0].validator);
     asker_close(&a);
 }
 

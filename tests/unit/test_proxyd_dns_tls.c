@@ -93,6 +93,29 @@ static void a_certificate_for_another_address_is_refused(void **state)
     assert_true(unbound_restart("good"));
 }
 
+/* A handshake for every question of a cell would be all that proxyd does. */
+static void a_failed_handshake_is_not_repeated_for_every_question(void **state)
+{
+    struct dns_resolver r = dot("other.test");
+    struct asker *a = *state;
+    struct dns_server *s;
+    struct heard h;
+
+    refused(a, &r, -EKEYREJECTED, "hostname mismatch");
+    s = &a->all->v[0];
+    assert_in_range(s->hold_ms, DNS_HOLD_MIN_MS, 2 * DNS_HOLD_MIN_MS);
+    s->held_until_us = UINT64_MAX;
+    ask_start(a, &h, "www.signed.example", DNS_TYPE_A);
+    assert_int_equal(s->nconns, 0);
+    ask_wait(a, &h);
+    assert_int_equal(h.error, -EKEYREJECTED); /* and it still says why */
+    assert_non_null(strstr(h.why, "hostname mismatch"));
+    s->held_until_us = 0; /* its time is over, and the certificate fits now */
+    memcpy(s->tls.name, "dns.test", sizeof("dns.test"));
+    ANSWERED(ask(a, "www.signed.example", DNS_TYPE_A), "192.0.2.1");
+    assert_int_equal(s->hold_ms, 0);
+}
+
 static void without_a_ca_bundle_only_tls_fails(void **state)
 {
     struct dns_resolver v[2] = {dot("dns.test"),
@@ -305,6 +328,7 @@ int main(void)
         T(the_certificate_must_name_the_server),
         T(another_ca_is_not_believed),
         T(a_certificate_for_another_address_is_refused),
+        T(a_failed_handshake_is_not_repeated_for_every_question),
         T(without_a_ca_bundle_only_tls_fails),
         T(a_server_without_tls_is_refused),
         T(connections_are_reused),

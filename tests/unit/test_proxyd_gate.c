@@ -550,6 +550,38 @@ static void test_connection_limit(void **state)
     stop(&t);
 }
 
+/* No fd is left: accepting pauses, nothing dies, what is open goes on, and the rest is served when there are some
+ * again. */
+static void test_no_fds(void **state)
+{
+    (void)state;
+    enum { N = 20 };
+    int fds[N], next;
+    struct rlimit before, tight;
+    struct test t = start();
+    int c = client_says("93.184.216.34", REQUEST("www.example"));
+    int s = server_accept(&t);
+    expect_text(&t, s, SENT("www.example"));
+    for (size_t i = 0; i < N; i++)
+        fds[i] = client("93.184.216.34", "", 0);
+    next = dup(0);
+    close(next);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    tight = (struct rlimit){(rlim_t)next + 3, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    suite_run(t.s, NULL, 300);
+    assert_true(gate_open(t.s->proxy->cells->gate) < N + 1);
+    assert_int_equal(send(s, ANSWER, strlen(ANSWER), 0), strlen(ANSWER));
+    expect_text(&t, c, ANSWER);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    SUITE_UNTIL(t.s, gate_open(t.s->proxy->cells->gate) == N + 1);
+    for (size_t i = 0; i < N; i++)
+        close(fds[i]);
+    close(s);
+    close(c);
+    stop(&t);
+}
+
 /* A flood of denials becomes one number a second, and delays nobody's dial. */
 static void test_denial_limit(void **state)
 {
@@ -701,6 +733,7 @@ int main(void)
         NET_TEST(test_destination_denied),
         NET_TEST(test_unreachable),
         NET_TEST(test_connection_limit),
+        NET_TEST(test_no_fds),
         NET_TEST(test_denial_limit),
         NET_TEST(test_many_allowed),
         NET_TEST(test_close),

@@ -630,6 +630,26 @@ static void test_quota(void **state)
     end();
 }
 
+/* Another policy: the streams that it does not allow any more are cut, the others go on. */
+static void test_policy_changed(void **state)
+{
+    (void)state;
+    begin();
+    servers[0].hold = servers[1].hold = true;
+    int32_t a = ask("a.example", 0), b = ask("b.example", 0);
+    H2_UNTIL(servers[0].s[1].fin && servers[1].s[1].fin);
+    rig.outlawed = "a.example";
+    assert_int_equal(http_session_policy_changed(rig.session), 1);
+    H2_UNTIL(client.s[a].closed && (servers[0].s[1].closed || servers[1].s[1].closed));
+    assert_int_equal(client.s[a].error, NGHTTP2_CANCEL);
+    int32_t again = ask("a.example", 0);
+    expect_status(again, "403", 0);
+    assert_false(client.s[b].closed);
+    answer(&servers[servers[0].s[1].closed ? 1 : 0], 1, "200", 5);
+    expect_status(b, "200", 0);
+    end();
+}
+
 /* The cell closes while streams are in every state. */
 static void test_free_anywhere(void **state)
 {
@@ -651,15 +671,15 @@ static void test_free_anywhere(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_streams),       cmocka_unit_test(test_denial_words),
-        cmocka_unit_test(test_shapes),        cmocka_unit_test(test_bodies),
-        cmocka_unit_test(test_flow_control),  cmocka_unit_test(test_trailers),
-        cmocka_unit_test(test_resets),        cmocka_unit_test(test_reset_while_deciding),
-        cmocka_unit_test(test_server_fails),  cmocka_unit_test(test_goaway),
-        cmocka_unit_test(test_floods),        cmocka_unit_test(test_resets_flood),
-        cmocka_unit_test(test_header_limits), cmocka_unit_test(test_upgrade),
-        cmocka_unit_test(test_not_h2),        cmocka_unit_test(test_quota),
-        cmocka_unit_test(test_free_anywhere),
+        cmocka_unit_test(test_streams),        cmocka_unit_test(test_denial_words),
+        cmocka_unit_test(test_shapes),         cmocka_unit_test(test_bodies),
+        cmocka_unit_test(test_flow_control),   cmocka_unit_test(test_trailers),
+        cmocka_unit_test(test_resets),         cmocka_unit_test(test_reset_while_deciding),
+        cmocka_unit_test(test_server_fails),   cmocka_unit_test(test_goaway),
+        cmocka_unit_test(test_floods),         cmocka_unit_test(test_resets_flood),
+        cmocka_unit_test(test_header_limits),  cmocka_unit_test(test_upgrade),
+        cmocka_unit_test(test_not_h2),         cmocka_unit_test(test_quota),
+        cmocka_unit_test(test_policy_changed), cmocka_unit_test(test_free_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -497,6 +497,59 @@ static void test_quota(void **state)
     rig_stop();
 }
 
+/* Another policy: what it does not allow any more is cut, with its event; an idle connection just goes. */
+static void test_policy_changed(void **state)
+{
+    (void)state;
+    rig_start(GET("/1", "a.example"));
+    hears(server(0), GET("/1", "a.example"));
+    rig.outlawed = "b.example";
+    assert_int_equal(http_session_policy_changed(rig.session), 0);
+    rig.outlawed = "a.example";
+    assert_int_equal(http_session_policy_changed(rig.session), 1);
+    assert_true(rig.ended);
+    hears_break(server(0));
+    hears_break(rig.client);
+    assert_string_equal(rig.log, "open a.example;deny l7_http_host_allowlist_miss a.example;");
+    rig_stop();
+    rig_start(GET("/1", "a.example"));
+    says(server(0), OK("0", ""));
+    hears(rig.client, OK("0", ""));
+    hears(server(0), GET("/1", "a.example"));
+    rig.outlawed = "b.example";
+    assert_int_equal(http_session_policy_changed(rig.session), 0);
+    hears_end(server(0));
+    says(rig.client, GET("/2", "a.example"));
+    hears(server(1), GET("/2", "a.example"));
+    rig_stop();
+}
+
+/* The server ends while its answers are not read yet: they are still delivered. */
+static void test_idle_server_ends_behind_answers(void **state)
+{
+    static char big[1 << 20];
+    (void)state;
+    rig_start(GET("/1", "a.example"));
+    hears(server(0), GET("/1", "a.example"));
+    says(server(0), "HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n");
+    for (size_t at = 0; at < sizeof(big);) {
+        ssize_t n = send(server(0), big + at, sizeof(big) - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+        at += n > 0 ? (size_t)n : 0;
+        if (n <= 0 && recv(rig.client, rig.scratch, 1000, MSG_DONTWAIT) < 0)
+            rig_turn();
+        rig_turn();
+    }
+    close(rig.servers[0]);
+    rig.servers[0] = -EBADF;
+    rig_calm();
+    ssize_t n = -1;
+    RIG_UNTIL((n = recv(rig.client, big, sizeof(big), MSG_DONTWAIT)) == 0);
+    close(rig.client);
+    rig.client = -EBADF;
+    RIG_UNTIL(rig.ended);
+    rig_stop();
+}
+
 /* One byte at a time means the same. */
 static void test_byte_by_byte(void **state)
 {
@@ -540,6 +593,8 @@ int main(void)
         cmocka_unit_test(test_back_pressure),
         cmocka_unit_test(test_quota),
         cmocka_unit_test(test_byte_by_byte),
+        cmocka_unit_test(test_policy_changed),
+        cmocka_unit_test(test_idle_server_ends_behind_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -121,6 +121,10 @@ static void on_done(void *self, enum relay_end end)
     struct rig *r = self;
     r->done++;
     r->end = end;
+    if (end == RELAY_CLEAN) { /* as the owner's close does */
+        shutdown(r->client, SHUT_WR);
+        shutdown(r->upstream, SHUT_WR);
+    }
     ev_break(r->loop, EVBREAK_ALL);
 }
 

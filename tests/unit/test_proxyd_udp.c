@@ -715,6 +715,85 @@ static void test_connection_quota(void **state)
     stop(t);
 }
 
+static void send_far(int fd, const void *p, size_t n)
+{
+    struct sockaddr_storage ss;
+    struct endpoint_addr e = net_addr(FAR, PORT);
+    socklen_t len = addr_to_sockaddr(&e, &ss);
+    assert_int_equal(sendto(fd, p, n, 0, (struct sockaddr *)&ss, len), n);
+}
+
+static uint64_t gap_of(struct test *t, const char *cause)
+{
+    uint64_t lost = 0;
+    for (size_t i = 0; i < suite_count(t->s, EVENT_GAP); i++)
+        if (strcmp(suite_claim_of(t->s, EVENT_GAP, i)->text, cause) == 0)
+            lost += suite_claim_of(t->s, EVENT_GAP, i)->lost;
+    return lost;
+}
+
+/* What the queue loses while nobody reads is in the gap, as soon as a further datagram finds room. */
+static void test_queue_overflow(void **state)
+{
+    (void)state;
+    enum { SENT = 2000 };
+    struct test *t = START(tls_rules);
+    static const char bytes[4096];
+    struct udp_counters n;
+    int c = net_socket(net_cell, AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    for (int i = 0; i < SENT; i++)
+        send_far(c, bytes, sizeof(bytes));
+    SUITE_UNTIL(t->s, (udp_counters(udp_of(t), &n), n.denied > 0));
+    uint64_t before = n.denied;
+    suite_run(t->s, NULL, 20);
+    send_far(c, "x", 1);
+    SUITE_UNTIL(t->s, (udp_counters(udp_of(t), &n), n.denied > before));
+    SUITE_UNTIL(t->s, gap_of(t, "udp_queue") > 0);
+    assert_true(n.denied < SENT);
+    assert_int_equal(n.denied + gap_of(t, "udp_queue"), SENT + 1);
+    close(c);
+    stop(t);
+}
+
+/* What comes faster than the cell may receive waits, and then comes. */
+static void test_rate_quota(void **state)
+{
+    (void)state;
+    static const struct policy_quota quota = {.max_connections = 9, .max_bytes_per_second = OPT_UINT(1000)};
+    struct policy doc = policy_of(raw_rules, ARRAY_LEN(raw_rules), EVIDENCE_STRICT);
+    static char bytes[900];
+    doc.quota = &quota;
+    struct test *t = start_with(doc, false);
+    int c = client("127.0.0.1");
+    says(c, "go", 2);
+    expect(t, t->server, "go", 2);
+    for (int i = 0; i < 4; i++) {
+        bytes[0] = (char)i;
+        answers_with(t, t->server, bytes, sizeof(bytes));
+        expect(t, c, bytes, sizeof(bytes));
+    }
+    assert_int_equal(suite_count(t->s, EVENT_L7), 1);
+    close(c);
+    stop(t);
+}
+
+/* Where everything has to go through the operator's proxy, no datagram goes around it. */
+static void test_operators_proxy(void **state)
+{
+    (void)state;
+    static const struct policy_upstream upstream = {UPSTREAM_PROXY_SOCKS5, STR_LIT("127.0.0.1:1080")};
+    struct policy doc = policy_of(raw_rules, ARRAY_LEN(raw_rules), EVIDENCE_STRICT);
+    doc.upstream = &upstream;
+    struct test *t = start_with(doc, false);
+    int c = client("127.0.0.1");
+    says(c, "around", 6);
+    expect_refused(t, c);
+    expect_l7(t, 0, ACTION_DENY, L7_UPSTREAM_UNREACHABLE, L7_UDP, "127.0.0.1||127.0.0.1:4433|");
+    assert_true(silent(t, t->server));
+    close(c);
+    stop(t);
+}
+
 /* Under the daemon's own system call list. */
 static void test_confined(void **state)
 {
@@ -783,6 +862,9 @@ int main(void)
         NET_TEST(test_policy_change),
         NET_TEST(test_byte_quota),
         NET_TEST(test_connection_quota),
+        NET_TEST(test_queue_overflow),
+        NET_TEST(test_rate_quota),
+        NET_TEST(test_operators_proxy),
         NET_TEST(test_confined),
     };
 
