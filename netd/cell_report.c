@@ -3,6 +3,8 @@
 #include "common/base/log.h"
 #include "netd/cell_internal.h"
 
+#define REPORT_HOST_ROWS 64u /* claims of one cell that are under way for them */
+
 static void answer_counters(struct registry_cell *c)
 {
     const struct ruleset *rs = c->rs;
@@ -34,10 +36,32 @@ static void report_finish(struct registry_cell *c)
     }
 }
 
+static void on_flow_claimed(void *data, int err, uint64_t sequence);
+
+/* The host's rows, so many at a time as the line has room for. */
+static void report_host(struct registry_cell *c)
+{
+    for (size_t i = 0; c->routed != NULL && i < c->routed->nrows && c->claims < REPORT_HOST_ROWS; i++) {
+        struct routed_count *row = &c->routed->rows[i];
+        if (row->reported && row->told == row->packets && row->told_bytes == row->bytes)
+            continue;
+        int r = evidence_routed(c, i, on_flow_claimed);
+        if (r < 0)
+            cell_note_claim(c, r, "network_flow_decision");
+        else
+            c->claims++;
+        row->reported = true; /* one that failed is not tried again: what failed is noted */
+        row->told = row->packets;
+        row->told_bytes = row->bytes;
+    }
+}
+
 /* A detach also waits for what the flow log has said; a reading on the way does not. */
 static void report_settle(struct registry_cell *c)
 {
     bool last = cell_detaching(c) && !c->recount;
+    if (c->claims == 0)
+        report_host(c);
     if (c->claims == 0 && !(last && flowlog_claims(c->flowlog) > 0))
         report_finish(c);
 }
@@ -65,7 +89,10 @@ static void on_flow_claimed(void *data, int err, uint64_t sequence)
 static void report(struct registry_cell *c, const struct ruleset_count *counts)
 {
     size_t nrows = c->rs->nrows;
+    int host = c->routed != NULL ? routed_cell_count(c->routed) : 0;
     c->state = REGISTRY_REPORTING;
+    if (host < 0)
+        cell_note_job(c, host, "read the host's counters");
     for (size_t i = 0; i < nrows; i++) {
         if (c->reported[i] && memcmp(&c->counts[i], &counts[i], sizeof(counts[i])) == 0)
             continue;

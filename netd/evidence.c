@@ -36,6 +36,21 @@ int evidence_flow(struct registry_cell *c, size_t row, signer_ack_fn done)
     return claim(c, EVENT_FLOW, &ev, done);
 }
 
+int evidence_routed(struct registry_cell *c, size_t row, signer_ack_fn done)
+{
+    const struct routed_count *r = &c->routed->rows[row];
+    bool fixed = row < _ROUTED_ROW_MAX;
+    const struct ev_flow ev = {
+        .action = fixed ? ACTION_DENY : ACTION_ALLOW,
+        .reason_code = fixed ? FLOW_DEFAULT_DROP : FLOW_RULE_ACCEPT,
+        .rule = str_of(r->text),
+        .chain = str_of(row == ROUTED_TO_HOST ? "input" : "forward"),
+        .packets = r->packets,
+        .bytes = r->bytes,
+    };
+    return claim(c, EVENT_FLOW, &ev, done);
+}
+
 int evidence_one_flow(struct registry_cell *c, const struct nflog_record *r, signer_ack_fn done, void *data)
 {
     char protocol[PACKET_PROTOCOL_MAX], source[ADDR_ENDPOINT_MAX], destination[ADDR_ENDPOINT_MAX];

@@ -11,6 +11,9 @@ int evidence_enforcement(struct registry_cell *c, const char *error, signer_ack_
 /* network_flow_decision of one row with the count c holds. */
 int evidence_flow(struct registry_cell *c, size_t row, signer_ack_fn done) MUST_CHECK;
 
+/* network_flow_decision of one row of a routed cell on the host. */
+int evidence_routed(struct registry_cell *c, size_t row, signer_ack_fn done) MUST_CHECK;
+
 /* network_flow_decision of one packet, of packets that are alike, or of a flow that has ended. r has a tuple
  * and a row. data: for done. */
 int evidence_one_flow(struct registry_cell *c, const struct nflog_record *r, signer_ack_fn done,

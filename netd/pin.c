@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* `pin`: before the DNS of a routed cell gives an answer to it, the addresses must be in the cell's sets.
  *
- * proxyd reads what resolvers say, so it is not trusted here: netd finds the cell in its own registry, matches the
- * name with the cell's policy itself and judges every address. All proxyd can do is to make an address reachable
- * under a name that the policy lists, which is what DNS does. One transaction, done when the answer leaves; the
- * kernel does it inside the call, so nobody is waited for. */
+ * proxyd reads what resolvers say, so it is not trusted here: netd finds the cell in its own registry,
+ * matches the name with the cell's policy itself and judges every address. All proxyd can do is to make an
+ * address reachable under a name that the policy lists, which is what DNS does. One transaction, done when
+ * the answer leaves; the kernel does it inside the call, so nobody is waited for. */
 #include "netd/pin.h"
 
 #include <errno.h>

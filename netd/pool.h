@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The addresses of routed cells: one IPv4 and, where the operator gave a prefix for it, one IPv6 address a cell,
- * out of the pool that netd was started with. Several suites may share a pool: who has an address is known by
- * the host's routes, not here (routed_link.h). */
+/* The addresses of routed cells: one IPv4 and, where the operator gave a prefix for it, one IPv6 address a
+ * cell, out of the pool that netd was started with. Several suites may share a pool: who has an address is
+ * known by the host's routes, not here (routed_link.h). */
 #pragma once
 
 #include "common/net/addr.h"

@@ -222,7 +222,8 @@ int routed_start(struct routed *r)
     r->marks = id & 0xffff0000u;
     int e = make_alive(r);
     if (e < 0)
-        return log_errno(e, "cannot make a table that lives as long as netd (Linux 5.12 or later, nf_tables)");
+        return log_errno(e,
+                         "cannot make a table that lives as long as netd (Linux 5.12 or later, nf_tables)");
     e = reconcile(r);
     if (e < 0)
         log_errno(e, "cannot remove what dead suites left on the host");

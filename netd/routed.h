@@ -2,14 +2,14 @@
 /* Mode routed: a cell with a link to the host, whose packets the kernel forwards, filters and masquerades by
  * itself. netd does this only when it was started with a pool of addresses; only then it keeps CAP_NET_ADMIN.
  *
- * All host rules of one suite are one table of its own, RULESET_TABLE and "_r" and the suite's number. It judges
- * packets from and to links of the suite's name and no others. Beside it stands an empty table that the kernel
- * removes when netd's socket is gone, however netd ended ("..._alive"): a table without it is a dead suite's. The
- * rules themselves stay when netd dies: nothing opens up.
+ * All host rules of one suite are one table of its own, RULESET_TABLE and "_r" and the suite's number. It
+ * judges packets from and to links of the suite's name and no others. Beside it stands an empty table that
+ * the kernel removes when netd's socket is gone, however netd ended ("..._alive"): a table without it is a
+ * dead suite's. The rules themselves stay when netd dies: nothing opens up.
  *
- * A flow that a rule for a name let through is marked (ct mark) with that rule's number, and goes on after the
- * name's address has timed out; a flow of a rule for addresses is judged packet by packet. When a rule is removed
- * neither fits any more. */
+ * A flow that a rule for a name let through is marked (ct mark) with that rule's number, and goes on after
+ * the name's address has timed out; a flow of a rule for addresses is judged packet by packet. When a rule is
+ * removed neither fits any more. */
 #pragma once
 
 #include "netd/pool.h"
@@ -104,31 +104,34 @@ struct routed_cell {
 int routed_cell_new(struct routed *r, int policy, struct str sha256, struct routed_cell **ret,
                     const char **ret_why) MUST_CHECK;
 
-/* Host: rules, link, addresses, in this order. The namespace has been checked. 0 or -errno, *ret_why the step. */
+/* Host: rules, link, addresses, in this order. The namespace has been checked. 0 or -errno, *ret_why the
+ * step. */
 int routed_cell_link(struct routed_cell *c, int netns, const char *run_id, const char **ret_why) MUST_CHECK;
 
 /* Removes link and rules. NULL-safe; returns NULL. */
 struct routed_cell *routed_cell_free(struct routed_cell *c);
 
-/* Another policy, at once; *ret_cut: flows that no longer fit and were ended. 0 or -errno: nothing has changed. */
+/* Another policy, at once; *ret_cut: flows that no longer fit and were ended. 0 or -errno: nothing has
+ * changed. */
 int routed_cell_policy(struct routed_cell *c, int policy, struct str sha256, uint64_t *ret_cut) MUST_CHECK;
 
-/* The name's addresses become reachable for ttl_s, where a rule names it and the address may be pinned. 0, also
- * when none was; -EDQUOT beyond LIMIT_PINS; -errno. */
+/* The name's addresses become reachable for ttl_s, where a rule names it and the address may be pinned. 0,
+ * also when none was; -EDQUOT beyond LIMIT_PINS; -errno. */
 int routed_cell_pin(struct routed_cell *c, const struct name *name, const struct addr *addrs, size_t n,
                     uint32_t ttl_s) MUST_CHECK;
 
 /* Reads the kernel's counters into the rows. 0 or -errno. */
 int routed_cell_count(struct routed_cell *c) MUST_CHECK;
 
-/* routed_flows.c: ends the cell's flows that fits() refuses; how many, or -errno. mark: ct mark of the flow. */
+/* routed_flows.c: ends the cell's flows that fits() refuses; how many, or -errno. mark: ct mark of the flow.
+ */
 struct packet_tuple;
 int routed_flows_cut(const struct routed_link *l,
                      bool (*fits)(void *self, const struct packet_tuple *t, uint32_t mark), void *self,
                      uint64_t *ret_cut) MUST_CHECK;
 
-/* routed_rules.c: the suite's base chains; a cell's chains and what leads to them; the part that depends on the
- * policy. */
+/* routed_rules.c: the suite's base chains; a cell's chains and what leads to them; the part that depends on
+ * the policy. */
 struct routed_batch;
 void routed_rules_suite(struct routed_batch *b, const struct routed *r);
 void routed_rules_cell(struct routed_batch *b, const struct routed_cell *c, bool add);

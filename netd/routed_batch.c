@@ -65,7 +65,8 @@ void routed_batch_done(struct routed_batch *b)
     b->data = NULL;
 }
 
-/* One acknowledgement is enough, of the last request: the kernel sends it after the commit. Errors come always. */
+/* One acknowledgement is enough, of the last request: the kernel sends it after the commit. Errors come
+ * always. */
 static void ask_for_the_last(struct routed_batch *b)
 {
     struct nlmsghdr *h = (void *)b->data, *last = NULL;
@@ -139,7 +140,8 @@ static void chain(struct routed_batch *b, uint16_t msg, uint16_t flags, const ch
         nftnl_chain_free(c);
 }
 
-void routed_batch_add_chain(struct routed_batch *b, const char *name, const char *type, uint32_t hook, int32_t prio)
+void routed_batch_add_chain(struct routed_batch *b, const char *name, const char *type, uint32_t hook,
+                            int32_t prio)
 {
     chain(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL, name, type, hook, prio);
 }
@@ -236,7 +238,8 @@ static void put_elements(struct routed_batch *b, struct nftnl_set *s, bool add)
     done(b, h);
 }
 
-/* An element's time cannot be set anew in older kernels: it is made (unless it is there), removed, and made. */
+/* An element's time cannot be set anew in older kernels: it is made (unless it is there), removed, and made.
+ */
 void routed_batch_pin(struct routed_batch *b, const char *set, const struct addr *a, uint64_t timeout_ms)
 {
     _cleanup_(set_freep) struct nftnl_set *s = set_of(b, set);
@@ -253,7 +256,8 @@ void routed_batch_pin(struct routed_batch *b, const char *set, const struct addr
     put_elements(b, s, true);
 }
 
-void routed_batch_map_link(struct routed_batch *b, const char *map, const char *link, const char *to, bool add)
+void routed_batch_map_link(struct routed_batch *b, const char *map, const char *link, const char *to,
+                           bool add)
 {
     char key[IFNAMSIZ] = {0};
     memcpy(key, link, strnlen(link, sizeof(key) - 1));

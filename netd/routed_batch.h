@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One nftables transaction under construction: objects in, one exchange at the end. The first failure sticks, so
- * that a long list of rules needs one check. Inside netd/routed*.c only. */
+/* One nftables transaction under construction: objects in, one exchange at the end. The first failure sticks,
+ * so that a long list of rules needs one check. Inside netd/routed*.c only. */
 #pragma once
 
 #include <libnftnl/rule.h>
@@ -8,8 +8,9 @@
 
 #include "common/net/addr.h"
 
-#define ROUTED_BATCH_MAX (4u << 20) /* bytes of one transaction: LIMIT_EGRESS_RULES name rules of two families */
-#define ROUTED_BATCH_ONE 65536u     /* bytes of one request */
+#define ROUTED_BATCH_MAX                                                                                     \
+    (4u << 20)                  /* bytes of one transaction: LIMIT_EGRESS_RULES name rules of two families */
+#define ROUTED_BATCH_ONE 65536u /* bytes of one request */
 
 struct routed_batch {
     const char *table;
@@ -32,7 +33,8 @@ void routed_batch_add_table(struct routed_batch *b, const char *name, bool owner
 void routed_batch_del_table(struct routed_batch *b, const char *name);
 
 /* type NULL: a chain that is jumped to. */
-void routed_batch_add_chain(struct routed_batch *b, const char *name, const char *type, uint32_t hook, int32_t prio);
+void routed_batch_add_chain(struct routed_batch *b, const char *name, const char *type, uint32_t hook,
+                            int32_t prio);
 void routed_batch_del_chain(struct routed_batch *b, const char *name);
 void routed_batch_flush_chain(struct routed_batch *b, const char *name);
 
@@ -43,19 +45,22 @@ void routed_batch_del_set(struct routed_batch *b, const char *name);
 
 /* Renews the address whatever is there: it lives timeout_ms from now on. */
 void routed_batch_pin(struct routed_batch *b, const char *set, const struct addr *a, uint64_t timeout_ms);
-void routed_batch_map_link(struct routed_batch *b, const char *map, const char *link, const char *chain, bool add);
+void routed_batch_map_link(struct routed_batch *b, const char *map, const char *link, const char *chain,
+                           bool add);
 
 /* ---- one rule: begin, matches and statements in order, end ---- */
 struct nftnl_rule *routed_rule(struct routed_batch *b, const char *chain);
 void routed_rule_end(struct routed_batch *b, struct nftnl_rule *r);
 
-void routed_rule_ifname(struct routed_batch *b, struct nftnl_rule *r, bool out, const char *prefix, bool whole);
+void routed_rule_ifname(struct routed_batch *b, struct nftnl_rule *r, bool out, const char *prefix,
+                        bool whole);
 void routed_rule_ifname_map(struct routed_batch *b, struct nftnl_rule *r, bool out, const char *map);
 void routed_rule_family(struct routed_batch *b, struct nftnl_rule *r, uint8_t family);
 void routed_rule_l4(struct routed_batch *b, struct nftnl_rule *r, uint8_t proto);
 void routed_rule_saddr(struct routed_batch *b, struct nftnl_rule *r, const struct addr_prefix *p, bool equal);
 /* Of the flow's first direction: the same for packets both ways. */
-void routed_rule_flow_daddr(struct routed_batch *b, struct nftnl_rule *r, const struct addr_prefix *p, bool equal);
+void routed_rule_flow_daddr(struct routed_batch *b, struct nftnl_rule *r, const struct addr_prefix *p,
+                            bool equal);
 void routed_rule_flow_daddr_in(struct routed_batch *b, struct nftnl_rule *r, uint8_t family, const char *set);
 void routed_rule_flow_dport(struct routed_batch *b, struct nftnl_rule *r, uint16_t lo, uint16_t hi);
 void routed_rule_flow_reply(struct routed_batch *b, struct nftnl_rule *r, bool reply);

@@ -12,10 +12,10 @@
 #include "netd/routed_batch.h"
 
 static const char *const row_names[_ROUTED_ROW_MAX] = {
-    [ROUTED_SPOOFED] = "spoofed",         [ROUTED_INBOUND] = "inbound",
-    [ROUTED_UNLISTED] = "unlisted",       [ROUTED_NOT_ALLOWED] = "not_allowed",
-    [ROUTED_TO_HOST] = "to_host",         [ROUTED_CONNECTIONS] = "quota_connections",
-    [ROUTED_RATE] = "quota_rate",         [ROUTED_BYTES] = "quota_bytes",
+    [ROUTED_SPOOFED] = "spoofed",   [ROUTED_INBOUND] = "inbound",
+    [ROUTED_UNLISTED] = "unlisted", [ROUTED_NOT_ALLOWED] = "not_allowed",
+    [ROUTED_TO_HOST] = "to_host",   [ROUTED_CONNECTIONS] = "quota_connections",
+    [ROUTED_RATE] = "quota_rate",   [ROUTED_BYTES] = "quota_bytes",
 };
 
 static int commit(struct routed_batch *b)
@@ -88,8 +88,9 @@ int routed_cell_new(struct routed *r, int policy, struct str sha256, struct rout
         e = add_rows(c, c->policy, &c->row_of_rule);
     if (e == 0 && ((r->pool.v4.addr.family != AF_UNSPEC && !r->forwards4) ||
                    (r->pool.v6.addr.family != AF_UNSPEC && !r->forwards6))) {
-        *ret_why = "route the cell: the host does not forward packets (sysctl net.ipv4.ip_forward=1, and for IPv6 "
-                   "net.ipv6.conf.all.forwarding=1)";
+        *ret_why =
+            "route the cell: the host does not forward packets (sysctl net.ipv4.ip_forward=1, and for IPv6 "
+            "net.ipv6.conf.all.forwarding=1)";
         e = -EHOSTUNREACH;
     }
     if (e < 0) {
@@ -220,7 +221,8 @@ static void keep_pin(struct routed_cell *c, const struct name *name, const struc
 {
     for (size_t i = 0; i < c->npins; i++) {
         struct routed_pin *p = &c->pins[i];
-        if (!addr_eq(&p->addr, a) || p->name.len != name->len || memcmp(p->name.text, name->text, name->len) != 0)
+        if (!addr_eq(&p->addr, a) || p->name.len != name->len ||
+            memcmp(p->name.text, name->text, name->len) != 0)
             continue;
         p->until_us = p->until_us > until ? p->until_us : until;
         return;
@@ -301,8 +303,10 @@ static int swap_rules(struct routed_cell *c, const struct routed_policy *old_pol
     routed_rules_drop_sets(&b, &old);
     routed_rules_policy(&b, c);
     for (size_t i = 0; i < c->npins; i++)
-        if (c->pins[i].until_us > now && routed_policy_pinnable(c->policy, &c->pins[i].name, &c->pins[i].addr))
-            routed_rules_pin(&b, c, &c->pins[i].name, &c->pins[i].addr, (c->pins[i].until_us - now) / 1000 + 1);
+        if (c->pins[i].until_us > now &&
+            routed_policy_pinnable(c->policy, &c->pins[i].name, &c->pins[i].addr))
+            routed_rules_pin(&b, c, &c->pins[i].name, &c->pins[i].addr,
+                             (c->pins[i].until_us - now) / 1000 + 1);
     return commit(&b);
 }
 
@@ -373,8 +377,8 @@ int routed_cell_count(struct routed_cell *c)
     for (unsigned i = 0; e == 0 && i < _ROUTED_CHAIN_MAX; i++) {
         _cleanup_close_ int nft = routed_nft_open();
         e = nft < 0 ? nft
-                    : routed_counters(nft, c->routed->table, routed_chain((enum routed_chain)i, c->slot, chain), 1,
-                                      take_count, c);
+                    : routed_counters(nft, c->routed->table,
+                                      routed_chain((enum routed_chain)i, c->slot, chain), 1, take_count, c);
     }
     return e;
 }

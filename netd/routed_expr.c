@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Matches and statements of one rule in netfilter's terms, over one register. A flow's own addresses and ports
- * (ct original) are looked at rather than the packet's: they are the same in both directions, and they are what
- * the cell asked for, whatever the host translates. */
+/* Matches and statements of one rule in netfilter's terms, over one register. A flow's own addresses and
+ * ports (ct original) are looked at rather than the packet's: they are the same in both directions, and they
+ * are what the cell asked for, whatever the host translates. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
@@ -42,7 +42,8 @@ static void set32(struct nftnl_expr *e, uint16_t attribute, uint32_t v)
         nftnl_expr_set_u32(e, attribute, v);
 }
 
-static void set_data(struct routed_batch *b, struct nftnl_expr *e, uint16_t attribute, const void *p, size_t n)
+static void set_data(struct routed_batch *b, struct nftnl_expr *e, uint16_t attribute, const void *p,
+                     size_t n)
 {
     if (e != NULL && nftnl_expr_set(e, attribute, p, (uint32_t)n) < 0)
         fail(b);
@@ -105,7 +106,8 @@ static void lookup(struct routed_batch *b, struct nftnl_rule *r, const char *set
 }
 
 /* An address is in register 1. */
-static void compare_prefix(struct routed_batch *b, struct nftnl_rule *r, const struct addr_prefix *p, bool equal)
+static void compare_prefix(struct routed_batch *b, struct nftnl_rule *r, const struct addr_prefix *p,
+                           bool equal)
 {
     uint8_t bits[16] = {0};
     size_t n = p->addr.family == AF_INET ? 4 : 16;
@@ -117,7 +119,8 @@ static void compare_prefix(struct routed_batch *b, struct nftnl_rule *r, const s
 }
 
 /* ---- matches ---- */
-void routed_rule_ifname(struct routed_batch *b, struct nftnl_rule *r, bool out, const char *prefix, bool whole)
+void routed_rule_ifname(struct routed_batch *b, struct nftnl_rule *r, bool out, const char *prefix,
+                        bool whole)
 {
     char name[IFNAMSIZ] = {0};
     size_t n = strnlen(prefix, sizeof(name) - 1);
@@ -158,7 +161,8 @@ void routed_rule_saddr(struct routed_batch *b, struct nftnl_rule *r, const struc
     compare_prefix(b, r, p, equal);
 }
 
-void routed_rule_flow_daddr(struct routed_batch *b, struct nftnl_rule *r, const struct addr_prefix *p, bool equal)
+void routed_rule_flow_daddr(struct routed_batch *b, struct nftnl_rule *r, const struct addr_prefix *p,
+                            bool equal)
 {
     ct_original(b, r, p->addr.family == AF_INET ? NFT_CT_DST_IP : NFT_CT_DST_IP6);
     compare_prefix(b, r, p, equal);

@@ -72,7 +72,6 @@ int routed_link_make(int route, const struct routed_link *l, int netns, const ch
     struct nlattr *peer = mnl_attr_nest_start(h, VETH_INFO_PEER);
     struct ifinfomsg *p = mnl_nlmsg_put_extra_header(h, sizeof(*p));
     p->ifi_family = AF_UNSPEC;
-    p->ifi_index = ROUTED_CELL_INDEX;
     mnl_attr_put_strz(h, IFLA_IFNAME, ROUTED_CELL_NAME);
     mnl_attr_put(h, IFLA_ADDRESS, sizeof(l->mac_cell), l->mac_cell);
     mnl_attr_put_u32(h, IFLA_NET_NS_FD, (uint32_t)netns);
@@ -228,12 +227,13 @@ static int list_one(const struct nlmsghdr *h, void *self)
     if (h->nlmsg_type != RTM_NEWLINK || mnl_nlmsg_get_payload_len(h) < sizeof(struct ifinfomsg))
         return 0;
     const char *end = mnl_nlmsg_get_payload_tail(h);
-    for (a = mnl_nlmsg_get_payload_offset(h, sizeof(struct ifinfomsg)); mnl_attr_ok(a, (int)(end - (const char *)a));
-         a = mnl_attr_next(a)) {
+    for (a = mnl_nlmsg_get_payload_offset(h, sizeof(struct ifinfomsg));
+         mnl_attr_ok(a, (int)(end - (const char *)a)); a = mnl_attr_next(a)) {
         if (mnl_attr_get_type(a) != IFLA_IFNAME || mnl_attr_validate(a, MNL_TYPE_NUL_STRING) < 0)
             continue;
         const char *name = mnl_attr_get_str(a);
-        if (strlen(name) == ROUTED_LINK_MAX - 1 && strncmp(name, ROUTED_LINK_PREFIX, 2) == 0 && name[10] == '-')
+        if (strlen(name) == ROUTED_LINK_MAX - 1 && strncmp(name, ROUTED_LINK_PREFIX, 2) == 0 &&
+            name[10] == '-')
             l->each(l->self, name);
     }
     return 0;
@@ -258,18 +258,23 @@ int routed_link_cell(const struct routed_link *l, const char **ret_step)
         *ret_step = "open rtnetlink";
         return route;
     }
+    int index = index_of(route, ROUTED_CELL_NAME);
+    if (index < 0) {
+        *ret_step = "find " ROUTED_CELL_NAME;
+        return index;
+    }
     put_up(&q, 1, "bring lo up");
-    put_no_autoconf(&q, ROUTED_CELL_INDEX);
+    put_no_autoconf(&q, index);
     if (l->v4.family != AF_UNSPEC)
-        put_address(&q, ROUTED_CELL_INDEX, &l->v4);
+        put_address(&q, index, &l->v4);
     if (l->v6.family != AF_UNSPEC)
-        put_address(&q, ROUTED_CELL_INDEX, &l->v6);
-    put_up(&q, ROUTED_CELL_INDEX, "bring " ROUTED_CELL_NAME " up");
-    put_neighbour(&q, ROUTED_CELL_INDEX, &gateway_v4, l->mac_host);
-    put_neighbour(&q, ROUTED_CELL_INDEX, &gateway_v6, l->mac_host);
+        put_address(&q, index, &l->v6);
+    put_up(&q, index, "bring " ROUTED_CELL_NAME " up");
+    put_neighbour(&q, index, &gateway_v4, l->mac_host);
+    put_neighbour(&q, index, &gateway_v6, l->mac_host);
     if (l->v4.family != AF_UNSPEC)
-        put_route(&q, ROUTED_CELL_INDEX, AF_INET, NULL, &gateway_v4, "add the IPv4 default route");
+        put_route(&q, index, AF_INET, NULL, &gateway_v4, "add the IPv4 default route");
     if (l->v6.family != AF_UNSPEC)
-        put_route(&q, ROUTED_CELL_INDEX, AF_INET6, NULL, &gateway_v6, "add the IPv6 default route");
+        put_route(&q, index, AF_INET6, NULL, &gateway_v6, "add the IPv6 default route");
     return send_all(route, &q, ret_step);
 }

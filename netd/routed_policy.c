@@ -15,8 +15,8 @@
         {.family = AF_INET6, .bytes = {__VA_ARGS__}}, (n)                                                    \
     }
 
-/* The rows of common/net/addr_class.c. 2001::/23 also holds Teredo, 2002::/16 is 6to4: what is inside them is not
- * looked at. */
+/* The rows of common/net/addr_class.c. 2001::/23 also holds Teredo, 2002::/16 is 6to4: what is inside them is
+ * not looked at. */
 const struct addr_prefix routed_policy_special[] = {
     V4(8, 0),
     V4(8, 10),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What a routed cell may reach, compiled from the policy document: the same rules as in intercept mode, as far as
- * a packet filter can keep them. In the kernel's path no name can be read: a rule for a name means the addresses
- * that the cell's DNS gave for it, any, tls, http, h2c and tcp mean TCP, quic and udp mean UDP. */
+/* What a routed cell may reach, compiled from the policy document: the same rules as in intercept mode, as
+ * far as a packet filter can keep them. In the kernel's path no name can be read: a rule for a name means the
+ * addresses that the cell's DNS gave for it, any, tls, http, h2c and tcp mean TCP, quic and udp mean UDP. */
 #pragma once
 
 #include "common/net/allow.h"
@@ -21,17 +21,17 @@ struct routed_policy {
     struct policy_quota quota;
 };
 
-/* fd: the sealed memfd; sha256: what it must hash to. 0; -EINVAL when a value breaks a rule of the document or
- * the mode is another one; -errno. Free with routed_policy_free(). */
+/* fd: the sealed memfd; sha256: what it must hash to. 0; -EINVAL when a value breaks a rule of the document
+ * or the mode is another one; -errno. Free with routed_policy_free(). */
 int routed_policy_read(int fd, struct str sha256, struct routed_policy **ret) MUST_CHECK;
 struct routed_policy *routed_policy_free(struct routed_policy *p); /* NULL-safe; returns NULL */
 
-/* May a name's rule lead to this address? Global ones, and what responseIpAllowlist lists for the name; metadata
- * addresses only where the operator lists them as well. */
+/* May a name's rule lead to this address? Global ones, and what responseIpAllowlist lists for the name;
+ * metadata addresses only where the operator lists them as well. */
 bool routed_policy_pinnable(const struct routed_policy *p, const struct name *name, const struct addr *a);
 
-/* May an address rule be in force at all? A literal reaches what it names, metadata only as above. A wider prefix
- * is always in force, but never reaches an address that is not global. */
+/* May an address rule be in force at all? A literal reaches what it names, metadata only as above. A wider
+ * prefix is always in force, but never reaches an address that is not global. */
 bool routed_policy_reachable(const struct routed_policy *p, const struct allow_rule *rule);
 
 /* One address, not a wider prefix. */

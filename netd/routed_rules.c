@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The host's rules. A packet of a cell goes: base chain -> (by the link's name) from_N or to_N -> fit_N, which
- * knows the policy -> ok_N, which knows the quotas -> accept. What comes back out of fit_N is not allowed. */
+/* The host's rules. A packet of a cell goes: base chain -> (by the link's name) from_N or to_N -> fit_N,
+ * which knows the policy -> ok_N, which knows the quotas -> accept. What comes back out of fit_N is not
+ * allowed. */
 #include "netd/routed.h"
 
 #include <linux/netfilter.h>
@@ -32,7 +33,8 @@ static const char *set_name(const struct routed_cell *c, size_t rule, uint8_t fa
 /* ---- the suite ---- */
 
 /* from: packets from the suite's links, else packets to them. A link that has no entry yet passes nothing. */
-static void by_link(struct routed_batch *b, const struct routed *r, const char *chain, bool from, const char *map)
+static void by_link(struct routed_batch *b, const struct routed *r, const char *chain, bool from,
+                    const char *map)
 {
     struct nftnl_rule *rule = routed_rule(b, chain);
     routed_rule_ifname_map(b, rule, !from, map);
@@ -76,7 +78,8 @@ void routed_rules_suite(struct routed_batch *b, const struct routed *r)
 }
 
 /* ---- a cell ---- */
-static void end_counted(struct routed_batch *b, struct nftnl_rule *rule, const struct routed_cell *c, unsigned row)
+static void end_counted(struct routed_batch *b, struct nftnl_rule *rule, const struct routed_cell *c,
+                        unsigned row)
 {
     routed_rule_count(b, rule, row, c->rows[row].text);
     routed_rule_verdict(b, rule, NF_DROP, NULL);

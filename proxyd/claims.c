@@ -22,11 +22,8 @@ static_assert(88 + LIMIT_DNS_IN_FLIGHT + 32 + 64 + 8 <= LIMIT_CLAIM_CREDITS, "th
 static_assert(88 + LIMIT_DNS_IN_FLIGHT + 32 >= LIMIT_CLAIM_RESERVED, "allowed decisions have their share");
 
 static const char *const gap_causes[] = {
-    [GAP_DENIALS] = "denial_rate",
-    [GAP_CONNECTIONS] = "l7_quota",
-    [GAP_UNACKNOWLEDGED] = "unacknowledged",
-    [GAP_DNS] = "dns_rate_limited",
-    [GAP_DATAGRAMS] = "udp_queue",
+    [GAP_DENIALS] = "denial_rate",  [GAP_CONNECTIONS] = "l7_quota", [GAP_UNACKNOWLEDGED] = "unacknowledged",
+    [GAP_DNS] = "dns_rate_limited", [GAP_DATAGRAMS] = "udp_queue",
 };
 
 /* One claim under way. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The process behind one connection of the cell: asked for once, as soon as the connection is there, and known
- * to every decision about it. Shared by the connection, the ways out of it and the events that wait for it. */
+/* The process behind one connection of the cell: asked for once, as soon as the connection is there, and
+ * known to every decision about it. Shared by the connection, the ways out of it and the events that wait for
+ * it. */
 #pragma once
 
 #include "proxyd/process.h"

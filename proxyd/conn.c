@@ -66,7 +66,7 @@ void conn_deny(struct conn *c, uint32_t reason, const struct endpoint_addr *dial
     c->j.allow = false;
     c->j.reason = reason;
     gate_deny(c->g, &c->j, &c->original, &c->from, dialed);
-    conn_finish(c, words, l7_refusal(&c->j, &c->original, words));
+    conn_finish(c, words, l7_refusal(&c->j, words));
 }
 
 /* Nothing was read and nobody knows what it speaks: a plain end. The socket stays until the process is known,
@@ -122,8 +122,8 @@ static void on_http_done(void *self)
 static void conn_http(struct conn *c)
 {
     conn_reading_stop(c);
-    int r = http_session_start(c->g, TAKE_FD(c->client), &c->original, &c->from, &c->first->seen, on_http_done,
-                               c, &c->http);
+    int r = http_session_start(c->g, TAKE_FD(c->client), &c->original, &c->from, &c->first->seen,
+                               on_http_done, c, &c->http);
     if (r < 0) {
         log_errno(r, "a connection is dropped");
         conn_free(c);

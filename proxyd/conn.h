@@ -45,8 +45,8 @@ void conn_abort(struct conn *c);
 /* The judgement allows it: a way out, then the relay. */
 void conn_go(struct conn *c);
 
-/* Denies it, with its event and the last words, whatever was under way. dialed: the address whose dial failed,
- * or NULL. */
+/* Denies it, with its event and the last words, whatever was under way. dialed: the address whose dial
+ * failed, or NULL. */
 void conn_deny(struct conn *c, uint32_t reason, const struct endpoint_addr *dialed);
 
 /* The end of stream in both directions; what the client still sends is drained. */

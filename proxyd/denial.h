@@ -8,8 +8,8 @@
 
 struct gate;
 
-/* j->reason says why (j->allow is taken as false); client: the client's end, whose process the event names, or
- * NULL; dialed: the address that was tried last, or NULL. */
+/* j->reason says why (j->allow is taken as false); client: the client's end, whose process the event names,
+ * or NULL; dialed: the address that was tried last, or NULL. */
 void gate_deny(struct gate *g, const struct judgement *j, const struct endpoint_addr *original,
                const struct endpoint_addr *client, const struct endpoint_addr *dialed);
 

@@ -111,29 +111,24 @@ struct gate *gate_free(struct gate *g)
 
 /* ---- another policy ---- */
 
-static bool conn_outlawed(struct gate *g, struct conn *c)
+/* 1 when it is cut. */
+static uint64_t relay_judge_again(struct gate *g, struct conn *c)
 {
-    return c->relay && !judge_again(g->cfg.policy, g->cfg.dns, &c->original, &c->j);
-}
-
-static uint64_t conn_cut(struct gate *g, struct conn *c)
-{
+    if (!c->relay || judge_again(g->cfg.policy, g->cfg.dns, &c->original, &c->j))
+        return 0;
     c->j.reason = judge_miss(c->j.protocol);
     gate_deny(g, &c->j, &c->original, &c->from, NULL);
     conn_abort(c);
     return 1;
 }
 
-static uint64_t relays_cut(struct gate *g)
+static uint64_t conns_judge_again(struct gate *g)
 {
     uint64_t n = 0;
 
     for (struct conn *c = g->conns, *next; c; c = next) {
-        next = c->next;
-        if (c->http)
-            n += http_session_policy_changed(c->http); /* c may be gone */
-        else if (conn_outlawed(g, c))
-            n += conn_cut(g, c);
+        next = c->next; /* c itself may be gone behind this, no other one */
+        n += c->http ? http_session_policy_changed(c->http) : relay_judge_again(g, c);
     }
     return n;
 }
@@ -143,7 +138,7 @@ uint64_t gate_policy_set(struct gate *g, const struct proxy_policy *policy)
     if (uses_set(&g->uses, &policy->allow) < 0)
         log_error("no memory: the uses of the new policy's rules are not counted");
     g->cfg.policy = policy;
-    return upstream_policy_changed(g) + relays_cut(g);
+    return upstream_policy_changed(g) + conns_judge_again(g);
 }
 
 void gate_counters(const struct gate *g, struct gate_counters *ret)

@@ -34,8 +34,8 @@ int gate_new(const struct gate_config *cfg, int listener, struct gate **ret) MUS
 /* Resets every connection; every denial has been claimed by then. NULL-safe; returns NULL. */
 struct gate *gate_free(struct gate *g);
 
-/* Another policy, borrowed from now on instead of the old one; the DNS of the cell has it already. What it does
- * not allow any more is cut, each with its event. How many connections. */
+/* Another policy, borrowed from now on instead of the old one; the DNS of the cell has it already. What it
+ * does not allow any more is cut, each with its event. How many connections. */
 uint64_t gate_policy_set(struct gate *g, const struct proxy_policy *policy);
 
 void gate_counters(const struct gate *g, struct gate_counters *ret);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Which addresses belong to the host that proxyd runs on: a name that resolves to one of them would reach the
- * host's own services (decisions 26). Asked of the kernel, which needs no file and no netlink socket behind the
- * sandbox; an answer is used again for HOSTADDR_KEEP_MS, so that it is never staler than a dial under way. */
+ * host's own services (decisions 26). Asked of the kernel, which needs no file and no netlink socket behind
+ * the sandbox; an answer is used again for HOSTADDR_KEEP_MS, so that it is never staler than a dial under
+ * way. */
 #pragma once
 
 #include "common/net/addr.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The order of judgement (decisions 25) as pure functions: destination, port, raw rules, first bytes (protocol
- * and name), allow list. No I/O. judge_pin.c has what asks for the answers that the cell's DNS gave. */
+/* The order of judgement (decisions 25) as pure functions: destination, port, raw rules, first bytes
+ * (protocol and name), allow list. No I/O. judge_pin.c has what asks for the answers that the cell's DNS
+ * gave. */
 #pragma once
 
 #include "proxyd/policy.h"
@@ -19,8 +20,8 @@ struct judgement {
     bool has_ech;
 };
 
-/* A TLS handshake record begins so (RFC 8446 section 5.1); no HTTP method and no HTTP/2 preface does. Whatever
- * else comes first is left to the HTTP session, which knows what is none. */
+/* A TLS handshake record begins so (RFC 8446 section 5.1); no HTTP method and no HTTP/2 preface does.
+ * Whatever else comes first is left to the HTTP session, which knows what is none. */
 #define JUDGE_TLS_FIRST_BYTE 22u
 
 enum { JUDGE_MORE = 0, JUDGE_DECIDED = 1 };
@@ -48,8 +49,8 @@ bool judge_again(const struct proxy_policy *p, const struct dns_cell *dns,
 /* The reason code of "no rule allows it", for a connection that has proven this protocol. */
 uint32_t judge_miss(uint32_t protocol);
 
-/* A TLS client, after each read: bytes[0..n) is everything so far, only appended to between calls. r: all zero
- * at the start. */
+/* A TLS client, after each read: bytes[0..n) is everything so far, only appended to between calls. r: all
+ * zero at the start. */
 int judge_tls(const struct proxy_policy *p, const struct endpoint_addr *original,
               struct client_hello_reader *r, const uint8_t *bytes, size_t n, struct judgement *ret);
 

@@ -93,9 +93,8 @@ static bool judge_cdn_again(const struct proxy_policy *p, const struct dns_cell 
     struct name pinned;
     bool synthetic;
 
-    j->rule = policy_cdn_listed(p, &j->name)
-                  ? find_pinned(p, dns, original, ALLOW_TLS, &pinned, &synthetic)
-                  : -1;
+    j->rule =
+        policy_cdn_listed(p, &j->name) ? find_pinned(p, dns, original, ALLOW_TLS, &pinned, &synthetic) : -1;
     return j->rule >= 0;
 }
 

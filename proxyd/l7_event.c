@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "proxyd/l7_event.h"
 
-#include <stdio.h>
-
-#include "proxyd/tls/alert.h"
-
 /* The texts that a record borrows. */
 struct texts {
     char original[ADDR_ENDPOINT_MAX], dialed[ADDR_ENDPOINT_MAX], proxy[ADDR_ENDPOINT_MAX],
@@ -60,74 +56,14 @@ void l7_claim_deny(struct claims *c, const struct l7_decision *d)
     claims_deny(c, EVENT_L7, &rec);
 }
 
-int l7_event_allow(struct claims *c, const struct proxy_policy *p, const struct judgement *j,
-                   const struct endpoint_addr *original, const struct endpoint_addr *dialed, claims_ack ack,
-                   void *data)
+size_t l7_refusal(const struct judgement *j, uint8_t dst[L7_REFUSAL_MAX])
 {
-    const struct l7_decision d = {.policy = p, .j = j, .original = original, .dialed = dialed};
-
-    return l7_claim_allow(c, &d, ack, data);
-}
-
-void l7_event_deny(struct claims *c, const struct judgement *j, const struct endpoint_addr *original,
-                   const struct endpoint_addr *dialed)
-{
-    const struct l7_decision d = {.j = j, .original = original, .dialed = dialed};
-
-    l7_claim_deny(c, &d);
-}
-
-/* One sentence for the person behind the client. */
-static const char *reason_sentence(uint32_t reason)
-{
-    switch (reason) {
-    case L7_HTTP_HOST_ALLOWLIST_MISS:
-        return "no egress rule allows it";
-    case L7_HTTP_HOST_MISSING:
-        return "the request names no host";
-    case L7_NAME_CONFLICT:
-        return "the request can be read in two ways";
-    case L7_DESTINATION_DENIED:
-        return "the name is allowed, but its addresses are not; responseIpAllowlist (--allow-answer HOST:IP) "
-               "lists "
-               "exceptions";
-    case L7_UPSTREAM_UNREACHABLE:
-        return "the server cannot be reached";
-    case L7_QUOTA:
-        return "the decision could not be recorded";
-    default:
-        return "not allowed";
-    }
-}
-
-static size_t http_refusal(const struct judgement *j, const struct endpoint_addr *original,
-                           uint8_t dst[L7_REFUSAL_MAX])
-{
-    char body[512], addr[ADDR_TEXT_MAX];
-    const char *status = j->reason == L7_UPSTREAM_UNREACHABLE ? "502 Bad Gateway"
-                         : j->reason == L7_QUOTA              ? "503 Service Unavailable"
-                                                              : "403 Forbidden";
-    const char *host = j->name.len > 0 ? j->name.text : addr_format(&original->addr, addr);
-
-    int n = snprintf(body, sizeof(body), "%s: http to %s port %u: %s\n",
-                     enum_text(&enum_l7_reason, j->reason), host, original->port, reason_sentence(j->reason));
-    int m = snprintf(
-        (char *)dst, L7_REFUSAL_MAX,
-        "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
-        status, n, body);
-    return m > 0 && m < L7_REFUSAL_MAX ? (size_t)m : 0;
-}
-
-size_t l7_refusal(const struct judgement *j, const struct endpoint_addr *original,
-                  uint8_t dst[L7_REFUSAL_MAX])
-{
-    if (j->protocol == L7_HTTP)
-        return http_refusal(j, original, dst);
-    if (j->protocol != L7_TLS)
-        return 0;
     bool name =
         j->reason == L7_SNI_ALLOWLIST_MISS || j->reason == L7_SNI_MISSING || j->reason == L7_NAME_CONFLICT;
     bool fault = j->reason == L7_UPSTREAM_UNREACHABLE || j->reason == L7_QUOTA;
+
+    if (j->protocol != L7_TLS)
+        return 0;
     alert_record(name ? ALERT_UNRECOGNIZED_NAME : fault ? ALERT_INTERNAL_ERROR : ALERT_ACCESS_DENIED, dst);
     return ALERT_LEN;
 }

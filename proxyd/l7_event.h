@@ -4,6 +4,7 @@
 
 #include "proxyd/claims.h"
 #include "proxyd/judge.h"
+#include "proxyd/tls/alert.h"
 
 /* One decision, all borrowed for the call. */
 struct l7_decision {
@@ -21,15 +22,7 @@ int l7_claim_allow(struct claims *c, const struct l7_decision *d, claims_ack ack
 /* Claims the denial. */
 void l7_claim_deny(struct claims *c, const struct l7_decision *d);
 
-/* The same without a process and without a proxy. */
-int l7_event_allow(struct claims *c, const struct proxy_policy *p, const struct judgement *j,
-                   const struct endpoint_addr *original, const struct endpoint_addr *dialed, claims_ack ack,
-                   void *data) MUST_CHECK;
-void l7_event_deny(struct claims *c, const struct judgement *j, const struct endpoint_addr *original,
-                   const struct endpoint_addr *dialed);
-
-/* The last words to a client that is denied: a TLS alert, an HTTP response whose one-line body names the
- * rule, or nothing (0) when it speaks neither. */
-#define L7_REFUSAL_MAX 768
-size_t l7_refusal(const struct judgement *j, const struct endpoint_addr *original,
-                  uint8_t dst[L7_REFUSAL_MAX]);
+/* The last words to a client that is denied: a TLS alert, or nothing (0) when it does not speak TLS. (HTTP
+ * has its own: http/answer.h.) */
+#define L7_REFUSAL_MAX ALERT_LEN
+size_t l7_refusal(const struct judgement *j, uint8_t dst[L7_REFUSAL_MAX]);

@@ -49,8 +49,8 @@ static int run(struct daemon *d, struct ev_loop *loop)
     return r;
 }
 
-/* The CA bundle for resolvers over TLS: opened now, read at the first use. Without the default one TLS resolvers
- * fail and nothing else does; a file that was asked for must be there. */
+/* The CA bundle for resolvers over TLS: opened now, read at the first use. Without the default one TLS
+ * resolvers fail and nothing else does; a file that was asked for must be there. */
 static int ca_open(int *argc, char **argv, int *ret)
 {
     const char *path = DNS_CA_FILE;

@@ -64,9 +64,9 @@ static void on_pinned(void *data, const struct error *error, const void *rec, in
     if (error)
         log_debug("netd does not pin: %.*s", (int)error->text.len, error->text.p);
     pin.done(pin.data, !error                            ? 0
-                       : error->code == FAIL_TIMEOUT     ? -ETIMEDOUT
-                       : error->code == FAIL_UNAVAILABLE ? -EPIPE
-                       : error->code == FAIL_QUOTA       ? -EDQUOT
+                       : error->fail == FAIL_TIMEOUT     ? -ETIMEDOUT
+                       : error->fail == FAIL_UNAVAILABLE ? -EPIPE
+                       : error->fail == FAIL_QUOTA       ? -EDQUOT
                                                          : -EHOSTUNREACH);
 }
 

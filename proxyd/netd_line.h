@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* proxyd's line to netd: before an answer of a routed cell's DNS leaves, its addresses are in the kernel's sets. */
+/* proxyd's line to netd: before an answer of a routed cell's DNS leaves, its addresses are in the kernel's
+ * sets. */
 #pragma once
 
 #include "proto/endpoint.h"
 #include "proxyd/dns/dns.h"
 
-#define NETD_LINE_MS LIMIT_ACK_MS /* netd answers within a transaction; after this the asker gets SERVFAIL */
+#define NETD_LINE_MS LIMIT_ACK_MS /* netd answers within a transaction; after this the asker gets SERVFAIL   \
+                                   */
 
 struct netd_line;
 
@@ -19,7 +21,7 @@ struct netd_line_cell {
     const char *run_id;
 };
 
-/* A dns_pin_fn; self is a struct netd_line_cell. done comes once: 0; -EPIPE without a line, -ETIMEDOUT, -EDQUOT
- * (netd holds as many as it may), -EHOSTUNREACH when netd refuses. */
+/* A dns_pin_fn; self is a struct netd_line_cell. done comes once: 0; -EPIPE without a line, -ETIMEDOUT,
+ * -EDQUOT (netd holds as many as it may), -EHOSTUNREACH when netd refuses. */
 void netd_line_pin(void *self, const struct name *name, const struct addr *addrs, size_t n, uint32_t ttl_s,
                    dns_ack_cb done, void *data);

@@ -61,7 +61,10 @@ static int compile_upstream(const struct policy *doc, struct proxy_policy *p)
 int policy_compile(const struct policy *doc, struct proxy_policy **ret)
 {
     static int (*const parts[])(const struct policy *, struct proxy_policy *) = {
-        compile_egress, compile_cdn, compile_upstream, policy_compile_dns,
+        compile_egress,
+        compile_cdn,
+        compile_upstream,
+        policy_compile_dns,
     };
     struct proxy_policy *p = calloc(1, sizeof(*p));
 

@@ -56,21 +56,24 @@ static void on_reply(void *data, const struct error *error, const void *rec, int
     ask_answer(a, error ? NULL : ((const struct who_who_rep *)rec)->process);
 }
 
+static struct process_ask *first_unknown(const struct process_line *l)
+{
+    struct process_ask *a = l->asks;
+
+    while (a && !a->unknown) /* NOLINT(clang-analyzer-unix.Malloc): who is answered is off the list */
+        a = a->next;
+    return a;
+}
+
 static void on_now(struct ev_loop *loop, struct ev_timer *w, int events)
 {
     struct process_line *l = w->data;
-    struct process_ask *a = l->asks, *next;
+    struct process_ask *a;
 
     (void)loop;
     (void)events;
-    /* A callback may cancel or ask others: begin again after each. */
-    for (; a; a = next) {
-        next = a->next;
-        if (a->unknown) {
-            ask_answer(a, NULL);
-            next = l->asks;
-        }
-    }
+    while ((a = first_unknown(l))) /* a callback may cancel or ask others */
+        ask_answer(a, NULL);
 }
 
 /* Without PID 1 the cell is ending: its processes are unknown from now on. */

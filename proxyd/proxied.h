@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A way through the operator's own proxy: over a connection to it that is there already, ask it for one to
- * somewhere else, by HTTP CONNECT (RFC 9110 section 9.3.6) or SOCKS5 without authentication (RFC 1928). Not one
- * byte behind its answer is read: that belongs to whoever gets the connection. */
+ * somewhere else, by HTTP CONNECT (RFC 9110 section 9.3.6) or SOCKS5 without authentication (RFC 1928). Not
+ * one byte behind its answer is read: that belongs to whoever gets the connection. */
 #pragma once
 
 #include <ev.h>
@@ -33,7 +33,8 @@ struct proxied {
  * never from inside; err 0: the connection stands; -ECONNREFUSED: the proxy said no; -EPROTO: it said nothing
  * that can be understood; -errno of fd. 0, or -errno: done does not come. No time limit of its own. */
 int proxied_start(struct proxied *p, struct ev_loop *loop, int fd, uint32_t kind,
-                  const struct proxied_target *target, void (*done)(void *self, int err), void *self) MUST_CHECK;
+                  const struct proxied_target *target, void (*done)(void *self, int err),
+                  void *self) MUST_CHECK;
 
 /* Without done(). All zero is fine. */
 void proxied_stop(struct proxied *p);

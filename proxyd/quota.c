@@ -7,8 +7,9 @@ struct quota {
     struct ev_loop *loop;
     struct policy_quota limits;
     uint64_t open, bytes[2];
-    double tokens; /* bytes that may be moved now; below 0: a debt, for what was read at once is counted whole */
-    ev_tstamp at;  /* when tokens was right */
+    double
+        tokens; /* bytes that may be moved now; below 0: a debt, for what was read at once is counted whole */
+    ev_tstamp at; /* when tokens was right */
 };
 
 int quota_new(struct ev_loop *loop, const struct policy_quota *limits, struct quota **ret)
@@ -66,7 +67,8 @@ void quota_close(struct quota *q)
 
 bool quota_left(const struct quota *q)
 {
-    return !q->limits.max_bytes.set || q->bytes[QUOTA_SENT] + q->bytes[QUOTA_RECEIVED] < q->limits.max_bytes.v;
+    return !q->limits.max_bytes.set ||
+           q->bytes[QUOTA_SENT] + q->bytes[QUOTA_RECEIVED] < q->limits.max_bytes.v;
 }
 
 bool quota_count(struct quota *q, enum quota_direction d, uint64_t n)
@@ -76,7 +78,8 @@ bool quota_count(struct quota *q, enum quota_direction d, uint64_t n)
         q->tokens = tokens_now(q) - (double)n;
         q->at = ev_now(q->loop);
     }
-    return !q->limits.max_bytes.set || q->bytes[QUOTA_SENT] + q->bytes[QUOTA_RECEIVED] <= q->limits.max_bytes.v;
+    return !q->limits.max_bytes.set ||
+           q->bytes[QUOTA_SENT] + q->bytes[QUOTA_RECEIVED] <= q->limits.max_bytes.v;
 }
 
 double quota_wait(const struct quota *q)

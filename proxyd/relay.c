@@ -11,8 +11,8 @@
 #define RELAY_BURST                                                                                          \
     16 /* fills of one direction in one turn of the loop, so that no connection starves the others */
 
-/* What is read through memory at once. Copying so little costs less than two splices; a direction that fills it
- * has more to come, and is spliced from then on. */
+/* What is read through memory at once. Copying so little costs less than two splices; a direction that fills
+ * it has more to come, and is spliced from then on. */
 #define RELAY_COPY 16384u
 
 struct flow {
@@ -22,10 +22,10 @@ struct flow {
     struct pipe_pair pipe;       /* held only while in_pipe > 0 */
     size_t in_pipe;
     struct buf waiting; /* what was read through memory and dst did not take */
-    bool copy;  /* splice does not work here */
-    bool bulk;  /* much is under way: splice */
-    bool eof;   /* nothing more will be read */
-    bool ended; /* everything is delivered and dst knows that this was all */
+    bool copy;          /* splice does not work here */
+    bool bulk;          /* much is under way: splice */
+    bool eof;           /* nothing more will be read */
+    bool ended;         /* everything is delivered and dst knows that this was all */
     uint64_t bytes;
 };
 
@@ -127,11 +127,11 @@ static int flow_drain(struct flow *f)
 /* False: the cell's bytes are used up, and these are not passed on. */
 static bool flow_count(struct flow *f, size_t n)
 {
-    return !f->r->cfg.quota ||
-           quota_count(f->r->cfg.quota, f == &f->r->up ? QUOTA_SENT : QUOTA_RECEIVED, n);
+    return !f->r->cfg.quota || quota_count(f->r->cfg.quota, f == &f->r->up ? QUOTA_SENT : QUOTA_RECEIVED, n);
 }
 
-/* Bytes read (0: end of stream), or -errno, -EDQUOT; -ENOTSUP when there is no pipe or no splice for this socket. */
+/* Bytes read (0: end of stream), or -errno, -EDQUOT; -ENOTSUP when there is no pipe or no splice for this
+ * socket. */
 static ssize_t flow_fill_pipe(struct flow *f)
 {
     struct pipes *pipes = &f->r->cfg.pool->pipes;
@@ -236,7 +236,7 @@ static void flow_end(struct flow *f)
     bool last = f == &r->up ? r->down.ended : r->up.ended;
 
     flow_watch(f, false, false);
-    if (!last) /* else the owner's close says it */
+    if (!last)                           /* else the owner's close says it */
         (void)shutdown(f->dst, SHUT_WR); /* fails only when dst is gone, which its own reader reports */
     f->ended = true;
 }

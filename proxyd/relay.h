@@ -21,9 +21,10 @@ int relay_pool_init(struct relay_pool *p, size_t pipes_max) MUST_CHECK;
 void relay_pool_done(struct relay_pool *p);
 
 enum relay_end {
-    RELAY_CLEAN,  /* both sides said end of stream and everything was delivered; closing both says the last one */
-    RELAY_IDLE,   /* nothing moved for idle_ms */
-    RELAY_QUOTA,  /* the cell's bytes are used up */
+    RELAY_CLEAN, /* both sides said end of stream and everything was delivered; closing both says the last one
+                  */
+    RELAY_IDLE,  /* nothing moved for idle_ms */
+    RELAY_QUOTA, /* the cell's bytes are used up */
     RELAY_BROKEN, /* a side reset the connection: the other must not take what it has for a complete stream */
 };
 

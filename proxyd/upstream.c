@@ -6,7 +6,8 @@
 #include "proxyd/l7_event.h"
 #include "proxyd/proxied.h"
 
-#define UPSTREAM_DELAY_S 0.25 /* RFC 8305 section 5: Connection Attempt Delay */
+#define UPSTREAM_DELAY_S 0.25  /* RFC 8305 section 5: Connection Attempt Delay */
+#define UPSTREAM_AGAIN_S 0.005 /* until a name is asked for again whose evidence had no room in the queue */
 
 struct attempt {
     struct upstream *u;
@@ -26,6 +27,7 @@ struct upstream {
     bool again;                  /* nothing is dialed ... */
     struct endpoint_addr dialed; /* ... this is where the connection leads already */
     bool started, claiming, counted;
+    bool resolve_again;                  /* the timer runs to it */
     struct addr addrs[LIMIT_DIAL_ADDRS]; /* permitted ones, in the order they are tried */
     size_t naddrs, tried;                /* claims begun */
     struct attempt attempts[LIMIT_DIAL_ADDRS];
@@ -260,7 +262,8 @@ static void upstream_claim(struct upstream *u)
         upstream_finish(u, L7_QUOTA, -EBADF, NULL);
 }
 
-/* The next address: its event, then, once that is durable, the dial. A claim under way is the next attempt. */
+/* The next address: its event, then, once that is durable, the dial. A claim under way is the next attempt.
+ */
 static void upstream_try(struct upstream *u)
 {
     if (u->claiming)
@@ -275,13 +278,16 @@ static void upstream_try(struct upstream *u)
 }
 
 static void upstream_begin(struct upstream *u);
+static void upstream_resolve(struct upstream *u);
 
 static void on_timer(struct ev_loop *loop, struct ev_timer *w, int events)
 {
     struct upstream *u = w->data;
 
     (void)events;
-    if (!u->started) {
+    if (u->resolve_again) {
+        upstream_resolve(u);
+    } else if (!u->started) {
         upstream_begin(u);
     } else if (u->tried < u->naddrs && ev_now(loop) < u->until) {
         upstream_try(u);
@@ -312,7 +318,7 @@ static void upstream_addresses(struct upstream *u, const struct addr *addrs, siz
 /* Both the addresses and the process are known, or known to be unknown. */
 static void upstream_begin(struct upstream *u)
 {
-    if (u->resolving || (u->client && client_waits(u->client)))
+    if (u->resolving || u->resolve_again || (u->client && client_waits(u->client)))
         return;
     u->started = true;
     if (u->again && !is_proxied(u) && !dial_permitted(u->g->cfg.policy, &u->want.j, &u->addrs[0]))
@@ -351,12 +357,25 @@ static void on_resolved(void *data, int result, enum dns_reason_code reason, con
     struct upstream *u = data;
 
     u->resolving = NULL;
+    if (result == -EAGAIN && ev_now(u->g->cfg.loop) < u->until) {
+        u->resolve_again = true; /* a full queue delays decisions, it refuses none */
+        ev_timer_set(&u->timer, UPSTREAM_AGAIN_S, 0);
+        ev_timer_start(u->g->cfg.loop, &u->timer);
+        return;
+    }
     if (result < 0) {
         upstream_finish(u, resolve_failure(result, reason), -EBADF, NULL);
         return;
     }
     upstream_addresses(u, addrs, n);
     upstream_begin(u);
+}
+
+static void upstream_resolve(struct upstream *u)
+{
+    u->resolve_again = false;
+    if (dns_resolve(u->g->cfg.dns, &u->want.j.name, on_resolved, u, &u->resolving) < 0)
+        upstream_finish(u, L7_QUOTA, -EBADF, NULL);
 }
 
 /* ---- life ---- */
@@ -380,6 +399,7 @@ static struct upstream *upstream_new(struct gate *g, const struct upstream_want 
         client_wait(u->client, &u->wait, on_client, u);
     for (size_t i = 0; i < ARRAY_LEN(u->attempts); i++)
         u->attempts[i].dial.fd = -EBADF;
+    u->until = ev_now(g->cfg.loop) + LIMIT_ACK_MS / 1000.0; /* of the addresses, at first */
     ev_timer_init(&u->timer, on_timer, 0, 0);
     ev_timer_init(&u->credit, on_no_credit, LIMIT_ACK_MS / 1000.0, 0);
     u->timer.data = u->credit.data = u;

@@ -18,7 +18,7 @@ struct upstream_want {
 
 struct upstream_result {
     uint32_t reason; /* 0: allowed and, for upstream_open, connected; else the enum l7_reason of the denial */
-    int fd;          /* upstream_open: the connection, non-blocking, TCP_NODELAY; the receiver's. Else -EBADF */
+    int fd; /* upstream_open: the connection, non-blocking, TCP_NODELAY; the receiver's. Else -EBADF */
     bool has_dialed;
     struct endpoint_addr dialed; /* what fd is connected to; on a denial the last address that was tried */
     bool has_process;
@@ -27,7 +27,8 @@ struct upstream_result {
 };
 
 /* Called exactly once, never from inside upstream_open or upstream_again, not after upstream_cancel; the
- * handle is gone when it is called. A denial is not claimed here: the receiver does it (l7_event_deny). */
+ * handle is gone when it is called. A denial is not claimed here: the receiver does it (gate_deny, denial.h).
+ */
 typedef void (*upstream_done)(void *self, const struct upstream_result *result);
 
 /* Resolves, claims and dials. 0, or -ENOMEM, -EDQUOT (too many under way for this cell). */

@@ -274,9 +274,11 @@ static int start(struct dns_validation *d)
 {
     struct dns_server *s = d->server;
     char name[TEXT_MAX];
-    int r = s->validator ? 0 : s->validator_error ? s->validator_error : validator_new(s);
+    int r = s->validator_error;
 
-    if (r < 0) {
+    if (!s->validator && r == 0)
+        r = validator_new(s);
+    if (r != 0) {
         /* not once more for every question */
         s->validator_error = r == -EINVAL || r == -ENOSYS ? r : 0;
         (void)snprintf(d->why, sizeof(d->why), "%s",

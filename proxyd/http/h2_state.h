@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The state of one h2c connection: a server session to the cell, a client session to each server it leads to.
  * Private to the h2_*.c files: h2.c (life, turns of the loop, time), h2_server.c (what the cell says),
- * h2_stream.c (one stream: judgement, denial, response), h2_route.c (its way to a server), h2_up.c (the client
- * sessions).
+ * h2_stream.c (one stream: judgement, denial, response), h2_route.c (its way to a server), h2_up.c (the
+ * client sessions).
  *
  * A stream belongs to the cell's side: it lives until the server session closes it. What waits in it was
  * flow-controlled by the session it came from and is given back to that session's windows when it goes on, so

@@ -9,7 +9,7 @@
 
 struct session_request {
     struct str document;
-    const char *name; /* the cell's id in events when the document has no usable one */
+    const char *name;               /* the cell's id in events when the document has no usable one */
     struct attachments attachments; /* the files that the document names */
     bool verbose;
 };

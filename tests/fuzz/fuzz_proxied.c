@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Any bytes as the answer of the operator's proxy: which reader, the first byte says. A reader never takes more
- * than there is, never less than it needs, and does not change its mind when more bytes follow. */
+/* Any bytes as the answer of the operator's proxy: which reader, the first byte says. A reader never takes
+ * more than there is, never less than it needs, and does not change its mind when more bytes follow. */
 #include <stdlib.h>
 
 #include "proxyd/proxied.h"

@@ -11,14 +11,14 @@
 
 #include "netd/registry.h"
 
-static const enum net_mode modes[] = {NET_MODE_INTERCEPT, NET_MODE_NONE};
+static const enum net_mode modes[] = {NET_MODE_INTERCEPT, NET_MODE_NONE, NET_MODE_ROUTED};
 
 static void test_modes(void **state)
 {
     (void)state;
     assert_non_null(ruleset_of(NET_MODE_INTERCEPT));
     assert_non_null(ruleset_of(NET_MODE_NONE));
-    assert_null(ruleset_of(NET_MODE_ROUTED));
+    assert_non_null(ruleset_of(NET_MODE_ROUTED));
     assert_null(ruleset_of(net_mode_absent));
 }
 

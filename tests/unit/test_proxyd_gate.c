@@ -550,8 +550,8 @@ static void test_connection_limit(void **state)
     stop(&t);
 }
 
-/* No fd is left: accepting pauses, nothing dies, what is open goes on, and the rest is served when there are some
- * again. */
+/* No fd is left: accepting pauses, nothing dies, what is open goes on, and the rest is served when there are
+ * some again. */
 static void test_no_fds(void **state)
 {
     (void)state;

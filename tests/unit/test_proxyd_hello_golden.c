@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The golden ClientHellos (tests/unit/data/hello, written by make.py there), and some thousand mutations of them
- * read by us and by OpenSSL: where OpenSSL sees a name, we see the same one or deny. */
+/* The golden ClientHellos (tests/unit/data/hello, written by make.py there), and some thousand mutations of
+ * them read by us and by OpenSSL: where OpenSSL sees a name, we see the same one or deny. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

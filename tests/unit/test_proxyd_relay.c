@@ -442,18 +442,12 @@ static void test_pipes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_splice),
-        cmocka_unit_test(test_without_pipes),
-        cmocka_unit_test(test_one_pipe),
-        cmocka_unit_test(test_half_close),
-        cmocka_unit_test(test_head_first),
-        cmocka_unit_test(test_never_reading_peer),
-        cmocka_unit_test(test_back_pressure),
-        cmocka_unit_test(test_reset),
-        cmocka_unit_test(test_idle),
-        cmocka_unit_test(test_quota_bytes),
-        cmocka_unit_test(test_quota_rate),
-        cmocka_unit_test(test_pipes),
+        cmocka_unit_test(test_splice),        cmocka_unit_test(test_without_pipes),
+        cmocka_unit_test(test_one_pipe),      cmocka_unit_test(test_half_close),
+        cmocka_unit_test(test_head_first),    cmocka_unit_test(test_never_reading_peer),
+        cmocka_unit_test(test_back_pressure), cmocka_unit_test(test_reset),
+        cmocka_unit_test(test_idle),          cmocka_unit_test(test_quota_bytes),
+        cmocka_unit_test(test_quota_rate),    cmocka_unit_test(test_pipes),
     };
     signal(SIGPIPE, SIG_IGN); /* as main does: splice(2) has no MSG_NOSIGNAL */
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What beside a name in the first bytes decides about a connection of a cell: raw rules, the addresses that its
- * DNS gave, cdnAuthority, the operator's proxy, quotas, a policy that changes; and who made the connection. */
+/* What beside a name in the first bytes decides about a connection of a cell: raw rules, the addresses that
+ * its DNS gave, cdnAuthority, the operator's proxy, quotas, a policy that changes; and who made the
+ * connection. */
 #include "tests/unit/proxyd_suite.h"
 
 #include <malloc.h>
@@ -149,8 +150,7 @@ static void cell_asks(struct test *t, const char *name, char ret[ADDR_TEXT_MAX])
     SUITE_UNTIL(t->s, (got = recv(fd, a, sizeof(a), MSG_DONTWAIT)) > 0);
     close(fd);
     assert_true((size_t)got >= n + 16 && a[7] > 0);
-    const struct addr addr = {.family = AF_INET,
-                              .bytes = {a[n + 12], a[n + 13], a[n + 14], a[n + 15]}};
+    const struct addr addr = {.family = AF_INET, .bytes = {a[n + 12], a[n + 13], a[n + 14], a[n + 15]}};
     addr_format(&addr, ret);
 }
 
@@ -633,6 +633,27 @@ static void test_policy_change(void **state)
     stop(&t);
 }
 
+/* A request that is being answered is cut too, by its own name. */
+static void test_policy_change_http(void **state)
+{
+    (void)state;
+    static const struct policy_egress www[] = {RULE("www.example", SUITE_PORT, SUITE_PORT, EGRESS_HTTP)};
+    static const struct policy_egress other[] = {RULE("two.example", SUITE_PORT, SUITE_PORT, EGRESS_HTTP)};
+    char got[8];
+    struct test t = start(policy_of(www, 1));
+    int c = client("93.184.216.34", REQUEST("www.example"), strlen(REQUEST("www.example")));
+    int s = server_accept(&t);
+    expect_text(&t, s, REQUEST("www.example"));
+    struct policy doc = policy_of(other, 1);
+    assert_int_equal(policy_set(&t, &doc), 0);
+    assert_int_equal(cut_count, 1);
+    expect_l7(&t, 1, ACTION_DENY, L7_HTTP_HOST_ALLOWLIST_MISS, L7_HTTP, "www.example||93.184.216.34:8443|");
+    assert_true(gets_n(&t, s, got, 1) <= 0);
+    close(s);
+    close(c);
+    stop(&t);
+}
+
 /* A decision that waits for its evidence when the rule goes away is never carried out. */
 static void test_policy_change_under_way(void **state)
 {
@@ -689,7 +710,11 @@ static void test_idle_memory(void **state)
     suite_run(t.s, NULL, 100);
     size_t each = (mallinfo2().uordblks - before) / (IDLE - 16);
     print_message("%zu bytes of heap for each idle connection\n", each);
+#ifdef __SANITIZE_ADDRESS__
+    print_message("not judged: the sanitizer's allocator does not tell\n");
+#else
     assert_in_range(each, 1, IDLE_MAX);
+#endif
     assert_int_equal(gate_open(t.s->proxy->cells->gate), IDLE);
     assert_int_equal(t.s->proxy->pool.pipes.nidle, t.s->proxy->pool.pipes.open);
     for (size_t i = 0; i < IDLE; i++) {
@@ -721,9 +746,9 @@ static void test_routed(void **state)
                   net_cell_socket(SOCK_DGRAM, 53), net_cell_socket(SOCK_STREAM, 53)};
     struct proxy_cell_open_req req = {str_of(s->run_id), STR_LIT("cell"), {(char *)sha256, 32}};
     s->replied = false;
-    assert_int_equal(endpoint_call(s->supervisor, MSG_PROXY_CELL_OPEN_ROUTED_REQ, &req, fds, 3, 10000,
-                                   suite_on_reply, s),
-                     0);
+    assert_int_equal(
+        endpoint_call(s->supervisor, MSG_PROXY_CELL_OPEN_ROUTED_REQ, &req, fds, 3, 10000, suite_on_reply, s),
+        0);
     suite_run(s, &s->replied, 0);
     assert_int_equal(s->fail, 0);
     assert_null(s->proxy->cells->gate);
@@ -738,14 +763,23 @@ static void test_routed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        NET_TEST(test_raw_name),      NET_TEST(test_raw_miss),
-        NET_TEST(test_raw_literal),   NET_TEST(test_raw_and_named),
-        NET_TEST(test_raw_synthetic), NET_TEST(test_cdn),
-        NET_TEST(test_proxy_connect), NET_TEST(test_proxy_socks),
-        NET_TEST(test_silent_address), NET_TEST(test_who),
-        NET_TEST(test_who_silent),    NET_TEST(test_who_port_denied),
-        NET_TEST(test_quota),         NET_TEST(test_policy_change),
-        NET_TEST(test_policy_change_under_way), NET_TEST(test_routed),
+        NET_TEST(test_raw_name),
+        NET_TEST(test_raw_miss),
+        NET_TEST(test_raw_literal),
+        NET_TEST(test_raw_and_named),
+        NET_TEST(test_raw_synthetic),
+        NET_TEST(test_cdn),
+        NET_TEST(test_proxy_connect),
+        NET_TEST(test_proxy_socks),
+        NET_TEST(test_silent_address),
+        NET_TEST(test_who),
+        NET_TEST(test_who_silent),
+        NET_TEST(test_who_port_denied),
+        NET_TEST(test_quota),
+        NET_TEST(test_policy_change),
+        NET_TEST(test_policy_change_under_way),
+        NET_TEST(test_policy_change_http),
+        NET_TEST(test_routed),
         NET_TEST(test_idle_memory),
     };
     net_setup();
