@@ -28,12 +28,12 @@ struct registry_cell {
     char run_id[LIMIT_RUN_ID + 1];
     enum registry_state state;
     enum net_mode mode;
-    const struct ruleset *rs;  /* of the mode; without logs when this kernel has none */
-    int userns;                /* U1; owned */
-    int counter_sock;          /* made in the cell's network namespace; owned */
-    int sockets[_SOCKETS_MAX]; /* owned until the attach reply */
+    const struct ruleset *rs;   /* of the mode; without logs when this kernel has none */
+    int userns;                 /* U1; owned */
+    int counter_sock;           /* made in the cell's network namespace; owned */
+    int sockets[_SOCKETS_MAX];  /* owned until the attach reply */
     struct routed_cell *routed; /* mode routed: the host's side */
-    struct flowlog *flowlog;   /* from the attach on, when rs has logs */
+    struct flowlog *flowlog;    /* from the attach on, when rs has logs */
     struct worker *worker;
     struct registry_request request;
     uint64_t since_s;                              /* of the attach, seconds of the epoch */

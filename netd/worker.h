@@ -24,8 +24,9 @@ struct worker_task {
     const struct ruleset *rules;
     const struct ruleset *plain_rules; /* ATTACH: instead, when the kernel cannot log; NULL: then it fails */
     bool with_sockets;                 /* ATTACH: also the cell's sockets (mode intercept) */
-    const struct routed_link *link;    /* ATTACH: mode routed: the link that is there, and only the DNS sockets */
-    bool with_flows;                   /* COUNT: also the flows that are still open */
+    const struct routed_link
+        *link;       /* ATTACH: mode routed: the link that is there, and only the DNS sockets */
+    bool with_flows; /* COUNT: also the flows that are still open */
     int userns;
     int netns;        /* ATTACH */
     int counter_sock; /* COUNT: the one that ATTACH returned */

@@ -215,7 +215,7 @@ SCHEMA_DECLARE(ev_flow, EV_FLOW_FIELDS)
     F(X, ENUM, REQ, action, "action", action, 0)                                                             \
     F(X, ENUM, REQ, reason_code, "reasonCode", dns_reason_code, 0)                                           \
     F(X, STR, OPT, resolver_id, "resolverId", _, LIMIT_LABEL)                                                \
-    F(X, STR, OPT, origin, "origin", _, 8) /* "cell", "dial" or "refresh": who asked */                                 \
+    F(X, STR, OPT, origin, "origin", _, 8) /* "cell", "dial" or "refresh": who asked */                      \
     F(X, BOOL, OPT, cached, "cached", _, 1)                                                                  \
     F(X, LIST, OPT, answers, "answers", ev_dns_record, 128)                                                  \
     F(X, BOOL, OPT, answers_truncated, "answersTruncated", _, 1)                                             \

@@ -6,8 +6,9 @@
 #include "proto/endpoint.h"
 #include "proxyd/dns/dns.h"
 
-#define NETD_LINE_MS LIMIT_ACK_MS /* netd answers within a transaction; after this the asker gets SERVFAIL   \
-                                   */
+#define NETD_LINE_MS                                                                                         \
+    LIMIT_ACK_MS /* netd answers within a transaction; after this the asker gets SERVFAIL                    \
+                  */
 
 struct netd_line;
 

@@ -25,8 +25,8 @@ struct cell_watch {
     enum cell_watch_state state;
     bool timed_out;
     bool confined; /* the workload sent its filter's listener: what ends its report from now on is its exec */
-    int signals; /* signalfd */
-    int timer;   /* timerfd on CLOCK_BOOTTIME */
+    int signals;   /* signalfd */
+    int timer;     /* timerfd on CLOCK_BOOTTIME */
     struct denials denials;
     struct who who;
 };
