@@ -83,6 +83,11 @@ int dns_flight_start(struct dns_cell *cell, const struct dns_origin *origin, con
     }
     if (origin->kind == DNS_FROM_TCP)
         dns_tcp_waits(origin->tcp);
+    if (q->own && q->cached && q->view->said) {
+        /* Nothing is asked and nothing new is learnt: the dial's own event names host and address. */
+        dns_handover(q);
+        return 0;
+    }
     dns_flight_call(q, step_asked);
     dns_evidence_query(cell, &q->ask, &q->origin, DNS_ALLOWLIST_MATCH, q->view, dns_flight_ack, q);
     dns_flight_called(q);

@@ -29,16 +29,20 @@ static const struct suspect_kind kinds[] = {
      NULL},
     {"netd",
      "cellos-netd",
-     2,
-     {{&iface_netd, FROM_CLIENT, ROLE_SUPERVISOR}, {&iface_signer, FROM_SERVER, ROLE_SIGNERD}},
-     {"supervisor", "signerd"},
+     3,
+     {{&iface_netd, FROM_CLIENT, ROLE_SUPERVISOR},
+      {&iface_signer, FROM_SERVER, ROLE_SIGNERD},
+      {&iface_pin, FROM_CLIENT, ROLE_PROXYD}},
+     {"supervisor", "signerd", "proxyd"},
      {NULL},
      NULL},
     {"proxyd",
      "cellos-proxyd",
-     2,
-     {{&iface_proxy, FROM_CLIENT, ROLE_SUPERVISOR}, {&iface_signer, FROM_SERVER, ROLE_SIGNERD}},
-     {"supervisor", "signerd"},
+     3,
+     {{&iface_proxy, FROM_CLIENT, ROLE_SUPERVISOR},
+      {&iface_signer, FROM_SERVER, ROLE_SIGNERD},
+      {&iface_pin, FROM_SERVER, ROLE_NETD}},
+     {"supervisor", "signerd", "netd"},
      {NULL},
      NULL},
     {"supervisor",
@@ -263,6 +267,8 @@ static const struct msg_row *row_that_is_answered(const struct hostile_line *l)
         return iface_row(l->iface, l->role == ROLE_SUPERVISOR ? MSG_SIGNER_HEAD_REQ : MSG_SIGNER_CLAIM_REQ);
     if (l->iface == &iface_netd)
         return iface_row(l->iface, MSG_NETD_CELL_COUNTERS_REQ);
+    if (l->iface == &iface_pin)
+        return iface_row(l->iface, MSG_PIN_PIN_REQ);
     if (l->iface == &iface_proxy)
         return iface_row(l->iface, MSG_PROXY_CELL_CLOSE_REQ);
     return NULL;

@@ -16,15 +16,16 @@ PEER = BIN.parent / "bin-test" / "peer"
 # an embedded suite ends with any of its siblings.
 EXIT = {
     ("signerd", "supervisor"): 0, ("signerd", "netd"): 0, ("signerd", "proxyd"): 0,
-    ("netd", "supervisor"): 1, ("netd", "signerd"): 0,
-    ("proxyd", "supervisor"): 1, ("proxyd", "signerd"): 0,
+    ("netd", "supervisor"): 1, ("netd", "signerd"): 0, ("netd", "proxyd"): 0,
+    ("proxyd", "supervisor"): 1, ("proxyd", "signerd"): 0, ("proxyd", "netd"): 0,
     ("supervisor", "control"): 1, ("supervisor", "netd"): 1, ("supervisor", "proxyd"): 1, ("supervisor", "signerd"): 1,
     ("zygote", "line"): 1,
 }
 ALIVE = {
     ("signerd", "supervisor"): {"netd", "proxyd"}, ("signerd", "netd"): {"supervisor", "proxyd"},
     ("signerd", "proxyd"): {"supervisor", "netd"},
-    ("netd", "signerd"): {"supervisor"}, ("proxyd", "signerd"): {"supervisor"},
+    ("netd", "signerd"): {"supervisor", "proxyd"}, ("netd", "proxyd"): {"supervisor"},
+    ("proxyd", "signerd"): {"supervisor"}, ("proxyd", "netd"): {"supervisor"},
 }
 EVERYWHERE = {"unknown_id", "repeated_hello", "wrong_version", "wrong_interface", "wrong_role", "before_hello", "wrong_side",
               "oversized", "too_many_fds", "fds_with_hello", "truncated", "trailing", "garbage", "bad_field"}
@@ -73,7 +74,7 @@ def test_every_kind_was_tried(cases, daemon, line):
         wanted.add("too_few_fds")
     if daemon == "signerd" and line != "supervisor":
         wanted.add("role_without_right")
-    if line == "signerd" or daemon == "supervisor" and line != "control":
+    if line in ("signerd", "netd") or daemon == "supervisor" and line != "control":
         wanted.add("unasked_reply")
     assert wanted <= kinds, wanted - kinds
 
@@ -139,6 +140,9 @@ MAY = {
     "evidence_bundle.v1.emitted": {"supervisor": ANY},
     "lifecycle.v1.residue_removed": {"supervisor": ANY, "netd": ANY},
     "observability.v1.syscall_denied": {"supervisor": DURING | AFTER},
+    "lifecycle.v1.policy_changed": {"supervisor": DURING | AFTER},
+    **{"observability.v1.dns_authority_" + what: {"proxyd": DURING | AFTER}
+       for what in ("drift", "rebind_threshold", "rebind_rejected", "dnssec_failed")},
     "log.v1.claim_refused": {},
     "log.v1.recovered": {},
 }
