@@ -19,8 +19,10 @@ static void on_gone(void *self, struct endpoint *e, int err)
 {
     struct netd_line *l = self;
 
-    log_error("netd's line is gone (%s): routed cells get no new addresses",
-              err < 0 ? strerror(-err) : "it was closed");
+    if (err < 0)
+        log_errno(err, "netd's line broke: routed cells get no new addresses");
+    else
+        log_debug("netd closed its line: routed cells get no new addresses");
     l->line = endpoint_free(e);
 }
 

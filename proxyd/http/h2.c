@@ -159,6 +159,12 @@ static bool server_send(struct h2 *h)
     return any;
 }
 
+/* Nothing more of the connection can be read: what was asked for in the broken block nobody knows. */
+void h2_broken(struct h2 *h, uint32_t error)
+{
+    deny_connection(h, error == NGHTTP2_COMPRESSION_ERROR ? L7_H2_UNPARSEABLE_HEADERS : L7_UNKNOWN_PROTOCOL);
+}
+
 void h2_quota_used_up(struct h2 *h)
 {
     deny_connection(h, L7_QUOTA);

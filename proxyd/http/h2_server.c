@@ -143,6 +143,20 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t error, void
     return 0;
 }
 
+/* The library's own verdict on what came: with a broken header block or frame it ends the connection. */
+static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *f, void *user)
+{
+    static const uint32_t broken[] = {NGHTTP2_COMPRESSION_ERROR, NGHTTP2_PROTOCOL_ERROR,
+                                      NGHTTP2_FRAME_SIZE_ERROR, NGHTTP2_FLOW_CONTROL_ERROR,
+                                      NGHTTP2_STREAM_CLOSED};
+
+    (void)ng;
+    for (size_t i = 0; f->hd.type == NGHTTP2_GOAWAY && i < ARRAY_LEN(broken); i++)
+        if (f->goaway.error_code == broken[i])
+            h2_broken(user, broken[i]);
+    return 0;
+}
+
 static int server_options(nghttp2_session_callbacks *cb, nghttp2_option *option, struct h2 *h)
 {
     nghttp2_option_set_no_auto_window_update(option, 1);
@@ -153,6 +167,7 @@ static int server_options(nghttp2_session_callbacks *cb, nghttp2_option *option,
     nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
+    nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_frame_sent);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
     return nghttp2_session_server_new2(&h->ng, cb, h, option) == 0 ? 0 : -ENOMEM;

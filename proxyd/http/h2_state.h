@@ -103,8 +103,9 @@ ssize_t h2_io_read(struct h2 *h, struct http_io *io,
                    enum quota_direction d) MUST_CHECK; /* into the scratch */
 void h2_io_cb(struct ev_loop *loop, struct ev_io *w, int events);
 void h2_end(struct h2 *h, bool reset);
-void h2_quota_used_up(struct h2 *h); /* an event, and the end */
-void h2_flooded(struct h2 *h);       /* an event, GOAWAY, and the end */
+void h2_quota_used_up(struct h2 *h);          /* an event, and the end */
+void h2_broken(struct h2 *h, uint32_t error); /* an event: the library ends the connection with this error */
+void h2_flooded(struct h2 *h);                /* an event, GOAWAY, and the end */
 /* GOAWAY with this error, and the end behind what waits. */
 void h2_terminate(struct h2 *h, uint32_t error);
 

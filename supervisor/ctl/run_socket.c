@@ -86,7 +86,8 @@ static int listen_in(int dir)
 {
     struct sockaddr_un a = address(dir);
     _cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0 || bind(fd, (const struct sockaddr *)&a, sizeof(a)) < 0 ||
+    /* Before bind(2): the kernel makes the file with the socket's own mode, whatever the umask. */
+    if (fd < 0 || fchmod(fd, S_IRUSR | S_IWUSR) < 0 || bind(fd, (const struct sockaddr *)&a, sizeof(a)) < 0 ||
         listen(fd, LIMIT_POLICY_CLIENTS) < 0)
         return -errno;
     return TAKE_FD(fd);

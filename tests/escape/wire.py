@@ -83,11 +83,11 @@ def read_question(message):
     while message[at]:
         labels.append(message[at + 1:at + 1 + message[at]].decode("latin1"))
         at += 1 + message[at]
-    return ".".join(labels), struct.unpack(">H", message[at + 1:at + 3])[0], message[12:at + 5]
+    return ".".join(labels).lower(), struct.unpack(">H", message[at + 1:at + 3])[0], message[12:at + 5]
 
 
 class Resolver:
-    """DNS over UDP. answer(name, type, times it was asked) gives (answers, additionals) or raw bytes for the whole message
+    """DNS over UDP. Names are lower case here: the proxy asks in a case of its own choice (0x20). answer(name, type, times it was asked) gives (answers, additionals) or raw bytes for the whole message
     behind the id; None: no reply."""
 
     def __init__(self, answer, host="127.0.0.1"):

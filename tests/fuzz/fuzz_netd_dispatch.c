@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A hostile supervisor against netd's real table and handlers. Input: frames, each [fds 0..3][2 bytes
- * length][bytes]; the honest hello goes before them unless the first byte is 0xff. Fds are taken from a small
- * set, none a pair that netd may enter. A signerd acknowledges every claim. */
+/* A hostile supervisor and a hostile proxyd against netd's real tables and handlers. Input: frames, each [fds
+ * 0..3][2 bytes length][bytes]; bit 7 of the fds: it goes to proxyd's line. The honest hellos go before them
+ * unless the first byte is 0xff. Fds are taken from a small set, none a pair that netd may enter. A signerd
+ * acknowledges every claim. */
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -9,6 +10,7 @@
 #include "common/base/cursor.h"
 #include "common/base/log.h"
 #include "netd/netd.h"
+#include "netd/pin.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -55,26 +57,29 @@ static void turn(void)
         ev_run(loop, EVRUN_NOWAIT);
 }
 
-static void send_frames(int sock, struct cursor c)
+static void send_frames(int sock, int pin, struct cursor c)
 {
     static const uint8_t hello[] = "\x95\x00\x00\xa4netd\x01\x01";
+    static const uint8_t pin_hello[] = "\x95\x00\x00\xa3pin\x01\x03";
     uint8_t nfds = 0;
     uint16_t len = 0;
     const uint8_t *p = NULL;
     silent = cursor_left(&c) > 0 && *c.p == 0xfe;
     if (silent)
         (void)!cursor_u8(&c, &nfds);
-    if (cursor_left(&c) > 0 && *c.p == 0xff)
+    if (cursor_left(&c) > 0 && *c.p == 0xff) {
         (void)!cursor_u8(&c, &nfds);
-    else
+    } else {
         (void)!frame_send(sock, hello, sizeof(hello) - 1, NULL, 0);
+        (void)!frame_send(pin, pin_hello, sizeof(pin_hello) - 1, NULL, 0);
+    }
     for (int i = 0; i < FUZZ_FRAMES_MAX; i++) {
         if (cursor_u8(&c, &nfds) < 0 || cursor_be16(&c, &len) < 0)
             return;
         size_t n = len < cursor_left(&c) ? len : cursor_left(&c);
         if (cursor_bytes(&c, n, &p) < 0 || n == 0)
             return;
-        (void)!frame_send(sock, p, n, fuzz_fds + (nfds >> 2 & 1), nfds & 3);
+        (void)!frame_send(nfds & 0x80 ? pin : sock, p, n, fuzz_fds + (nfds >> 2 & 1), nfds & 3);
         turn();
     }
 }
@@ -87,16 +92,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct netd_self self;
     struct endpoint *signerd = NULL;
     struct netd *n = NULL;
-    int sup[2], sig[2];
+    int sup[2], sig[2], pin[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sup) < 0 ||
-        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sig) < 0)
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sig) < 0 ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pin) < 0)
         abort();
     if (self.cookie == 0 && netd_self_read(sup[1], &self) < 0)
         abort();
-    if (netd_new(loop, &self, sup[1], sig[1], &n) < 0 || endpoint_new(loop, sig[0], &cfg, &signerd) < 0)
+    if (netd_new(loop, &self, sup[1], sig[1], &n) < 0 || pin_line_new(n, pin[1]) < 0 ||
+        endpoint_new(loop, sig[0], &cfg, &signerd) < 0)
         abort();
     turn();
-    send_frames(sup[0], cursor_of(data, size));
+    send_frames(sup[0], pin[0], cursor_of(data, size));
+    turn();
+    close(pin[0]);
     turn();
     close(sup[0]);
     turn();

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* A hostile supervisor, and a hostile cell, against proxyd's real table, handlers and servers, in a network
- * namespace with nothing but loopback. Input: up to 16 steps, each [what][2 bytes length][bytes]. what: 0 a
- * raw frame to the supervisor's line, the number of fds in the high bits; 1 a policy document, opened with
- * good sockets; 2 a TCP connection of the cell that says the bytes; 3 a datagram to the transparent UDP
- * socket; 4 a DNS datagram; 5 close; 6 signerd answers no longer. */
+/* A hostile supervisor, a hostile netd, a hostile PID 1 and a hostile cell against proxyd's real table,
+ * handlers and servers, in a network namespace with nothing but loopback. Input: up to 16 steps, each
+ * [what][2 bytes length][bytes]. what: 0 a raw frame to the supervisor's line, the number of fds in the high
+ * bits; 1 a policy document, opened with good sockets (bit 3: as the new policy of the open cell; bit 4: for
+ * a routed cell); 2 a TCP connection of the cell that says the bytes; 3 a datagram to the transparent UDP
+ * socket; 4 a DNS datagram; 5 close; 6 signerd answers no longer; 7 a raw frame of netd
+ * (bit 3: of the cell's PID 1, on the who line). */
 #include <linux/in6.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -17,6 +19,7 @@
 #include "common/base/log.h"
 #include "common/evidence/digest.h"
 #include "proxyd/cell.h"
+#include "proxyd/netd_line.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -29,6 +32,7 @@ static bool silent;
 static int cell_fds[_CELL_FD_MAX];
 static uint16_t ports[_CELL_FD_MAX];
 static uint64_t seq;
+static int netd, init; /* our ends of the lines to proxyd */
 
 static void must(bool ok)
 {
@@ -47,6 +51,7 @@ static int on_claim(void *self, struct endpoint *e, struct endpoint_msg *m)
         struct ev_gap gap;
         struct ev_dns_query query;
         struct ev_dns_answer answer;
+        struct ev_dns_authority authority;
     } rec;
     (void)self;
     arena_init(&a, LIMIT_ARENA); /* whatever the input: a claim keeps to its own row */
@@ -120,15 +125,43 @@ static void send_msg(int sock, uint32_t id, const void *rec, const int *fds, siz
     (void)!frame_send(sock, b.data, b.len, fds, nfds);
 }
 
-static void step_open(int sock, const uint8_t *p, size_t n)
+/* A who line of its own for every cell; PID 1 is polite until the input says otherwise. */
+static int who_line(void)
+{
+    static const uint8_t hello[] = "\x95\x00\x00\xa3who\x01\x07";
+    int pair[2];
+    must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
+    cleanup_closep(&init);
+    init = pair[0];
+    (void)!frame_send(init, hello, sizeof(hello) - 1, NULL, 0);
+    return pair[1];
+}
+
+static void step_policy(int sock, uint8_t what, const uint8_t *p, size_t n)
 {
     uint8_t sha256[DIGEST_LEN];
     digest_sha256(p, n, sha256);
     struct proxy_cell_open_req req = {STR_LIT(RUN_ID), STR_LIT("cell"), {(char *)sha256, sizeof(sha256)}};
-    _cleanup_close_ int doc = io_memfd_sealed("policy", p, n);
+    struct proxy_cell_policy_req change = {STR_LIT(RUN_ID), req.policy_sha256};
+    _cleanup_close_ int doc = io_memfd_sealed("policy", p, n), who = -EBADF;
     must(doc >= 0);
-    cell_fds[CELL_FD_POLICY] = doc;
-    send_msg(sock, MSG_PROXY_CELL_OPEN_REQ, &req, cell_fds, _CELL_FD_MAX);
+    if (what & 8) {
+        send_msg(sock, MSG_PROXY_CELL_POLICY_REQ, &change, &doc, 1);
+    } else if (what & 16) {
+        const int fds[] = {doc, cell_fds[CELL_FD_DNS_UDP], cell_fds[CELL_FD_DNS_TCP]};
+        send_msg(sock, MSG_PROXY_CELL_OPEN_ROUTED_REQ, &req, fds, ARRAY_LEN(fds));
+    } else {
+        cell_fds[CELL_FD_POLICY] = doc;
+        cell_fds[CELL_FD_WHO] = who = who_line();
+        send_msg(sock, MSG_PROXY_CELL_OPEN_REQ, &req, cell_fds, _CELL_FD_MAX);
+    }
+}
+
+static void step_neighbour(uint8_t what, const uint8_t *p, size_t n)
+{
+    int line = what & 8 ? init : netd;
+    if (n > 0 && line >= 0)
+        (void)!frame_send(line, p, n, &cell_fds[CELL_FD_RAW4], what >> 4 & 1);
 }
 
 static void step_cell(enum cell_fd i, int type, const uint8_t *p, size_t n)
@@ -149,7 +182,7 @@ static void step(int sock, uint8_t what, const uint8_t *p, size_t n)
     struct proxy_cell_close_req req = {STR_LIT(RUN_ID)};
     switch (what & 7) {
     case 1:
-        step_open(sock, p, n);
+        step_policy(sock, what, p, n);
         break;
     case 2:
         step_cell(CELL_FD_TCP, SOCK_STREAM, p, n);
@@ -166,10 +199,13 @@ static void step(int sock, uint8_t what, const uint8_t *p, size_t n)
     case 6:
         silent = true;
         break;
+    case 7:
+        step_neighbour(what, p, n);
+        break;
     default:
-        cell_fds[CELL_FD_POLICY] = cell_fds[CELL_FD_RAW4];
-        if (n > 0)
-            (void)!frame_send(sock, p, n, cell_fds, what >> 4 & 7);
+        cell_fds[CELL_FD_POLICY] = cell_fds[CELL_FD_WHO] = cell_fds[CELL_FD_RAW4];
+        if (n > 0) /* bit 3: all eight */
+            (void)!frame_send(sock, p, n, cell_fds, what & 8 ? _CELL_FD_MAX : what >> 4 & 7);
     }
     turn();
 }
@@ -196,15 +232,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct hello hello = {STR_LIT("proxy"), iface_proxy.version, ROLE_SUPERVISOR};
     struct endpoint *signerd = NULL;
     struct proxy *p = NULL;
-    int sup[2], sig[2];
+    static const uint8_t netd_hello[] = "\x95\x00\x00\xa3pin\x01\x02";
+    int sup[2], sig[2], pin[2];
     must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sup) == 0);
     must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sig) == 0);
+    must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pin) == 0);
+    netd = pin[0];
+    init = -EBADF;
     silent = false;
     seq = (uint64_t)-1; /* the hello's is 0 */
     must(proxy_new(loop, sup[1], sig[1], &p) == 0 && endpoint_new(loop, sig[0], &cfg, &signerd) == 0);
+    must(netd_line_new(loop, pin[1], &p->netd) == 0);
+    (void)!frame_send(netd, netd_hello, sizeof(netd_hello) - 1, NULL, 0);
     send_msg(sup[0], MSG_HELLO, &hello, NULL, 0);
     turn();
     run_steps(sup[0], cursor_of(data, size));
+    close(netd);
+    cleanup_closep(&init);
+    turn();
     close(sup[0]);
     turn();
     proxy_free(p);

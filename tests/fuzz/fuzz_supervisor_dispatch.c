@@ -113,6 +113,9 @@ static void answer_spawn(const struct msg *m, struct frame *f)
 static void answer(int line, const struct msg *m, struct frame *f)
 {
     static const struct netd_cell_attach_rep attached = {STR_LIT("sha256:0")};
+    static const struct netd_cell_attach_none_rep none_attached = {STR_LIT("sha256:0")};
+    static const struct netd_cell_policy_rep flows = {5};
+    static const struct netd_cell_counters_rep counters = {1, 2};
     static const struct signer_claim_rep claimed = {1};
     static const struct signer_head_rep head = {1, STR_LIT("x\n1\nx\n")};
     static const struct proxy_rule_use use = {1023, 1};
@@ -128,6 +131,14 @@ static void answer(int line, const struct msg *m, struct frame *f)
         answer_spawn(m, f);
     else if (line == NETD && m->row->id == MSG_NETD_CELL_ATTACH_REQ)
         say(line, m->row->id + 1, m->seq, &attached, six, 6);
+    else if (line == NETD && m->row->id == MSG_NETD_CELL_ATTACH_NONE_REQ)
+        say(line, m->row->id + 1, m->seq, &none_attached, NULL, 0);
+    else if (line == NETD && m->row->id == MSG_NETD_CELL_ATTACH_ROUTED_REQ)
+        say(line, m->row->id + 1, m->seq, &attached, six, NETD_ROUTED_SOCKETS);
+    else if (line == NETD && m->row->id == MSG_NETD_CELL_POLICY_REQ)
+        say(line, m->row->id + 1, m->seq, &flows, NULL, 0);
+    else if (line == NETD && m->row->id == MSG_NETD_CELL_COUNTERS_REQ)
+        say(line, m->row->id + 1, m->seq, &counters, NULL, 0);
     else if (line == SIGNERD && m->row->id == MSG_SIGNER_CLAIM_REQ)
         say(line, m->row->id + 1, m->seq, &claimed, NULL, 0);
     else if (line == SIGNERD && m->row->id == MSG_SIGNER_HEAD_REQ)
@@ -264,7 +275,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct manager m = {.loop = loop,
                         .ids_dir = ids_dir,
                         .host_resolvers = "",
-                        .network = {.evidence = EVIDENCE_STRICT, .mode = NET_MODE_INTERCEPT}};
+                        .network = {.evidence = EVIDENCE_STRICT, .mode = size % 3 + NET_MODE_INTERCEPT}};
     char *no_env[] = {NULL};
     struct cursor c = cursor_of(data, size), bytes;
     uint8_t what;

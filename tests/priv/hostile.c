@@ -412,6 +412,19 @@ const char *hostile_kind_name(size_t kind)
     return kinds[kind].name;
 }
 
+bool hostile_good(size_t nth, const struct hostile_line *l, struct hostile *h)
+{
+    buf_clear(&h->bytes);
+    h->nfds = 0;
+    if (nth > 0) {
+        h->instead = false;
+        return make_row(nth_row(l, is_mine, nth - 1), nth, h);
+    }
+    put_hello(h, l->iface->name, l->iface->version, l->role);
+    say(h, "hello", NULL);
+    return true;
+}
+
 bool hostile_make(size_t kind, size_t nth, const struct hostile_line *l, struct hostile *h)
 {
     buf_clear(&h->bytes);

@@ -25,6 +25,9 @@ struct hostile {
 size_t hostile_kinds(void);
 const char *hostile_kind_name(size_t kind);
 
+/* The nth frame that is in order: the hello (0), then the peer's own rows. False = there are no more. */
+bool hostile_good(size_t nth, const struct hostile_line *l, struct hostile *h);
+
 /* The nth frame of a kind for this line. False when there are no more. h->bytes: hostile_init() and
  * hostile_done() are the caller's. */
 bool hostile_make(size_t kind, size_t nth, const struct hostile_line *l, struct hostile *h);

@@ -5,6 +5,7 @@
  * supervisor, zygote), each on a fresh daemon peer claims BIN-DIR DIR         every event type from every
  * role in every state of a cell, to one signerd peer crowd BIN-DIR DIR          one daemon of each kind and
  * siblings that never say hello, or go away at once
+ *   peer frames                         prints what an operator could send to a suite, sends nothing
  *
  * One JSON object a line on stdout; the judgement is the caller's (test_peers.py). DIR must exist and be
  * empty. */
@@ -87,6 +88,32 @@ static int hostile(const char *name, const char *bin_dir, const char *base)
     return 0;
 }
 
+static void print_frame(const char *kind, const struct hostile *h)
+{
+    printf("{\"kind\": \"%s\", \"what\": \"%s\", \"instead\": %s, \"fds\": %zu, \"bytes\": \"", kind, h->what,
+           h->instead ? "true" : "false", h->nfds);
+    for (size_t i = 0; i < h->bytes.len; i++)
+        printf("%02x", h->bytes.data[i]);
+    printf("\"}\n");
+}
+
+/* Every frame an operator could send to a suite, for a caller that finds the suite itself: the hello, the
+ * requests that are in order, and all that are not. */
+static int frames(void)
+{
+    static const struct hostile_line l = {&iface_control, FROM_CLIENT, ROLE_CELLCTL};
+    struct hostile h = {};
+
+    buf_init(&h.bytes, HOSTILE_BYTES_MAX);
+    for (size_t nth = 0; hostile_good(nth, &l, &h); nth++)
+        print_frame("good", &h);
+    for (size_t kind = 0; kind < hostile_kinds(); kind++)
+        for (size_t nth = 0; hostile_make(kind, nth, &l, &h); nth++)
+            print_frame(hostile_kind_name(kind), &h);
+    buf_done(&h.bytes);
+    return 0;
+}
+
 /* Siblings that never say hello (silent), all daemons at once because each waits for LIMIT_HELLO_MS; or that
  * are gone before they said it. */
 static int crowd(const char *bin_dir, const char *base)
@@ -122,7 +149,9 @@ int main(int argc, char **argv)
         return claims_many(strtoul(argv[2], NULL, 10), argv[3], argv[4]);
     if (argc == 4 && strcmp(argv[1], "crowd") == 0)
         return crowd(argv[2], argv[3]);
+    if (argc == 2 && strcmp(argv[1], "frames") == 0)
+        return frames();
     fprintf(stderr, "usage: peer hostile KIND BIN-DIR DIR | claims BIN-DIR DIR | many COUNT BIN-DIR DIR | "
-                    "crowd BIN-DIR DIR\n");
+                    "crowd BIN-DIR DIR | frames\n");
     return 2;
 }

@@ -15,7 +15,7 @@ struct suspect_kind {
     struct hostile_line line[SUSPECT_LINES]; /* our ends */
     const char *line_names[SUSPECT_LINES];
     const char *dirs[3];  /* of LISTEN_FDNAMES, behind the lines */
-    const char *listener; /* behind these; NULL = none. Nobody ever connects to it here */
+    const char *listener; /* behind these; NULL = none. Who connects to it: test_operators.py */
 };
 
 struct suspect {
