@@ -244,12 +244,3 @@ int dns_reply_write(struct buf *b, const struct dns_ask *ask, uint8_t rcode, con
     }
     return b->err;
 }
-
-int dns_request_write(struct buf *b, uint16_t id, const struct dns_question *q, bool edns)
-{
-    write_header(b, id, DNS_FLAG_RD, 0, edns ? 1 : 0);
-    write_question(b, q);
-    if (edns)
-        write_opt(b, DNS_UDP_UPSTREAM);
-    return b->err;
-}

@@ -35,6 +35,3 @@ int dns_reply_put_raw(struct buf *b, const struct dns_rr *rr, uint32_t ttl_s, co
  * time since it came. A message over max bytes becomes an empty one with TC. 0 or b's error. */
 int dns_reply_write(struct buf *b, const struct dns_ask *ask, uint8_t rcode, const struct dns_reply *reply,
                     uint64_t now_us, size_t max) MUST_CHECK;
-
-/* Appends a query to a resolver, recursion desired, with an OPT record if edns. 0 or b's error. */
-int dns_request_write(struct buf *b, uint16_t id, const struct dns_question *q, bool edns) MUST_CHECK;

@@ -33,8 +33,8 @@ def supervisor_killed(user):
     equal(len(left), 2 if user is ROOT else 0, "the number of directories in %s" % left)
     equal(user.ctl("run", "--", "true").returncode, 0, "the status of the next run")
     removed = of_type(user.events(), "lifecycle.v1.residue_removed")
-    equal([r["kind"] for r in removed], ["cgroup"] if user is ROOT else [], "what the next run removed")
-    want(all(r["name"].endswith("/" + run_id) for r in removed), "the names are", removed)
+    equal([r["kind"] for r in removed], ["cgroup", "cell-id"] if user is ROOT else ["cell-id"], "what the next run removed")
+    want(all(r["name"].endswith("/" + run_id) for r in removed if r["kind"] == "cgroup"), "the names are", removed)
     nothing_left()
 
 
