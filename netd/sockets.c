@@ -96,7 +96,7 @@ int sockets_open(int ret[static _SOCKETS_MAX], enum sockets_index *ret_failed)
 
 int sockets_open_first(int *ret, size_t n, enum sockets_index *ret_failed)
 {
-    int fds[_SOCKETS_MAX];
+    int fds[_SOCKETS_MAX] = {0};
     for (enum sockets_index i = 0; i < n; i++) {
         fds[i] = open_one(&kinds[i]);
         if (fds[i] < 0) {

@@ -46,7 +46,8 @@ SCHEMA_DECLARE(policy_rebinding, POLICY_REBINDING_FIELDS)
 #define POLICY_QUOTA_FIELDS(F, X)                                                                            \
     F(X, UINT, REQ, max_connections, "maxConnections", _, LIMIT_TCP_OPEN) /* open at a time */               \
     F(X, UINT, OPT, max_bytes, "maxBytes", _, UINT64_MAX)                                                    \
-    F(X, UINT, OPT, max_bytes_per_second, "maxBytesPerSecond", _, UINT64_MAX)
+    F(X, UINT, OPT, max_bytes_per_second, "maxBytesPerSecond", _, UINT64_MAX)                                \
+    F(X, UINT, REQ, max_dns_per_second, "maxDnsPerSecond", _, LIMIT_DNS_RATE_MAX)
 SCHEMA_DECLARE(policy_quota, POLICY_QUOTA_FIELDS)
 
 /* All connections out go through it, by name where a rule names one. */

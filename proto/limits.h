@@ -67,7 +67,8 @@
 /* network of a cell */
 #define LIMIT_DNS_IN_FLIGHT  64u
 #define LIMIT_DNS_PER_SECOND 500u
-#define LIMIT_DNS_TIMEOUT_MS 2000u /* one try */
+#define LIMIT_DNS_RATE_MAX   1000000u /* what an operator may raise it to */
+#define LIMIT_DNS_TIMEOUT_MS 2000u    /* one try */
 #define LIMIT_DNS_TRIES      2u
 #define LIMIT_DNS_TCP_CONNS  32u
 #define LIMIT_DNS_CACHE      1024u /* names in one cell's cache */

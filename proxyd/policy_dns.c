@@ -49,6 +49,7 @@ static int compile_metadata(const struct policy *doc, struct proxy_policy *p)
 
 static void set_refresh(const struct policy *doc, struct dns_policy *dns)
 {
+    dns->per_second = doc->quota ? (uint32_t)doc->quota->max_dns_per_second : 0;
     if (doc->refresh) {
         dns->min_ttl_s = (uint32_t)doc->refresh->min_ttl_s.v;
         dns->max_stale_s = (uint32_t)doc->refresh->max_stale_s.v;

@@ -83,6 +83,7 @@ struct dns_policy {
     const struct endpoint_addr *bootstrap; /* where names in DoH urls are looked up */
     size_t nbootstrap;
 
+    uint32_t per_second;  /* questions of the cell; 0 = LIMIT_DNS_PER_SECOND */
     uint32_t min_ttl_s;   /* refreshPolicy: no answer is kept for less, at most DNS_TTL_MAX_S ... */
     uint32_t max_stale_s; /* ... and when the resolvers fail, so much longer than its TTL (RFC 8767) */
     bool refresh;         /* ttl-honor: names in use are asked for again as their TTL ends */
@@ -198,8 +199,8 @@ typedef void (*dns_ack_cb)(void *data, int result);
 
 /* Where events go. ack == NULL: fire and forget (denials and failures, which take effect at once). For one
  * query: query, then, if it was forwarded, exactly one answer; of a cached one an answer as well when it is
- * not handed on as it came and this cell has not been told so yet, or when it is stale or refused. A dial that
- * is answered from the cache with what this cell's log has already says nothing again. At most
+ * not handed on as it came and this cell has not been told so yet, or when it is stale or refused. A dial
+ * that is answered from the cache with what this cell's log has already says nothing again. At most
  * LIMIT_DNS_PER_SECOND denials a second come here; to collapse them further (LIMIT_DENIES_PER_SEC) is the
  * implementation's. It must not free the cell. */
 struct dns_events {

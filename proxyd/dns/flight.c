@@ -198,9 +198,9 @@ void dns_flight_fail_all(struct dns_cell *cell)
 
     /* an answer may end other queries (its connection, its resolve): start again from the front */
     do {
-        LIST_FOREACH(q, &cell->queries, link)
-        if (!q->done)
-            break;
+        q = LIST_FIRST(&cell->queries);
+        while (q && q->done)
+            q = LIST_NEXT(q, link);
         if (q)
             dns_flight_finish(q, -EHOSTUNREACH, dns_reason_code_absent);
     } while (q);
@@ -208,10 +208,8 @@ void dns_flight_fail_all(struct dns_cell *cell)
 
 void dns_flight_detach(struct dns_cell *cell)
 {
-    struct dns_query *q;
-
-    LIST_FOREACH(q, &cell->queries, link)
-    q->view = dns_view_unref(q->view);
+    for (struct dns_query *q = LIST_FIRST(&cell->queries); q; q = LIST_NEXT(q, link))
+        q->view = dns_view_unref(q->view);
 }
 
 void dns_flight_drop_all(struct dns_cell *cell)

@@ -116,13 +116,12 @@ static void pin_name(const struct pin *pin, struct name *ret)
 bool dns_pins_find(const struct dns_pins *p, const struct addr *addr, uint64_t now_us,
                    bool (*fits)(void *self, const struct name *name), void *self, struct name *ret)
 {
-    const struct pin *pin;
     struct name name;
 
     if (!p)
         return false;
-    LIST_FOREACH(pin, &p->buckets[bucket_of(addr)], by_hash)
-    {
+    for (const struct pin *pin = LIST_FIRST(&p->buckets[bucket_of(addr)]); pin;
+         pin = LIST_NEXT(pin, by_hash)) {
         if (!addr_eq(&pin->addr, addr) || now_us >= pin->until_us)
             continue;
         pin_name(pin, &name);

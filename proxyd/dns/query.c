@@ -3,18 +3,18 @@
 #include "common/base/clock.h"
 #include "proxyd/dns/cell.h"
 
-#define RATE_INTERVAL_US (1000000u / LIMIT_DNS_PER_SECOND)
-
-/* GCRA: one second's worth may come at once, then LIMIT_DNS_PER_SECOND. */
+/* GCRA: one second's worth may come at once, then the policy's number in a second. */
 static bool rate_allows(struct dns_cell *cell)
 {
     uint64_t now = cell->now_us;
+    uint32_t per_second = cell->policy->per_second ? cell->policy->per_second : LIMIT_DNS_PER_SECOND;
+    uint32_t interval_us = 1000000u / per_second;
 
     if (cell->rate_us < now)
         cell->rate_us = now;
-    if (cell->rate_us - now > 1000000u - RATE_INTERVAL_US)
+    if (cell->rate_us - now > 1000000u - interval_us)
         return false;
-    cell->rate_us += RATE_INTERVAL_US;
+    cell->rate_us += interval_us;
     return true;
 }
 

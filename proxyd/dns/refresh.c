@@ -49,11 +49,9 @@ void dns_refresh_note(struct dns_cell *cell, struct dns_view *v)
 static size_t take_due(struct dns_cell *cell, uint64_t now_us, struct dns_view *ret[BATCH])
 {
     uint64_t next = UINT64_MAX;
-    struct dns_node *node;
     size_t n = 0;
 
-    TAILQ_FOREACH(node, &cell->views.by_use, by_use)
-    {
+    for (struct dns_node *node = TAILQ_FIRST(&cell->views.by_use); node; node = TAILQ_NEXT(node, by_use)) {
         struct dns_view *v = (struct dns_view *)node;
         uint64_t due = due_us(v);
         if (!wanted(v))

@@ -98,7 +98,7 @@ static void network(struct validate *v, const struct doc_at *at, struct operator
     if (doc_member(at, "upstreamProxy", &f))
         upstream_proxy(v, &f, c);
     if (doc_member(at, "quota", &f))
-        validate_quota(&v->doc, &f, &c->network.quota);
+        validate_quota(&v->doc, &f, LIMIT_DNS_RATE_MAX, &c->network.quota);
     if (doc_member(at, "metadataAddresses", &f))
         metadata(v, &f, c);
     if (doc_member(at, "caFile", &f))

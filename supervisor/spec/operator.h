@@ -4,7 +4,8 @@
  *   evidence   "strict" (default) or "async"
  *   network    { mode?: "intercept" (default), "none" or "routed", routedPool?: a prefix or two (IPv4, IPv6),
  *                upstreamProxy?: { kind: "connect" or "socks5", endpoint: IP:PORT },
- *                quota?: as egressQuota of a spec; the smaller one counts,
+ *                quota?: as egressQuota of a spec; the smaller one counts; maxDnsPerSecond may be greater
+ *                than LIMIT_DNS_PER_SECOND here,
  *                metadataAddresses[]?: cloud metadata addresses that specs may list,
  *                caFile?: certificates for dot and doh resolvers; the system's unless given }
  *

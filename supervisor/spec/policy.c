@@ -189,10 +189,12 @@ static int quota(const struct spec_quota *s, const struct spec_quota *op, struct
     if (!q)
         return -ENOMEM;
     struct opt_uint connections = smaller(s->max_connections, op->max_connections);
+    struct opt_uint dns = smaller(s->max_dns_per_second, op->max_dns_per_second);
     *q = (struct policy_quota){.max_connections = connections.set ? connections.v : LIMIT_TCP_OPEN,
                                .max_bytes = smaller(s->max_bytes, op->max_bytes),
                                .max_bytes_per_second =
-                                   smaller(s->max_bytes_per_second, op->max_bytes_per_second)};
+                                   smaller(s->max_bytes_per_second, op->max_bytes_per_second),
+                               .max_dns_per_second = dns.set ? dns.v : LIMIT_DNS_PER_SECOND};
     p->quota = q;
     return 0;
 }

@@ -90,6 +90,7 @@ struct spec_cdn {
 /* What may be used of what egressRules allow. Bytes count both directions. */
 struct spec_quota {
     struct opt_uint max_connections, max_bytes, max_bytes_per_second;
+    struct opt_uint max_dns_per_second; /* only an operator can raise it above LIMIT_DNS_PER_SECOND */
 };
 
 struct spec_filesystem {

@@ -18,7 +18,8 @@ void validate_document(struct validate *v, const struct doc_at *at);
 /* validate_authority.c */
 void validate_authority(struct validate *v, const struct doc_at *at);
 void validate_egress_rule(struct validate *v, const struct doc_at *at, struct spec_egress *ret);
-void validate_quota(struct doc *d, const struct doc_at *at, struct spec_quota *ret);
+/* dns_max: the greatest maxDnsPerSecond that this document may name. */
+void validate_quota(struct doc *d, const struct doc_at *at, uint64_t dns_max, struct spec_quota *ret);
 
 /* validate_dns.c: spec.authority.dnsAuthority */
 void validate_dns_authority(struct validate *v, const struct doc_at *at);

@@ -173,12 +173,15 @@ static void cdn_authority(struct validate *v, const struct doc_at *at)
 
 /* ---- egressQuota ---- */
 
-void validate_quota(struct doc *d, const struct doc_at *at, struct spec_quota *ret)
+void validate_quota(struct doc *d, const struct doc_at *at, uint64_t dns_max, struct spec_quota *ret)
 {
-    static const struct doc_key keys[] = {
-        {"maxConnections", false}, {"maxBytes", false}, {"maxBytesPerSecond", false}};
-    struct opt_uint *const values[] = {&ret->max_connections, &ret->max_bytes, &ret->max_bytes_per_second};
-    const uint64_t max[] = {LIMIT_TCP_OPEN, INT64_MAX, INT64_MAX};
+    static const struct doc_key keys[] = {{"maxConnections", false},
+                                          {"maxBytes", false},
+                                          {"maxBytesPerSecond", false},
+                                          {"maxDnsPerSecond", false}};
+    struct opt_uint *const values[] = {&ret->max_connections, &ret->max_bytes, &ret->max_bytes_per_second,
+                                       &ret->max_dns_per_second};
+    const uint64_t max[] = {LIMIT_TCP_OPEN, INT64_MAX, INT64_MAX, dns_max};
     struct doc_at f;
     if (!doc_object(d, at, keys, ARRAY_LEN(keys)))
         return;
@@ -191,7 +194,7 @@ void validate_quota(struct doc *d, const struct doc_at *at, struct spec_quota *r
 
 static void egress_quota(struct validate *v, const struct doc_at *at)
 {
-    validate_quota(&v->doc, at, &v->spec->quota);
+    validate_quota(&v->doc, at, LIMIT_DNS_PER_SECOND, &v->spec->quota);
 }
 
 static void authority_derivation(struct validate *v, const struct doc_at *at)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """200 allowed names, cached, asked by dnsperf from inside a cell; beside dnsmasq, unbound and dnsdist with its packet cache,
 each with one thread, asked from outside. Ours carries an event for each query (evidence: async)."""
+import json
 import os
 import shutil
 import socket
@@ -83,7 +84,10 @@ def ours(upstream, evidence):
     flags += ["--allow-answer", "*.bench.test:192.0.2.0/24"]
     script = "dnsperf -s 192.0.2.53 %s >/dev/null; echo ready; read x; exec %s" % (
         " ".join(perf("192.0.2.53", 53)[3:-2] + ["-q", "20"]), " ".join(perf("192.0.2.53", 53)))
-    p = start(BIN / "cellctl", "run", "--ttl", "600", "--evidence", evidence, "--dns", "127.0.0.1:%d" % upstream, "--ro", STATE / "queries",
+    config = STATE / "operator.json"
+    config.write_text(json.dumps({"apiVersion": "cellos.io/v1", "kind": "OperatorConfig", "spec": {
+        "network": {"quota": {"maxDnsPerSecond": 1000000}}}}))
+    p = start(BIN / "cellctl", "run", "--config", config, "--ttl", "600", "--evidence", evidence, "--dns", "127.0.0.1:%d" % upstream, "--ro", STATE / "queries",
               *flags, "--", "sh", "-c", script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     if p.stdout.readline().strip() != "ready":
         sys.exit("the cell did not start")

@@ -5,18 +5,19 @@
 
 #include "proxyd/proxied.h"
 
+typedef enum proxied_outcome (*reader_fn)(const uint8_t *, size_t, size_t *);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    enum proxied_outcome (*const readers[])(const uint8_t *, size_t, size_t *) = {
-        proxied_connect_reply, proxied_socks_method, proxied_socks_reply};
+    static const reader_fn readers[] = {proxied_connect_reply, proxied_socks_method, proxied_socks_reply};
     enum proxied_outcome decided = PROXIED_MORE;
     size_t len = 0, again;
 
     if (size < 1 || size > PROXIED_REPLY_MAX)
         return 0;
-    enum proxied_outcome (*read)(const uint8_t *, size_t, size_t *) = readers[data[0] % 3];
+    reader_fn read = readers[data[0] % 3];
     data++;
     size--;
     for (size_t n = 0; n <= size; n++) {

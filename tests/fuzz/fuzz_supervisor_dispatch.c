@@ -272,10 +272,11 @@ static void reap(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct manager m = {.loop = loop,
-                        .ids_dir = ids_dir,
-                        .host_resolvers = "",
-                        .network = {.evidence = EVIDENCE_STRICT, .mode = size % 3 + NET_MODE_INTERCEPT}};
+    struct manager m = {
+        .loop = loop,
+        .ids_dir = ids_dir,
+        .host_resolvers = "",
+        .network = {.evidence = EVIDENCE_STRICT, .mode = (unsigned)(size % 3) + NET_MODE_INTERCEPT}};
     char *no_env[] = {NULL};
     struct cursor c = cursor_of(data, size), bytes;
     uint8_t what;

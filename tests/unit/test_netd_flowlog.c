@@ -271,8 +271,8 @@ static void without_flow_log(void)
     scmp_filter_ctx f = seccomp_init(SCMP_ACT_ALLOW);
     if (f == NULL ||
         seccomp_rule_add(f, SCMP_ACT_ERRNO(EOPNOTSUPP), SCMP_SYS(setsockopt), 2,
-                         SCMP_A1(SCMP_CMP_EQ, SOL_NETLINK),
-                         SCMP_A2(SCMP_CMP_EQ, NETLINK_ADD_MEMBERSHIP)) < 0 ||
+                         SCMP_A1(SCMP_CMP_EQ, SOL_NETLINK, 0),
+                         SCMP_A2(SCMP_CMP_EQ, NETLINK_ADD_MEMBERSHIP, 0)) < 0 ||
         seccomp_load(f) < 0)
         _exit(97);
     seccomp_release(f);

@@ -281,7 +281,8 @@ static void svcb_put(struct buf *b, char *save)
     struct dns_wire_name target = {1, {0}};
     char *prio = strtok_r(NULL, " ", &save), *name = strtok_r(NULL, " ", &save);
 
-    assert_true(prio && name);
+    assert_non_null(prio);
+    assert_non_null(name);
     if (strcmp(name, ".") != 0)
         target = wire_of(name);
     buf_put_be16(b, (uint16_t)strtoul(prio, NULL, 10));
