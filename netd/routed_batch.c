@@ -69,7 +69,7 @@ void routed_batch_done(struct routed_batch *b)
  * always. */
 static void ask_for_the_last(struct routed_batch *b)
 {
-    struct nlmsghdr *h = (void *)b->data, *last = NULL;
+    struct nlmsghdr *h, *last = NULL;
     for (size_t at = 0; at < b->len; at += netlink_padded(h)) {
         h = (void *)(b->data + at);
         if (h->nlmsg_type != NFNL_MSG_BATCH_BEGIN)

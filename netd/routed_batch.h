@@ -45,11 +45,11 @@ void routed_batch_del_set(struct routed_batch *b, const char *name);
 
 /* Renews the address whatever is there: it lives timeout_ms from now on. */
 void routed_batch_pin(struct routed_batch *b, const char *set, const struct addr *a, uint64_t timeout_ms);
-void routed_batch_map_link(struct routed_batch *b, const char *map, const char *link, const char *chain,
+void routed_batch_map_link(struct routed_batch *b, const char *map, const char *link, const char *to,
                            bool add);
 
-/* ---- one rule: begin, matches and statements in order, end ---- */
-struct nftnl_rule *routed_rule(struct routed_batch *b, const char *chain);
+/* ---- one rule of the chain with the name: begin, matches and statements in order, end ---- */
+struct nftnl_rule *routed_rule(struct routed_batch *b, const char *name);
 void routed_rule_end(struct routed_batch *b, struct nftnl_rule *r);
 
 void routed_rule_ifname(struct routed_batch *b, struct nftnl_rule *r, bool out, const char *prefix,
@@ -75,7 +75,7 @@ void routed_rule_count(struct routed_batch *b, struct nftnl_rule *r, unsigned n,
 void routed_rule_reject(struct routed_batch *b, struct nftnl_rule *r, bool reset);
 void routed_rule_masquerade(struct routed_batch *b, struct nftnl_rule *r);
 /* NF_ACCEPT, NF_DROP, NFT_RETURN; or NFT_JUMP, NFT_GOTO to a chain. */
-void routed_rule_verdict(struct routed_batch *b, struct nftnl_rule *r, int verdict, const char *chain);
+void routed_rule_verdict(struct routed_batch *b, struct nftnl_rule *r, int verdict, const char *to);
 
 /* Reads the counters of a chain: each(row, packets, bytes) for every rule that counts. 0 or -errno. */
 int routed_counters(int sock, const char *table, const char *chain, uint32_t seq,

@@ -328,7 +328,7 @@ int routed_cell_policy(struct routed_cell *c, int policy, struct str sha256, uin
         e = routed_cell_count(c);
     if (e == 0)
         e = add_rows(c, next, &of);
-    if (e < 0) {
+    if (e != 0) {
         routed_policy_free(next);
         return e;
     }

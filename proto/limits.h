@@ -57,9 +57,12 @@
 #define LIMIT_CLAIM_BODY     57344u /* encoded fields of one event */
 #define LIMIT_CLAIMS_SENT    768u /* unanswered claims of one line at signerd; less than LIMIT_PENDING_CALLS */
 #define LIMIT_CLAIMS_WAITING 131072u /* behind them, in the emitter */
-#define LIMIT_CLAIM_CREDITS  256u    /* unacknowledged claims of one cell on one line */
-#define LIMIT_CLAIM_RESERVED 64u     /* of these, only for allowed decisions and lifecycle */
-#define LIMIT_ACK_MS         5000u   /* strict evidence: acknowledgement deadline */
+#define LIMIT_CLAIM_CREDITS                                                                                  \
+    1024u /* unacknowledged claims of one cell on one line; not less than LIMIT_CLAIMS_SENT */
+#define LIMIT_CLAIMS_ASYNC   1024u  /* the same for each kind of allowed decision where effects do not wait */
+#define LIMIT_CLAIMS_HELD    256u   /* decisions of one cell that wait for a credit */
+#define LIMIT_CLAIM_RESERVED 64u    /* of these, only for allowed decisions and lifecycle */
+#define LIMIT_ACK_MS         5000u  /* strict evidence: acknowledgement deadline */
 #define LIMIT_ATTACH_MS      10000u /* netd's forked child per cell; the first one may load the nft modules */
 #define LIMIT_LAUNCH_MS      15000u /* zygote spawn until the barrier */
 #define LIMIT_DETACH_MS      10000u

@@ -277,23 +277,18 @@ static struct claim *claim_new(struct signer_client *s, const char *run_id, stru
     return c;
 }
 
-int signer_claim(struct signer_client *s, const char *run_id, enum event_type type, const void *rec,
-                 bool deadline, signer_ack_fn cb, void *data)
+int signer_claim_body(struct signer_client *s, const char *run_id, enum event_type type, struct str body,
+                      bool deadline, signer_ack_fn cb, void *data)
 {
-    const struct event_row *row = event_row(type);
     bool waits = s->nsent >= LIMIT_CLAIMS_SENT;
-    if (!row || strlen(run_id) > LIMIT_RUN_ID)
+    if (!event_row(type) || strlen(run_id) > LIMIT_RUN_ID)
         return -EINVAL;
     if (waits && s->nwaiting >= LIMIT_CLAIMS_WAITING)
         return -EDQUOT;
-    _cleanup_(buf_done) struct buf body = {0};
-    buf_init(&body, LIMIT_CLAIM_BODY);
-    int r = codec_encode(row->data, rec, &body);
-    if (r < 0)
-        return r;
-    struct claim *c = claim_new(s, run_id, buf_str(&body), waits);
+    struct claim *c = claim_new(s, run_id, body, waits);
     if (!c)
         return -ENOMEM;
+    int r = 0;
     c->cb = cb;
     c->data = data;
     c->type = type;
@@ -301,13 +296,25 @@ int signer_claim(struct signer_client *s, const char *run_id, enum event_type ty
     if (waits)
         claim_wait(c);
     else
-        r = claim_send(c, buf_str(&body));
+        r = claim_send(c, body);
     if (r < 0) {
         free(c);
         return r;
     }
     claim_link(c);
     return 0;
+}
+
+int signer_claim(struct signer_client *s, const char *run_id, enum event_type type, const void *rec,
+                 bool deadline, signer_ack_fn cb, void *data)
+{
+    const struct event_row *row = event_row(type);
+    if (!row)
+        return -EINVAL;
+    _cleanup_(buf_done) struct buf body = {0};
+    buf_init(&body, LIMIT_CLAIM_BODY);
+    int r = codec_encode(row->data, rec, &body);
+    return r < 0 ? r : signer_claim_body(s, run_id, type, buf_str(&body), deadline, cb, data);
 }
 
 void signer_forget(struct signer_client *s, const void *data)

@@ -26,6 +26,10 @@ signer_client_free(struct signer_client *s); /* NULL-safe; open claims get no ca
 int signer_claim(struct signer_client *s, const char *run_id, enum event_type type, const void *rec,
                  bool deadline, signer_ack_fn cb, void *data) MUST_CHECK;
 
+/* The same with the record's encoding (codec_encode with the schema of the type's row). */
+int signer_claim_body(struct signer_client *s, const char *run_id, enum event_type type, struct str body,
+                      bool deadline, signer_ack_fn cb, void *data) MUST_CHECK;
+
 /* The owner of data goes away: its callbacks never come. */
 void signer_forget(struct signer_client *s, const void *data);
 

@@ -2,6 +2,7 @@
 #include "proxyd/claims.h"
 
 #include <assert.h>
+#include <sys/queue.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -35,6 +36,16 @@ struct claim {
     enum claim_class class;
 };
 
+/* A decision that waits for a credit, as it will be claimed. */
+struct held {
+    STAILQ_ENTRY(held) link;
+    enum event_type type;
+    claims_ack ack;
+    void *data;
+    size_t len;
+    uint8_t body[];
+};
+
 struct gap {
     uint64_t lost, since_ms;
 };
@@ -45,6 +56,8 @@ struct claims {
     struct claim *list;
     size_t open[_CLASS_MAX];
     struct claims_ticket *first;
+    STAILQ_HEAD(held_queue, held) held;
+    size_t nheld;
     uint64_t window_ms; /* start of the second in which denials are counted */
     unsigned denials;
     struct gap gaps[_GAP_CAUSE_MAX];
@@ -55,6 +68,14 @@ struct claims {
 };
 
 static void gaps_emit(struct claims *e);
+
+/* Where effects do not wait, what waits is the log: the queue is longer, and bounded all the same. */
+static bool has_credit(const struct claims *e, enum claim_class class)
+{
+    bool longer = !e->cfg.strict && (class == CLASS_L7 || class == CLASS_DNS);
+
+    return e->open[class] < (longer ? LIMIT_CLAIMS_ASYNC : class_credits[class]);
+}
 
 static void claim_unlink(struct claim *c)
 {
@@ -78,12 +99,14 @@ static void drain_check(struct claims *e)
 
 static void ticket_serve(struct claims *e)
 {
-    while (e->first && e->open[CLASS_L7] < class_credits[CLASS_L7]) {
+    while (e->first && has_credit(e, CLASS_L7)) {
         struct claims_ticket *t = e->first;
         claims_unwait(t);
         t->ready(t->self);
     }
 }
+
+static void held_serve(struct claims *e);
 
 static void on_ack(void *data, int err, uint64_t sequence)
 {
@@ -99,22 +122,20 @@ static void on_ack(void *data, int err, uint64_t sequence)
     if (c->ack)
         c->ack(c->data, err);
     free(c);
+    held_serve(e);
     ticket_serve(e);
     drain_check(e);
 }
 
-/* -EAGAIN when the class has no credit left. */
-static int claim_new(struct claims *e, enum claim_class class, enum event_type type, const void *rec,
-                     bool deadline, claims_ack ack, void *data)
+static int claim_body(struct claims *e, enum claim_class class, enum event_type type, struct str body,
+                      bool deadline, claims_ack ack, void *data)
 {
-    if (e->open[class] >= class_credits[class])
-        return -EAGAIN;
     struct claim *c = calloc(1, sizeof(*c));
 
     if (!c)
         return -ENOMEM;
     *c = (struct claim){.e = e, .ack = ack, .data = data, .class = class};
-    int r = signer_claim(e->cfg.signer, e->run_id, type, rec, deadline, on_ack, c);
+    int r = signer_claim_body(e->cfg.signer, e->run_id, type, body, deadline, on_ack, c);
     if (r < 0) {
         free(c);
         return r;
@@ -128,6 +149,91 @@ static int claim_new(struct claims *e, enum claim_class class, enum event_type t
     return 0;
 }
 
+static int encode(enum event_type type, const void *rec, struct buf *ret)
+{
+    buf_init(ret, LIMIT_CLAIM_BODY);
+    return codec_encode(event_row(type)->data, rec, ret);
+}
+
+/* -EAGAIN when the class has no credit left. */
+static int claim_new(struct claims *e, enum claim_class class, enum event_type type, const void *rec,
+                     bool deadline, claims_ack ack, void *data)
+{
+    _cleanup_(buf_done) struct buf body = {0};
+
+    if (!has_credit(e, class))
+        return -EAGAIN;
+    int r = encode(type, rec, &body);
+    return r < 0 ? r : claim_body(e, class, type, buf_str(&body), deadline, ack, data);
+}
+
+/* ---- decisions that wait for a credit ---- */
+
+static int held_add(struct claims *e, enum event_type type, const void *rec, claims_ack ack, void *data)
+{
+    _cleanup_(buf_done) struct buf body = {0};
+
+    if (e->nheld >= LIMIT_CLAIMS_HELD)
+        return -EDQUOT;
+    int r = encode(type, rec, &body);
+    if (r < 0)
+        return r;
+    struct held *h = malloc(sizeof(*h) + body.len);
+    if (!h)
+        return -ENOMEM;
+    h->type = type;
+    h->ack = ack;
+    h->data = data;
+    h->len = body.len;
+    memcpy(h->body, body.data, body.len);
+    STAILQ_INSERT_TAIL(&e->held, h, link);
+    e->nheld++;
+    return CLAIMS_WAITS;
+}
+
+static struct held *held_take(struct claims *e)
+{
+    struct held *h = STAILQ_FIRST(&e->held);
+
+    if (h) {
+        STAILQ_REMOVE_HEAD(&e->held, link);
+        e->nheld--;
+    }
+    return h;
+}
+
+static void held_serve(struct claims *e)
+{
+    while (e->nheld > 0 && has_credit(e, CLASS_DNS)) {
+        struct held *h = held_take(e);
+        const struct str body = {(const char *)h->body, h->len};
+        int r =
+            claim_body(e, CLASS_DNS, h->type, body, e->cfg.strict, e->cfg.strict ? h->ack : NULL, h->data);
+        if (h->ack && (r < 0 || !e->cfg.strict))
+            h->ack(h->data, r);
+        free(h);
+    }
+}
+
+/* What has not been claimed has no effect. */
+static void held_cancel(struct claims *e)
+{
+    struct held *h;
+
+    while ((h = held_take(e))) {
+        if (h->ack)
+            h->ack(h->data, -ECANCELED);
+        free(h);
+    }
+}
+
+int claims_allow_held(struct claims *e, enum event_type type, const void *rec, claims_ack ack, void *data)
+{
+    int r = e->nheld > 0 ? -EAGAIN : claims_allow(e, type, rec, ack, data);
+
+    return r == -EAGAIN ? held_add(e, type, rec, ack, data) : r;
+}
+
 int claims_allow(struct claims *e, enum event_type type, const void *rec, claims_ack ack, void *data)
 {
     enum claim_class class = type == EVENT_L7 ? CLASS_L7 : CLASS_DNS;
@@ -139,9 +245,14 @@ int claims_allow(struct claims *e, enum event_type type, const void *rec, claims
 
 void claims_forget(struct claims *e, const void *data)
 {
+    struct held *h;
+
     for (struct claim *c = e->list; c; c = c->next)
         if (c->data == data)
             c->ack = NULL;
+    for (h = STAILQ_FIRST(&e->held); h; h = STAILQ_NEXT(h, link))
+        if (h->data == data)
+            h->ack = NULL;
 }
 
 /* Is there room for one more denial in this second, and a credit? */
@@ -270,6 +381,7 @@ int claims_new(const struct claims_config *cfg, struct claims **ret)
     memcpy(e->run_id, id.p, id.len);
     ev_timer_init(&e->gap_timer, on_gap_timer, GAP_MS / 1000.0, 0);
     e->gap_timer.data = e;
+    STAILQ_INIT(&e->held);
     *ret = e;
     return 0;
 }
@@ -279,6 +391,7 @@ struct claims *claims_free(struct claims *e)
     if (!e)
         return NULL;
     ev_timer_stop(e->cfg.loop, &e->gap_timer);
+    held_cancel(e);
     struct claim *c = e->list, *next;
     e->list = NULL;
     for (; c; c = next) {
@@ -297,6 +410,7 @@ struct claims *claims_free(struct claims *e)
 void claims_drain(struct claims *e, void (*done)(void *self), void *self)
 {
     ev_timer_stop(e->cfg.loop, &e->gap_timer);
+    held_cancel(e);
     e->draining = true;
     e->drained = done;
     e->drained_self = self;

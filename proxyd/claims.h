@@ -42,6 +42,11 @@ enum {
 int claims_allow(struct claims *e, enum event_type type, const void *rec, claims_ack ack,
                  void *data) MUST_CHECK;
 
+/* The same, but without a credit the decision waits for one, in order, and its effect with it: CLAIMS_WAITS
+ * then, also in async. -EDQUOT when LIMIT_CLAIMS_HELD wait already. */
+int claims_allow_held(struct claims *e, enum event_type type, const void *rec, claims_ack ack,
+                      void *data) MUST_CHECK;
+
 /* The ack with this data pointer does not come any more. */
 void claims_forget(struct claims *e, const void *data);
 

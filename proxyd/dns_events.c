@@ -99,7 +99,7 @@ static void claim(struct claims *c, enum event_type type, const void *rec, dns_a
         claims_deny(c, type, rec);
         return;
     }
-    int r = claims_allow(c, type, rec, ack, data);
+    int r = claims_allow_held(c, type, rec, ack, data);
     if (r != CLAIMS_WAITS)
         ack(data, r == CLAIMS_GOES ? 0 : r);
 }

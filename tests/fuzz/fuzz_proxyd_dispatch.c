@@ -143,7 +143,7 @@ static void step_policy(int sock, uint8_t what, const uint8_t *p, size_t n)
     digest_sha256(p, n, sha256);
     struct proxy_cell_open_req req = {STR_LIT(RUN_ID), STR_LIT("cell"), {(char *)sha256, sizeof(sha256)}};
     struct proxy_cell_policy_req change = {STR_LIT(RUN_ID), req.policy_sha256};
-    _cleanup_close_ int doc = io_memfd_sealed("policy", p, n), who = -EBADF;
+    _cleanup_close_ int doc = io_memfd_sealed("policy", p, n);
     must(doc >= 0);
     if (what & 8) {
         send_msg(sock, MSG_PROXY_CELL_POLICY_REQ, &change, &doc, 1);
@@ -151,8 +151,9 @@ static void step_policy(int sock, uint8_t what, const uint8_t *p, size_t n)
         const int fds[] = {doc, cell_fds[CELL_FD_DNS_UDP], cell_fds[CELL_FD_DNS_TCP]};
         send_msg(sock, MSG_PROXY_CELL_OPEN_ROUTED_REQ, &req, fds, ARRAY_LEN(fds));
     } else {
+        _cleanup_close_ int who = who_line();
         cell_fds[CELL_FD_POLICY] = doc;
-        cell_fds[CELL_FD_WHO] = who = who_line();
+        cell_fds[CELL_FD_WHO] = who;
         send_msg(sock, MSG_PROXY_CELL_OPEN_REQ, &req, cell_fds, _CELL_FD_MAX);
     }
 }

@@ -10,7 +10,7 @@
 static struct {
     enum event_type type;
     bool denied;
-    int result; /* of claims_allow */
+    int result; /* of claims_allow_held */
     struct buf body;
     struct arena arena;
     union {
@@ -34,7 +34,7 @@ static void take(enum event_type type, const void *rec)
     assert_int_equal(codec_decode_all(schema, buf_str(&got.body), &got.arena, &got.rec), 0);
 }
 
-int claims_allow(struct claims *e, enum event_type type, const void *rec, claims_ack ack, void *data)
+int claims_allow_held(struct claims *e, enum event_type type, const void *rec, claims_ack ack, void *data)
 {
     (void)e;
     (void)ack;

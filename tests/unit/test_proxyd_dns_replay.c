@@ -18,7 +18,7 @@ static void want(bool ok, const char *what, const char *got, const char *wanted)
 
 static uint16_t type_of(const char *text)
 {
-    uint16_t type;
+    uint16_t type = 0;
 
     if (!text || dns_type_parse(str_of(text), &type) < 0)
         FAIL("no type: %s", text ? text : "(missing)");
