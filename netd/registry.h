@@ -3,7 +3,7 @@
 #pragma once
 
 #include "netd/flowlog.h"
-#include "netd/routed.h"
+#include "netd/routed/routed.h"
 #include "proto/limits.h"
 
 enum registry_state {

@@ -7,7 +7,7 @@
 #include <ev.h>
 
 #include "netd/nflog.h"
-#include "netd/routed_link.h"
+#include "netd/routed/routed_link.h"
 #include "netd/sockets.h"
 
 #define WORKER_STEP_MAX  64

@@ -8,7 +8,7 @@
 #include "proxyd/gate.h"
 #include "proxyd/netd_line.h"
 #include "proxyd/proxy.h"
-#include "proxyd/udp.h"
+#include "proxyd/udp/udp.h"
 
 /* Places in the open request: the policy document, the who line, then netd's sockets in its order. */
 enum cell_fd {

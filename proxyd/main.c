@@ -10,10 +10,10 @@
 #include "common/base/log.h"
 #include "common/daemon/daemon.h"
 #include "common/evidence/digest.h"
-#include "proxyd/dns/tls.h"
 #include "proxyd/hostaddr.h"
 #include "proxyd/netd_line.h"
 #include "proxyd/proxy.h"
+#include "proxyd/resolver/tls.h"
 #include "proxyd/role.h"
 
 #define HEAP_KEEP (64 << 20) /* bytes of free heap that stay with the process */

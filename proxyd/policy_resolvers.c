@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The resolvers of a policy document. What cannot be served is refused with a sentence in the log. */
 #include "common/base/log.h"
-#include "proxyd/dns/anchors.h"
-#include "proxyd/dns/upstream.h"
 #include "proxyd/policy.h"
+#include "proxyd/resolver/anchors.h"
+#include "proxyd/resolver/upstream.h"
 
 #define PORT_DO53 53
 #define PORT_DOT  853

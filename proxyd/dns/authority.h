@@ -13,7 +13,7 @@
 #pragma once
 
 #include "proxyd/dns/cache.h"
-#include "proxyd/dns/forward.h"
+#include "proxyd/resolver/forward.h"
 
 struct dns_authority;
 

@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <sys/socket.h>
 
-#include "proxyd/dns/conn.h"
+#include "proxyd/resolver/conn.h"
 
 static struct dns_try *tries[3];
 

@@ -3,9 +3,9 @@
  * The first byte says which. */
 #include <assert.h>
 
-#include "proxyd/dns/anchors.h"
-#include "proxyd/dns/message.h"
-#include "proxyd/dns/upstream.h"
+#include "proxyd/resolver/anchors.h"
+#include "proxyd/resolver/message.h"
+#include "proxyd/resolver/upstream.h"
 
 static void answer(const uint8_t *p, size_t n)
 {

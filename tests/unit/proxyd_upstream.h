@@ -14,8 +14,8 @@
 #include <signal.h>
 
 #include "common/base/clock.h"
-#include "proxyd/dns/forward.h"
-#include "proxyd/dns/server.h"
+#include "proxyd/resolver/forward.h"
+#include "proxyd/resolver/server.h"
 
 #define UNUSED __attribute__((unused))
 

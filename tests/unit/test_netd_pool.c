@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "netd/pool.h"
+#include "netd/routed/pool.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,7 +8,7 @@
 /* after the standard headers it needs */
 #include <cmocka.h>
 
-#include "netd/routed_policy.h"
+#include "netd/routed/routed_policy.h"
 
 static void is(const struct addr *a, const char *text)
 {

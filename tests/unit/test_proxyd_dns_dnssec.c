@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* DNSSEC through libunbound, over every transport, against zones that ldns signed and nsd serves. */
 #include "common/priv/seccomp.h"
-#include "proxyd/dns/anchors.h"
+#include "proxyd/resolver/anchors.h"
 #include "proxyd/role.h"
 #include "tests/unit/proxyd_dns_servers.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Connections to resolvers that a test scripts: reused, out of order, broken, lying, trickling, silent. */
-#include "proxyd/dns/conn.h"
+#include "proxyd/resolver/conn.h"
 #include "tests/unit/proxyd_fake_resolver.h"
 
 /* ---- TCP ---- */

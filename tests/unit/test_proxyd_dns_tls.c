@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* DNS over TLS and over HTTPS against a real unbound: who is believed, what is reused, what happens when it
  * goes away. */
-#include "proxyd/dns/conn.h"
+#include "proxyd/resolver/conn.h"
 #include "tests/unit/proxyd_dns_servers.h"
 
 static struct dns_resolver dot(const char *tls_name)

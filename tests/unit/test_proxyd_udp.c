@@ -2,8 +2,8 @@
 /* Datagrams of a cell: QUIC flows by name, raw flows by address, denials, limits, and what comes back. */
 #include "tests/unit/proxyd_suite.h"
 
-#include "proxyd/ip_packet.h"
-#include "proxyd/udp.h"
+#include "proxyd/udp/ip_packet.h"
+#include "proxyd/udp/udp.h"
 #include "tests/unit/quic_packets.h"
 
 #define PORT    4433 /* of the cell's transparent socket, and so the one port a datagram arrives from */
