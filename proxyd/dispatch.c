@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* proxyd's attack surface is threefold. On its lines: the supervisor's requests below, netd's answers, and what
- * PID 1 of a cell says of a process. In the sockets of the cells: everything a workload can send; that is read
- * only by dns/, tls/client_hello.c, http/, quic/ and udp/, through checked readers. From outside: what
- * resolvers (resolver/), an upstream proxy (proxied_reply.c) and HTTP servers (http/) send.
+/* proxyd's attack surface is threefold. On its lines: the supervisor's requests below, netd's answers, and
+ * what PID 1 of a cell says of a process. In the sockets of the cells: everything a workload can send; that
+ * is read only by dns/, tls/client_hello.c, http/, quic/ and udp/, through checked readers. From outside:
+ * what resolvers (resolver/), an upstream proxy (proxied_reply.c) and HTTP servers (http/) send.
  *
  * proxyd holds no privilege at all: no capability, no file, no other process. It may open sockets and
  * connect. A socket of a cell stays in that cell's network namespace; connections out are made from proxyd's
