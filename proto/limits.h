@@ -84,7 +84,7 @@
 #define LIMIT_RELAY_IDLE_MS  600000u
 #define LIMIT_PIPES          256u /* splice pipes in the pool */
 
-#define LIMIT_WHO_MS         50u /* cell init names the process behind a connection, or it is unknown */
+#define LIMIT_WHO_MS         250u /* cell init names the process behind a connection, or it is unknown */
 #define LIMIT_WHO_IN_FLIGHT  256u
 #define LIMIT_EXE            255u  /* bytes of a program's path in an event; longer ones keep their end */
 #define LIMIT_PIN_ADDRS      64u   /* addresses of one DNS answer */

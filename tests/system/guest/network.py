@@ -117,9 +117,12 @@ def bare_address(user):
 
 @case_for_all
 def the_process_is_named(user):
-    r, _ = curl(user, "https://example.test:%d/" % TLS)
-    equal(r.returncode, 0, "the outcome (%s)" % r.stderr)
-    process = of_type(user.events(), "observability.v1.l7_egress_decision")[0]["process"]
+    process = "unknown"
+    for _ in range(5):  # an answer that comes too late on this slow machine is unknown
+        if process == "unknown":
+            r, _ = curl(user, "https://example.test:%d/" % TLS)
+            equal(r.returncode, 0, "the outcome (%s)" % r.stderr)
+            process = of_type(user.events(), "observability.v1.l7_egress_decision")[0]["process"]
     want(isinstance(process, dict) and process["exe"] == "/usr/bin/curl" and process["pid"] > 1, "the process is", process)
 
 
