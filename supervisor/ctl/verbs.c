@@ -48,7 +48,7 @@ static const struct ctl_verb *find(const char *name)
 
 static int unknown(const char *name)
 {
-    const char *words[16];
+    const char *words[32];
     size_t n = 0;
     for (; n < ARRAY_LEN(words) && ctl_verbs[n]; n++)
         words[n] = ctl_verbs[n]->name;
