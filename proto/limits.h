@@ -98,6 +98,11 @@
 #define LIMIT_LINE                65535u /* C2SP entry bundles count in 16 bits */
 #define LIMIT_EVENT_DATA          49152u
 #define LIMIT_SEGMENT             (64u << 20)
+#define LIMIT_SEGMENT_MIN         (1u << 20) /* what an operator may lower LIMIT_SEGMENT to */
+#define LIMIT_SEGMENT_MAX         (1u << 30) /* and raise it to */
+#define LIMIT_SEGMENT_AGE_S       86400u     /* a segment is closed when its first line is so old */
+#define LIMIT_RETAIN_AGE_S        (100u * 31536000u)
+#define LIMIT_RETAIN_BYTES        (1ull << 50)
 #define LIMIT_BATCH               512u         /* lines of one commit */
 #define LIMIT_END_RESERVE         (1u << 20)   /* disk kept free for the end events of a cell */
 #define LIMIT_PENDING_EVENTS      65536u       /* accepted by signerd, waiting for the disk */

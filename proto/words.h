@@ -37,6 +37,10 @@ ENUM_DECLARE(action, ACTION_ENUM)
 #define EVIDENCE_ENUM(X) X(EVIDENCE_STRICT, "strict") X(EVIDENCE_ASYNC, "async")
 ENUM_DECLARE(evidence, EVIDENCE_ENUM)
 
+/* How the events of a log are signed (docs/evidence.md, "Seal"). */
+#define SEAL_MODE_ENUM(X) X(SEAL_EVENT, "event") X(SEAL_BATCH, "batch")
+ENUM_DECLARE(seal_mode, SEAL_MODE_ENUM)
+
 #define NET_MODE_ENUM(X)                                                                                     \
     X(NET_MODE_INTERCEPT, "intercept") X(NET_MODE_NONE, "none") X(NET_MODE_ROUTED, "routed")
 ENUM_DECLARE(net_mode, NET_MODE_ENUM)

@@ -21,6 +21,7 @@ struct elog_config {
     const char *host;
     const char *boot_id;
     const char *origin;
+    uint32_t seal; /* enum seal_mode; 0: SEAL_EVENT */
     /* The log takes nothing more: -ENOSPC (only the end events of started cells; it may get better), or
      * another negative errno: nothing at all, the process must end. */
     void (*failed)(void *self, int err);

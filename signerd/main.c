@@ -15,6 +15,7 @@
 #include "common/daemon/daemon.h"
 #include "common/priv/landlock.h"
 #include "signerd/dispatch.h"
+#include "signerd/options.h"
 #include "signerd/role.h"
 
 #define EXIT_LOG_REFUSED 4 /* the log is not one that may be continued: as cellctl verify */
@@ -26,6 +27,7 @@
 
 struct signerd {
     struct daemon daemon;
+    struct signerd_options options;
     struct keys *keys;
     struct cells *cells;
     struct dispatch dispatch;
@@ -33,25 +35,15 @@ struct signerd {
         origin[CHECKPOINT_NAME_MAX + UUID_TEXT_LEN + 2];
 };
 
-/* [--origin-suffix RUNID] */
-static int signerd_origin(struct signerd *s, int argc, char **argv)
+static void signerd_origin(struct signerd *s)
 {
-    const char *name = keys_vkey(s->keys)->name;
+    const char *name = keys_vkey(s->keys)->name, *suffix = s->options.origin_suffix;
 
-    if (argc == 1) {
-        (void)snprintf(s->origin, sizeof(s->origin), "%s", name);
-        return 0;
-    }
-    if (argc != 3 || strcmp(argv[1], "--origin-suffix") != 0 || !uuid_v7_valid(str_of(argv[2]))) {
-        log_error("usage: cellos-signerd --mode embedded|system [-v] [--origin-suffix RUNID]");
-        return -EINVAL;
-    }
-    (void)snprintf(s->origin, sizeof(s->origin), "%s/%s", name, argv[2]);
-    return 0;
+    (void)snprintf(s->origin, sizeof(s->origin), "%s%s%s", name, suffix ? "/" : "", suffix ? suffix : "");
 }
 
 /* Everything that needs files outside the log, and what the libraries read when first used. */
-static int signerd_prepare(struct signerd *s, int argc, char **argv)
+static int signerd_prepare(struct signerd *s)
 {
     _cleanup_close_ int boot = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
     int r;
@@ -69,21 +61,24 @@ static int signerd_prepare(struct signerd *s, int argc, char **argv)
     if (r < 0)
         return log_errno(r, "cannot prepare");
     r = keys_open(s->daemon.fds[SIGNERD_FD_KEYS], &s->keys);
-    return r < 0 ? r : signerd_origin(s, argc, argv);
+    if (r == 0)
+        signerd_origin(s);
+    return r;
 }
 
 static int signerd_run(struct signerd *s, struct ev_loop *loop)
 {
-    struct elog_config cfg = {loop,
-                              s->daemon.fds[SIGNERD_FD_LOG],
-                              s->keys,
-                              s->cells,
-                              s->host,
-                              s->boot_id,
-                              s->origin,
-                              dispatch_on_log_failed,
-                              dispatch_on_log_idle,
-                              &s->dispatch};
+    struct elog_config cfg = {.loop = loop,
+                              .dirfd = s->daemon.fds[SIGNERD_FD_LOG],
+                              .keys = s->keys,
+                              .cells = s->cells,
+                              .host = s->host,
+                              .boot_id = s->boot_id,
+                              .origin = s->origin,
+                              .seal = s->options.seal,
+                              .failed = dispatch_on_log_failed,
+                              .idle = dispatch_on_log_idle,
+                              .self = &s->dispatch};
     int r = dispatch_init(&s->dispatch, loop, s->cells, s->daemon.fds);
 
     if (r == 0)
@@ -124,7 +119,9 @@ int main(int argc, char **argv)
     int r = daemon_begin(&signerd_role, &argc, argv, &s.daemon);
 
     if (r == 0)
-        r = signerd_prepare(&s, argc, argv);
+        r = signerd_options_parse(argc, argv, &s.options);
+    if (r == 0)
+        r = signerd_prepare(&s);
     if (r == 0)
         r = daemon_confine(&s.daemon, NULL, 0, &(struct role_path){s.daemon.fds[SIGNERD_FD_LOG], LOG_ACCESS},
                            1);

@@ -8,6 +8,7 @@
 #include <sys/file.h>
 
 #include "common/priv/seccomp.h"
+#include "signerd/options.h"
 
 static const struct role_fd signerd_fds[_SIGNERD_FD_MAX] = {
     [SIGNERD_FD_SUPERVISOR] = {"supervisor", ROLE_FD_CHANNEL},
@@ -44,6 +45,5 @@ const struct role signerd_role = {
     .nsyscalls = sizeof(signerd_syscalls) / sizeof(signerd_syscalls[0]),
     .nofile = 256,
     .may_fork = false,
-    .help = "  --origin-suffix RUNID   the log is of one run: its origin is the key's name, a slash and this "
-            "id\n",
+    .help = signerd_options_help,
 };

@@ -2,6 +2,7 @@
 #include "supervisor/ctl/launcher.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -16,7 +17,8 @@
 #include "common/daemon/activation.h"
 #include "supervisor/ctl/paths.h"
 
-#define FDS_MAX 8
+#define FDS_MAX  8
+#define ARGS_MAX 16
 
 /* What one daemon is started with: fds with their names, and arguments of its own. */
 struct start {
@@ -24,7 +26,7 @@ struct start {
     int fds[FDS_MAX];
     const char *fd_names[FDS_MAX];
     size_t nfds;
-    const char *args[8];
+    const char *args[ARGS_MAX];
     bool secrets; /* gets the CELLOS_SECRET_* variables */
 };
 
@@ -199,7 +201,7 @@ static int start_one(const struct wiring *w, const struct start *s, const struct
 {
     char path[PATH_MAX + 64], count[32], names[128], pid[32];
     char *env[ENV_MAX];
-    const char *argv[16] = {path, "--mode", "embedded"};
+    const char *argv[ARGS_MAX + 5] = {path, "--mode", "embedded"};
     size_t n = 3;
     snprintf(path, sizeof(path), "%s/%s", w->binaries, s->name);
     if (o->verbose)
@@ -219,15 +221,48 @@ static int start_one(const struct wiring *w, const struct start *s, const struct
 
 /* ---- the suite ---- */
 
+/* What the operator decided about the log, as signerd's flags; what is not said is signerd's default. */
+struct log_args {
+    char number[4][24];
+    const char *v[ARGS_MAX];
+};
+
+static void log_args_fill(struct log_args *a, const char *run_id, const struct operator_log *l)
+{
+    size_t n = 0;
+
+    a->v[n++] = "--origin-suffix";
+    a->v[n++] = run_id;
+    if (l) {
+        const struct {
+            const char *name;
+            uint64_t value;
+        } numbers[] = {{"--segment-bytes", l->segment_bytes},
+                       {"--segment-age", l->segment_age_s},
+                       {"--retain-bytes", l->retain_bytes},
+                       {"--retain-age", l->retain_age_s}};
+        a->v[n++] = "--seal";
+        a->v[n++] = enum_text(&enum_seal_mode, l->seal);
+        for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+            snprintf(a->number[i], sizeof(a->number[i]), "%" PRIu64, numbers[i].value);
+            a->v[n++] = numbers[i].name;
+            a->v[n++] = a->number[i];
+        }
+    }
+    a->v[n] = NULL;
+}
+
 static int start_all(const struct wiring *w, struct launcher *l, const struct launcher_options *o,
                      char *error, size_t cap)
 {
-    const struct start starts[_LAUNCHER_MAX] = {
+    struct log_args log_args;
+    log_args_fill(&log_args, l->run_id, o->log);
+    struct start starts[_LAUNCHER_MAX] = {
         [LAUNCHER_SIGNERD] = {launcher_name(LAUNCHER_SIGNERD),
                               {w->signer[0][1], w->signer[1][1], w->signer[2][1], w->keys, l->log_dir},
                               {"supervisor", "netd", "proxyd", "keys", "log"},
                               5,
-                              {"--origin-suffix", l->run_id},
+                              {NULL},
                               false},
         [LAUNCHER_SUPERVISOR] = {launcher_name(LAUNCHER_SUPERVISOR),
                                  {w->control[1], w->netd[0], w->proxyd[0], w->signer[0][0], w->ids, w->locks,
@@ -250,6 +285,7 @@ static int start_all(const struct wiring *w, struct launcher *l, const struct la
                              {o->ca_file ? "--ca-file" : NULL, o->ca_file},
                              false},
     };
+    memcpy(starts[LAUNCHER_SIGNERD].args, log_args.v, sizeof(log_args.v));
     for (size_t i = 0; i < _LAUNCHER_MAX; i++) {
         int r = start_one(w, &starts[i], o, &l->pids[i], &l->pidfds[i]);
         if (r < 0)

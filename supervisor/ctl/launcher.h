@@ -10,6 +10,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/uuid.h"
 #include "supervisor/ctl/run_socket.h"
+#include "supervisor/spec/operator.h"
 
 enum launcher_daemon { LAUNCHER_SIGNERD, LAUNCHER_SUPERVISOR, LAUNCHER_NETD, LAUNCHER_PROXYD, _LAUNCHER_MAX };
 
@@ -32,6 +33,7 @@ struct launcher_options {
     const char *config_json; /* what the supervisor gets as the operator's configuration; NULL: nothing */
     const char *routed_pool; /* for netd; NULL: no cell is routed */
     const char *ca_file;     /* for proxyd; NULL: the system's */
+    const struct operator_log *log; /* for signerd; NULL: its defaults */
 };
 
 /* Makes the state directories and starts the four. On failure everything started is ended again and one

@@ -87,7 +87,8 @@ static int run_in_suite(const struct run_flags *f, const struct run_operator *op
                                   .evidence = enum_text(&enum_evidence, op->config->network.evidence),
                                   .verbose = f->verbose,
                                   .config_json = op->json,
-                                  .ca_file = op->config->ca_file.p};
+                                  .ca_file = op->config->ca_file.p,
+                                  .log = &op->config->log};
     if (op->config->network.mode == NET_MODE_ROUTED)
         lo.routed_pool = op->config->routed_pool.p;
     if (launcher_start(&lo, &l, error, sizeof(error)) < 0)

@@ -153,6 +153,12 @@ static int on_evidence(struct parser *p, const char *value, char *why, size_t ca
     return p->flags->evidence ? 0 : wrong(why, cap, "must be strict or async");
 }
 
+static int on_seal(struct parser *p, const char *value, char *why, size_t cap)
+{
+    p->flags->seal = enum_value(&enum_seal_mode, str_of(value));
+    return p->flags->seal ? 0 : wrong(why, cap, "must be event or batch");
+}
+
 static int on_file(const char **to, const char *value, char *why, size_t cap)
 {
     if (*value == '\0')
@@ -231,6 +237,7 @@ static const struct flag {
     {"--ca-file", false, true, true, on_ca_file},
     {"--config", false, true, true, on_config},
     {"--evidence", false, true, true, on_evidence},
+    {"--seal", false, true, true, on_seal},
     {"--events", false, true, true, on_events},
     {"--checkpoint", false, true, true, on_checkpoint},
     {"--verbose", false, false, false, on_verbose},

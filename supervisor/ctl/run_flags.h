@@ -19,6 +19,7 @@ struct run_flags {
     bool print_spec; /* print json and stop */
     bool verbose;
     uint32_t evidence;   /* enum evidence; 0 = not given */
+    uint32_t seal;       /* enum seal_mode; 0 = not given */
     uint32_t network;    /* enum net_mode; 0 = not given */
     const char *config;  /* NULL or a path; borrowed from argv */
     const char *ca_file; /* NULL or a path; borrowed from argv */

@@ -173,6 +173,8 @@ int run_operator_load(const struct run_flags *f, struct run_operator *ret)
         r = may_route(ret);
     if (r == 0 && f->evidence)
         ret->config->network.evidence = f->evidence;
+    if (r == 0 && f->seal)
+        ret->config->log.seal = f->seal;
     return r;
 }
 

@@ -105,6 +105,32 @@ static void network(struct validate *v, const struct doc_at *at, struct operator
         validate_path(v, &f, &c->ca_file);
 }
 
+/* ---- log ---- */
+
+static void log_settings(struct validate *v, const struct doc_at *at, struct operator_log *l)
+{
+    static const struct doc_key keys[] = {{"seal", false},
+                                          {"segmentBytes", false},
+                                          {"segmentAgeSeconds", false},
+                                          {"retainBytes", false},
+                                          {"retainAgeSeconds", false}};
+    const struct {
+        const char *name;
+        uint64_t min, max, *to;
+    } numbers[] = {{"segmentBytes", LIMIT_SEGMENT_MIN, LIMIT_SEGMENT_MAX, &l->segment_bytes},
+                   {"segmentAgeSeconds", 1, LIMIT_RETAIN_AGE_S, &l->segment_age_s},
+                   {"retainBytes", 0, LIMIT_RETAIN_BYTES, &l->retain_bytes},
+                   {"retainAgeSeconds", 0, LIMIT_RETAIN_AGE_S, &l->retain_age_s}};
+    struct doc_at f;
+    if (!doc_object(&v->doc, at, keys, ARRAY_LEN(keys)))
+        return;
+    if (doc_member(at, "seal", &f))
+        doc_enum(&v->doc, &f, &enum_seal_mode, &l->seal);
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        if (doc_member(at, numbers[i].name, &f))
+            doc_uint(&v->doc, &f, numbers[i].min, numbers[i].max, numbers[i].to);
+}
+
 /* ---- the document ---- */
 
 static void constant(struct validate *v, const struct doc_at *at, const char *wanted)
@@ -117,7 +143,7 @@ static void constant(struct validate *v, const struct doc_at *at, const char *wa
 static void document(struct validate *v, const struct doc_at *at, struct operator_config *c)
 {
     static const struct doc_key top[] = {{"apiVersion", true}, {"kind", true}, {"spec", true}};
-    static const struct doc_key keys[] = {{"evidence", false}, {"network", false}};
+    static const struct doc_key keys[] = {{"evidence", false}, {"network", false}, {"log", false}};
     struct doc_at f, g;
     if (!doc_object(&v->doc, at, top, ARRAY_LEN(top)))
         return;
@@ -131,6 +157,8 @@ static void document(struct validate *v, const struct doc_at *at, struct operato
         c->has_evidence = doc_enum(&v->doc, &g, &enum_evidence, &c->network.evidence);
     if (doc_member(&f, "network", &g))
         network(v, &g, c);
+    if (doc_member(&f, "log", &g))
+        log_settings(v, &g, &c->log);
 }
 
 int operator_default(struct operator_config **ret)
@@ -141,6 +169,8 @@ int operator_default(struct operator_config **ret)
     arena_init(&c->arena, SPEC_ARENA);
     c->network.evidence = EVIDENCE_STRICT;
     c->network.mode = NET_MODE_INTERCEPT;
+    c->log = (struct operator_log){
+        .seal = SEAL_EVENT, .segment_bytes = LIMIT_SEGMENT, .segment_age_s = LIMIT_SEGMENT_AGE_S};
     *ret = c;
     return 0;
 }

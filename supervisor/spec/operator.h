@@ -8,6 +8,8 @@
  *                than LIMIT_DNS_PER_SECOND here,
  *                metadataAddresses[]?: cloud metadata addresses that specs may list,
  *                caFile?: certificates for dot and doh resolvers; the system's unless given }
+ *   log        { seal?: "event" (default) or "batch", segmentBytes?, segmentAgeSeconds?: when a segment is
+ * closed, retainBytes?, retainAgeSeconds?: closed segments beyond that are pruned; 0 (default): none }
  *
  * Unknown keys, wrong types and values out of range are violations as in a spec. No spec can change any of
  * it. */
@@ -19,9 +21,17 @@
 #define OPERATOR_KIND        "OperatorConfig"
 #define OPERATOR_ROUTED_POOL 128u /* bytes of routedPool */
 
+/* What signerd is started with. */
+struct operator_log {
+    uint32_t seal; /* enum seal_mode */
+    uint64_t segment_bytes, segment_age_s;
+    uint64_t retain_bytes, retain_age_s; /* 0: everything is kept */
+};
+
 struct operator_config {
     struct arena arena; /* owns everything below */
     struct policy_operator network;
+    struct operator_log log;
     bool has_evidence;      /* the document says it */
     struct str routed_pool; /* absent; canonical, "10.0.0.0/16" or "10.0.0.0/16,fd00::/48" */
     struct str ca_file;     /* absolute; absent: the system's */
