@@ -61,16 +61,16 @@ static void open_log(void)
     if (!mkdtemp(log_path))
         abort();
     log_dir = open(log_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    struct elog_config cfg = {loop,
-                              log_dir,
-                              keys,
-                              cells,
-                              "fuzz",
-                              "00000000-0000-4000-8000-000000000001",
-                              keys_vkey(keys)->name,
-                              on_failed,
-                              dispatch_on_log_idle,
-                              &dispatch};
+    struct elog_config cfg = {.loop = loop,
+                              .dirfd = log_dir,
+                              .keys = keys,
+                              .cells = cells,
+                              .host = "fuzz",
+                              .boot_id = "00000000-0000-4000-8000-000000000001",
+                              .origin = keys_vkey(keys)->name,
+                              .failed = on_failed,
+                              .idle = dispatch_on_log_idle,
+                              .self = &dispatch};
     if (log_dir < 0 || cells_new(&cells) < 0)
         abort();
     cfg.cells = cells;

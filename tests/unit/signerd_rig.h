@@ -29,6 +29,7 @@ struct rig {
     struct keys *keys;
     struct cells *cells;
     struct elog *log;
+    struct elog_config config; /* what a test wants of its own: seal and the like */
     char origin[CHECKPOINT_NAME_MAX + 1];
     int failed; /* what the failed callback heard last */
     unsigned nfailed;
@@ -65,9 +66,18 @@ static void rig_on_idle(void *self)
 /* Opens (or opens again) the log. 0 or elog_open's error. */
 static inline int rig_open(struct rig *r)
 {
-    struct elog_config cfg = {r->loop,  r->log_dir, r->keys,       r->cells,    "test-host",
-                              RIG_BOOT, r->origin,  rig_on_failed, rig_on_idle, r};
+    struct elog_config cfg = r->config;
 
+    cfg.loop = r->loop;
+    cfg.dirfd = r->log_dir;
+    cfg.keys = r->keys;
+    cfg.cells = r->cells;
+    cfg.host = "test-host";
+    cfg.boot_id = RIG_BOOT;
+    cfg.origin = r->origin;
+    cfg.failed = rig_on_failed;
+    cfg.idle = rig_on_idle;
+    cfg.self = r;
     return elog_open(&cfg, &r->log);
 }
 

@@ -43,16 +43,16 @@ static void suite_init(struct suite *s, bool clients)
         s->sock[i] = pair[1];
     }
     assert_int_equal(dispatch_init(&s->d, s->r.loop, s->r.cells, ours), 0);
-    struct elog_config cfg = {s->r.loop,
-                              s->r.log_dir,
-                              s->r.keys,
-                              s->r.cells,
-                              "test-host",
-                              RIG_BOOT,
-                              s->r.origin,
-                              dispatch_on_log_failed,
-                              dispatch_on_log_idle,
-                              &s->d};
+    struct elog_config cfg = {.loop = s->r.loop,
+                              .dirfd = s->r.log_dir,
+                              .keys = s->r.keys,
+                              .cells = s->r.cells,
+                              .host = "test-host",
+                              .boot_id = RIG_BOOT,
+                              .origin = s->r.origin,
+                              .failed = dispatch_on_log_failed,
+                              .idle = dispatch_on_log_idle,
+                              .self = &s->d};
     assert_int_equal(elog_open(&cfg, &s->d.log), 0);
     if (!clients)
         return;
@@ -292,9 +292,16 @@ static void test_runs_of_before_a_restart(void **state)
     again.d.log = elog_free(again.d.log);
     close(again.r.log_dir);
     again.r.log_dir = dup(s.r.log_dir);
-    struct elog_config cfg = {again.r.loop,         again.r.log_dir, s.r.keys,   again.r.cells,
-                              "test-host",          RIG_BOOT,        s.r.origin, dispatch_on_log_failed,
-                              dispatch_on_log_idle, &again.d};
+    struct elog_config cfg = {.loop = again.r.loop,
+                              .dirfd = again.r.log_dir,
+                              .keys = s.r.keys,
+                              .cells = again.r.cells,
+                              .host = "test-host",
+                              .boot_id = RIG_BOOT,
+                              .origin = s.r.origin,
+                              .failed = dispatch_on_log_failed,
+                              .idle = dispatch_on_log_idle,
+                              .self = &again.d};
     assert_int_equal(elog_open(&cfg, &again.d.log), 0);
     assert_int_equal(open_cell(&again, closed_run, "b"), FAIL_EXISTS);
     assert_int_equal(open_cell(&again, open_run, "a"), 0);

@@ -122,8 +122,16 @@ static void test_a_second_signer_is_refused(void **state)
     (void)state;
     rig_init(&r);
     assert_int_equal(rig_open(&r), 0);
-    struct elog_config cfg = {r.loop,   r.log_dir, r.keys,        r.cells,     "h",
-                              RIG_BOOT, r.origin,  rig_on_failed, rig_on_idle, &r};
+    struct elog_config cfg = {.loop = r.loop,
+                              .dirfd = r.log_dir,
+                              .keys = r.keys,
+                              .cells = r.cells,
+                              .host = "h",
+                              .boot_id = RIG_BOOT,
+                              .origin = r.origin,
+                              .failed = rig_on_failed,
+                              .idle = rig_on_idle,
+                              .self = &r};
     assert_int_equal(elog_open(&cfg, &second), -EWOULDBLOCK);
     rig_done(&r);
 }
