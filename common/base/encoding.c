@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* libsodium's codecs run in constant time: the signing key passes through here. */
+/* What is written here is public: signatures, digests, hashes. A key's own text is made by libsodium's
+ * codecs, which run in constant time. */
 #include "common/base/encoding.h"
 
 #include <sodium.h>
@@ -8,13 +9,25 @@
 
 void encoding_base64_put(struct buf *b, const void *p, size_t n)
 {
-    char text[ENCODING_CHUNK / 3 * 4 + 1];
-    for (size_t i = 0; i < n; i += ENCODING_CHUNK) {
-        size_t part = n - i < ENCODING_CHUNK ? n - i : ENCODING_CHUNK;
-        sodium_bin2base64(text, sizeof(text), (const uint8_t *)p + i, part, sodium_base64_VARIANT_ORIGINAL);
-        buf_put(b, text, (part + 2) / 3 * 4);
+    static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const uint8_t *in = p;
+    uint8_t *out = n > 0 ? buf_reserve(b, (n + 2) / 3 * 4) : NULL;
+
+    if (!out)
+        return;
+    b->len += (n + 2) / 3 * 4;
+    for (; n >= 3; n -= 3, in += 3, out += 4) {
+        out[0] = (uint8_t)digit[in[0] >> 2];
+        out[1] = (uint8_t)digit[(in[0] & 3) << 4 | in[1] >> 4];
+        out[2] = (uint8_t)digit[(in[1] & 15) << 2 | in[2] >> 6];
+        out[3] = (uint8_t)digit[in[2] & 63];
     }
-    sodium_memzero(text, sizeof(text));
+    if (n == 0)
+        return;
+    out[0] = (uint8_t)digit[in[0] >> 2];
+    out[1] = (uint8_t)digit[(in[0] & 3) << 4 | (n > 1 ? in[1] >> 4 : 0)];
+    out[2] = n > 1 ? (uint8_t)digit[(in[1] & 15) << 2] : '=';
+    out[3] = '=';
 }
 
 /* libsodium 1.0.18 takes its characters as signed and reads some bytes above 0x7F as digits. */

@@ -104,21 +104,10 @@ static void envelope_put(struct buf *b, const char *key, struct str value)
     buf_put_str(b, value);
 }
 
-int envelope_render(const struct envelope *e, struct str material, struct str keyid,
-                    const uint8_t sig[static ED25519_SIG_LEN], struct buf *b)
+/* Everything up to and with data. */
+static void envelope_put_event(const struct envelope *e, struct buf *b)
 {
-    _cleanup_(buf_done) struct buf dsse = {.data = NULL};
     char digits[ENVELOPE_SEQUENCE_LEN + 1];
-    size_t start = b->len;
-
-    buf_init(&dsse, ENVELOPE_DSSE_MAX);
-    if (envelope_check(e) < 0)
-        return -EINVAL;
-    if (e->data.len > ENVELOPE_DATA_MAX)
-        return -EMSGSIZE;
-    dsse_envelope_render(material, keyid, sig, ED25519_SIG_LEN, &dsse);
-    if (dsse.err)
-        return dsse.err;
 
     envelope_put(b, ENVELOPE_HEAD, e->id);
     envelope_put(b, ENVELOPE_SOURCE, e->source);
@@ -132,12 +121,53 @@ int envelope_render(const struct envelope *e, struct str material, struct str ke
         envelope_put(b, ENVELOPE_RUNID, e->runid);
     }
     envelope_put(b, ENVELOPE_DATA, e->data);
+}
+
+int envelope_render_bare(const struct envelope *e, struct buf *b)
+{
+    size_t start = b->len;
+
+    if (envelope_check(e) < 0)
+        return -EINVAL;
+    if (e->data.len > ENVELOPE_DATA_MAX)
+        return -EMSGSIZE;
+    envelope_put_event(e, b);
+    buf_putc(b, '}');
+    if (b->err)
+        return b->err;
+    return b->len - start > ENVELOPE_LINE_MAX - ENVELOPE_SEAL_MAX ? -EMSGSIZE : 0;
+}
+
+int envelope_seal(struct str bare, struct str material, struct str keyid,
+                  const uint8_t sig[static ED25519_SIG_LEN], struct buf *b)
+{
+    _cleanup_(buf_done) struct buf dsse = {.data = NULL};
+    size_t start = b->len;
+
+    buf_init(&dsse, ENVELOPE_DSSE_MAX);
+    if (bare.len == 0)
+        return -EINVAL;
+    dsse_envelope_render(material, keyid, sig, ED25519_SIG_LEN, &dsse);
+    if (dsse.err)
+        return dsse.err;
+    buf_put(b, bare.p, bare.len - 1);
     buf_puts(b, ENVELOPE_DSSE);
     encoding_base64_put(b, dsse.data, dsse.len);
     buf_puts(b, ENVELOPE_TAIL);
     if (b->err)
         return b->err;
     return b->len - start > ENVELOPE_LINE_MAX ? -EMSGSIZE : 0;
+}
+
+int envelope_render(const struct envelope *e, struct str material, struct str keyid,
+                    const uint8_t sig[static ED25519_SIG_LEN], struct buf *b)
+{
+    _cleanup_(buf_done) struct buf bare = {.data = NULL};
+    int r;
+
+    buf_init(&bare, ENVELOPE_LINE_MAX);
+    r = envelope_render_bare(e, &bare);
+    return r < 0 ? r : envelope_seal(buf_str(&bare), material, keyid, sig, b);
 }
 
 /* key, then everything up to the next quote into *ret. */
@@ -184,30 +214,47 @@ static bool envelope_take_attributes(struct str *s, struct envelope *e)
     return true;
 }
 
+/* data, and dssematerial if there is one. That comes last and holds no quote: it is found from the end,
+ * whatever data contains. data is an object: a bare line ends in two braces, a sealed one in quote and brace.
+ */
+static bool envelope_take_end(struct str s, struct envelope_line *l)
+{
+    const size_t tail = sizeof(ENVELOPE_TAIL) - 1, key = sizeof(ENVELOPE_DSSE) - 1;
+    const char *quote;
+
+    if (s.len < tail || s.p[s.len - 1] != '}')
+        return false;
+    if (s.p[s.len - 2] == '}') {
+        l->dssematerial = STR_NONE;
+        l->e.data = (struct str){s.p, s.len - 1};
+        return true;
+    }
+    if (s.p[s.len - 2] != '"')
+        return false;
+    s.len -= tail;
+    quote = s.len ? memrchr(s.p, '"', s.len) : NULL;
+    if (!quote)
+        return false;
+    l->dssematerial = (struct str){quote + 1, s.len - (size_t)(quote + 1 - s.p)};
+    s.len -= l->dssematerial.len;
+    if (s.len < key || memcmp(s.p + s.len - key, ENVELOPE_DSSE, key) != 0)
+        return false;
+    l->e.data = (struct str){s.p, s.len - key};
+    return true;
+}
+
 int envelope_parse(struct str line, struct envelope_line *ret)
 {
     struct envelope_line l = {.e = {.subject = STR_NONE}};
     struct str s = line;
-    const size_t tail = sizeof(ENVELOPE_TAIL) - 1, data = sizeof(ENVELOPE_DATA) - 1,
-                 key = sizeof(ENVELOPE_DSSE) - 1;
-    const char *quote;
+    const size_t tail = sizeof(ENVELOPE_TAIL) - 1, data = sizeof(ENVELOPE_DATA) - 1;
 
     if (line.len > ENVELOPE_LINE_MAX || !envelope_take_attributes(&s, &l.e))
         return ENVELOPE_E_FORM;
-    /* dssematerial comes last and holds no quote: it is found from the end, whatever data contains. */
-    if (s.len < data + tail || memcmp(s.p, ENVELOPE_DATA, data) != 0 ||
-        memcmp(s.p + s.len - tail, ENVELOPE_TAIL, tail) != 0)
+    if (s.len < data + tail || memcmp(s.p, ENVELOPE_DATA, data) != 0)
         return ENVELOPE_E_FORM;
-    s = (struct str){s.p + data, s.len - data - tail};
-    quote = s.len ? memrchr(s.p, '"', s.len) : NULL;
-    if (!quote)
-        return ENVELOPE_E_FORM;
-    l.dssematerial = (struct str){quote + 1, s.len - (size_t)(quote + 1 - s.p)};
-    s.len -= l.dssematerial.len;
-    if (s.len < key || memcmp(s.p + s.len - key, ENVELOPE_DSSE, key) != 0)
-        return ENVELOPE_E_FORM;
-    l.e.data = (struct str){s.p, s.len - key};
-    if (envelope_check(&l.e) < 0 || l.dssematerial.len > ENVELOPE_DSSE_MAX)
+    s = (struct str){s.p + data, s.len - data};
+    if (!envelope_take_end(s, &l) || envelope_check(&l.e) < 0 || l.dssematerial.len > ENVELOPE_DSSE_MAX)
         return ENVELOPE_E_FORM;
     if (l.e.data.len > ENVELOPE_DATA_MAX || !json_check_object(l.e.data))
         return ENVELOPE_E_DATA;

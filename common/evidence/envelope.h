@@ -7,6 +7,9 @@
  *   {"specversion":"1.0","id":...,"source":...,"type":...,["subject":...,]"time":...,"datacontenttype":"application/json",
  *    "sequence":...,["cellsequence":...,"runid":...,]"data":{...},"dssematerial":"..."}
  *
+ * The line of a log with seal: batch is bare: it ends behind data. What such a log signs, and an exported
+ * event shows, is the sealed line.
+ *
  * subject, cellsequence and runid are all there (an event of a cell) or all absent (an event of the log
  * itself). */
 #pragma once
@@ -22,6 +25,7 @@
 #define ENVELOPE_ATTR_MAX     512 /* source, type, subject */
 #define ENVELOPE_SEQUENCE_LEN 20  /* decimal digits, zero-padded: lexicographic order is numeric order */
 #define ENVELOPE_KEYID_LEN    (sizeof("sha256:") - 1 + 2 * DIGEST_LEN)
+#define ENVELOPE_SEAL_MAX     2100 /* what a signature adds to a bare line: that much room is always kept */
 #define ENVELOPE_SUBJECT      "urn:cellos:cell:"
 
 struct envelope {
@@ -49,6 +53,14 @@ int envelope_material(const struct envelope *e, struct buf *b) MUST_CHECK;
 int envelope_render(const struct envelope *e, struct str material, struct str keyid,
                     const uint8_t sig[static ED25519_SIG_LEN], struct buf *b) MUST_CHECK;
 
+/* A bare line: the event without dssematerial, which is what a log with seal: batch holds. As
+ * envelope_render(); -EMSGSIZE also when the sealed line would be too long. */
+int envelope_render_bare(const struct envelope *e, struct buf *b) MUST_CHECK;
+
+/* The sealed line of a bare one. Appends to b. 0, -EMSGSIZE, b's error. */
+int envelope_seal(struct str bare, struct str material, struct str keyid,
+                  const uint8_t sig[static ED25519_SIG_LEN], struct buf *b) MUST_CHECK;
+
 /* Why a line is not what it should be; the texts come from envelope_error_text(). */
 enum envelope_error {
     ENVELOPE_OK = 0,
@@ -64,7 +76,7 @@ const char *envelope_error_text(int error);
 /* A line taken apart; everything borrowed from the line. */
 struct envelope_line {
     struct envelope e;
-    struct str dssematerial; /* still base64 */
+    struct str dssematerial; /* still base64; absent: a bare line */
 };
 
 /* Reads the fixed spelling of attributes; does not verify anything else. ENVELOPE_OK with *ret filled, or

@@ -14,7 +14,7 @@ union frame_control {
 
 int frame_send(int sock, const void *p, size_t n, const int *fds, size_t nfds)
 {
-    union frame_control control = {0};
+    union frame_control control;
     struct iovec iov = {(void *)(uintptr_t)p, n};
     struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
     ssize_t r;
@@ -22,6 +22,7 @@ int frame_send(int sock, const void *p, size_t n, const int *fds, size_t nfds)
     if (n == 0 || n > FRAME_MAX || nfds > FRAME_FDS_MAX)
         return -EMSGSIZE;
     if (nfds > 0) {
+        memset(&control, 0, sizeof(control));
         m.msg_control = control.bytes;
         m.msg_controllen = CMSG_SPACE(sizeof(int) * nfds);
         struct cmsghdr *c = CMSG_FIRSTHDR(&m);
