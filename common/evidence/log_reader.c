@@ -245,6 +245,25 @@ static int reader_segment_line(struct log_reader *r, struct log_line *ret)
     }
 }
 
+/* The segment that was last at the opening has been read: has the log gone on in a new one? The old one stays
+ * open otherwise, and is read again when asked again. LOG_READ_LINE when there is one, LOG_READ_END, or
+ * -errno. */
+static int reader_look_again(struct log_reader *r)
+{
+    int old = r->fd, e;
+
+    r->eof = false;
+    if (r->dirfd < 0 || r->at.segment == r->at.index)
+        return LOG_READ_END;
+    e = reader_open_segment(r, r->at.index);
+    if (e == -ENOENT) {
+        r->fd = old;
+        return LOG_READ_END;
+    }
+    close(old);
+    return e < 0 ? e : LOG_READ_LINE;
+}
+
 int log_reader_next(struct log_reader *r, struct log_line *ret)
 {
     for (;;) {
@@ -267,6 +286,12 @@ int log_reader_next(struct log_reader *r, struct log_line *ret)
             continue;
         if (e != LOG_READ_END)
             return e;
+        if (r->next_segment == r->nsegments) {
+            e = reader_look_again(r);
+            if (e != LOG_READ_LINE)
+                return e;
+            continue;
+        }
         close(r->fd);
         r->fd = -EBADF;
     }

@@ -38,7 +38,8 @@ int log_reader_open(int dirfd, uint64_t from, struct log_reader **ret) MUST_CHEC
 /* One file as the only segment of a log (tests, fuzzing). Takes fd. */
 int log_reader_open_fd(int fd, uint64_t first, struct log_reader **ret) MUST_CHECK;
 
-/* An enum log_read (everything but LINE is final) or a negative errno. */
+/* An enum log_read or a negative errno. Behind LOG_READ_END it may be asked again, and then goes on with what
+ * the log has grown by; everything else but LINE is final. */
 int log_reader_next(struct log_reader *r, struct log_line *ret) MUST_CHECK;
 
 struct log_reader *log_reader_free(struct log_reader *r); /* NULL-safe; returns NULL */
