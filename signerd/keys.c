@@ -9,7 +9,6 @@
 #include "common/base/encoding.h"
 #include "common/base/io.h"
 #include "common/base/log.h"
-#include "common/evidence/envelope.h"
 
 #define KEYS_LINE_LEN 45 /* 44 base64 characters and LF */
 #define KEYS_TMP_FILE "signing.vkey.tmp"
@@ -18,6 +17,7 @@ struct keys {
     uint8_t *secret; /* sodium_malloc, no access between signatures */
     struct vkey vkey;
     char keyid[ENVELOPE_KEYID_LEN + 1];
+    struct keyring ring;
 };
 
 struct keys *keys_free(struct keys *k)
@@ -37,6 +37,11 @@ const struct vkey *keys_vkey(const struct keys *k)
 const char *keys_keyid(const struct keys *k)
 {
     return k->keyid;
+}
+
+const struct keyring *keys_ring(const struct keys *k)
+{
+    return &k->ring;
 }
 
 void keys_sign(struct keys *k, const void *msg, size_t n, uint8_t ret_sig[static ED25519_SIG_LEN])
@@ -184,6 +189,7 @@ static int keys_load(int dirfd, struct keys *k)
     ed25519_from_seed(seed, public, k->secret);
     vkey_from_public(public, &k->vkey);
     envelope_keyid(public, k->keyid);
+    keyring_one(&k->ring, &k->vkey);
     return sodium_mprotect_noaccess(k->secret) == 0 ? 0 : -errno;
 }
 

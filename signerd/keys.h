@@ -3,7 +3,7 @@
  * locked pages that are inaccessible except during a signature; nobody but this module sees it. */
 #pragma once
 
-#include "common/evidence/checkpoint.h"
+#include "common/evidence/keyring.h"
 
 #define KEYS_FILE      "signing.key"  /* base64 of the seed, one line, mode 0600 */
 #define KEYS_VKEY_FILE "signing.vkey" /* its public part in C2SP form, for cellctl verify */
@@ -19,6 +19,9 @@ struct keys *keys_free(struct keys *k); /* wipes; NULL-safe; returns NULL */
 
 const struct vkey *keys_vkey(const struct keys *k);
 const char *keys_keyid(const struct keys *k); /* the DSSE keyid */
+
+/* The public keys that an old log may be signed with, ours among them. */
+const struct keyring *keys_ring(const struct keys *k);
 
 /* Signs what the caller has framed itself (DSSE PAE, note text). One thread only. */
 void keys_sign(struct keys *k, const void *msg, size_t n, uint8_t ret_sig[static ED25519_SIG_LEN]);

@@ -76,11 +76,12 @@ static int recover_may_init(struct recover *v)
 
 static int recover_checkpoint(struct recover *v)
 {
+    const struct keyring_key *signer;
     int r = log_verify_read_file(disk_dirfd(v->disk), DISK_CHECKPOINT, &v->ret->note);
 
     if (r < 0)
         return r;
-    r = checkpoint_open(buf_str(&v->ret->note), keys_vkey(v->keys), &v->checkpoint);
+    r = checkpoint_open_ring(buf_str(&v->ret->note), keys_ring(v->keys), &v->checkpoint, &signer);
     if (r != CHECKPOINT_OK) {
         log_error("log/checkpoint: %s (key %s): %s", checkpoint_error_text(r), keys_vkey(v->keys)->name,
                   RECOVER_REMEDY);

@@ -27,7 +27,7 @@ int recover_tail(struct recover *v)
         r = v->reader ? log_reader_next(v->reader, &l) : LOG_READ_END;
         if (r != LOG_READ_LINE)
             break;
-        log_check_alone(l.text, keys_vkey(v->keys)->public, &judged);
+        log_check_alone(l.text, keys_ring(v->keys), &judged);
         r = log_check_next(check, &judged, why);
         if (r == -EBADMSG) {
             log_warning("line %" PRIu64 " behind the checkpoint does not count: %s", l.index + 1, why);

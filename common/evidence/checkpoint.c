@@ -5,6 +5,7 @@
 
 #include "common/base/encoding.h"
 #include "common/base/num.h"
+#include "common/evidence/keyring.h"
 
 #define NOTE_ALG_ED25519 0x01
 #define NOTE_DASH        "\xe2\x80\x94 " /* em dash, space */
@@ -210,6 +211,32 @@ static bool checkpoint_parse_text(struct str text, struct checkpoint *ret)
             return false;
     *ret = c;
     return true;
+}
+
+int checkpoint_open_ring(struct str note, const struct keyring *ring, struct checkpoint *ret,
+                         const struct keyring_key **ret_key)
+{
+    const struct keyring_key *key = NULL;
+    struct checkpoint c;
+    struct str text, sigs;
+
+    if (!note_split(note, &text, &sigs))
+        return CHECKPOINT_E_FORM;
+    for (size_t i = 0; i < ring->n; i++) {
+        int r = note_verify(sigs, text, &ring->key[i].vkey);
+
+        if (r == CHECKPOINT_E_FORM || r == CHECKPOINT_E_SIGNATURE)
+            return r;
+        if (r == CHECKPOINT_OK && !key)
+            key = &ring->key[i];
+    }
+    if (!key)
+        return CHECKPOINT_E_UNSIGNED;
+    if (!checkpoint_parse_text(text, &c))
+        return CHECKPOINT_E_FORM;
+    *ret = c;
+    *ret_key = key;
+    return CHECKPOINT_OK;
 }
 
 int checkpoint_open(struct str note, const struct vkey *k, struct checkpoint *ret)

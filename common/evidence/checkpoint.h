@@ -53,6 +53,15 @@ const char *checkpoint_error_text(int error);
  * accepted (they are signed too). A checkpoint_error; *ret only on CHECKPOINT_OK. */
 int checkpoint_open(struct str note, const struct vkey *k, struct checkpoint *ret) MUST_CHECK;
 
+struct keyring;
+struct keyring_key;
+
+/* The same under any key of the ring; a signature of one of its keys that does not verify spoils the note. Of
+ * several good ones *ret_key (borrowed from the ring) is that of the key that comes first in it. Whether that
+ * key counts at the time of the log's last line is for the caller to judge: a checkpoint has no time. */
+int checkpoint_open_ring(struct str note, const struct keyring *ring, struct checkpoint *ret,
+                         const struct keyring_key **ret_key) MUST_CHECK;
+
 /* True for what we take as a key name or origin: 1 ... CHECKPOINT_NAME_MAX printable ASCII bytes, no blank,
  * no plus. */
 bool checkpoint_name_ok(struct str s);

@@ -8,6 +8,7 @@
 #include "common/base/encoding.h"
 #include "common/base/num.h"
 #include "common/evidence/json_check.h"
+#include "common/evidence/keyring.h"
 
 /* Everything that comes before the quoted values, in order; the parser and the writer share it. */
 #define ENVELOPE_HEAD         "{\"specversion\":\"1.0\",\"id\":\""
@@ -30,6 +31,8 @@ static const char *const envelope_errors[_ENVELOPE_E_MAX] = {
     [ENVELOPE_E_KEY] = "signed under another key",
     [ENVELOPE_E_SIGNATURE] = "the signature does not verify",
     [ENVELOPE_E_DIGEST] = "the signed digests are not those of this event",
+    [ENVELOPE_E_TIME] = "its time is outside the validity of the key that signed it",
+    [ENVELOPE_E_REVOKED] = "the key that signed it was revoked by then",
 };
 
 const char *envelope_error_text(int error)
@@ -296,11 +299,27 @@ static bool envelope_dsse_parse(struct str s, struct envelope_dsse *ret)
     return true;
 }
 
-static int envelope_verify_dsse(struct str dsse, const struct envelope *e, const uint8_t *public)
+static int envelope_judge_time(const struct keyring_key *key, const struct envelope *e)
+{
+    uint64_t when;
+
+    if (clock_parse_rfc3339(e->time, &when) < 0)
+        return ENVELOPE_E_FORM;
+    switch (keyring_judge(key, when)) {
+    case KEYRING_OK:
+        return ENVELOPE_OK;
+    case KEYRING_REVOKED:
+        return ENVELOPE_E_REVOKED;
+    default:
+        return ENVELOPE_E_TIME;
+    }
+}
+
+static int envelope_verify_dsse(struct str dsse, const struct envelope *e, const struct keyring *ring)
 {
     _cleanup_(buf_done) struct buf payload = {.data = NULL}, want = {.data = NULL}, sig = {.data = NULL},
                                    pae = {.data = NULL};
-    char keyid[ENVELOPE_KEYID_LEN + 1];
+    const struct keyring_key *key;
     struct dsse_material material;
     struct envelope_dsse d;
 
@@ -312,15 +331,15 @@ static int envelope_verify_dsse(struct str dsse, const struct envelope *e, const
         encoding_base64_get(d.sig, &sig) < 0 || sig.len != ED25519_SIG_LEN ||
         dsse_material_parse(buf_str(&payload), &material) < 0)
         return ENVELOPE_E_FORM;
-    envelope_keyid(public, keyid);
-    if (!str_is(d.keyid, keyid))
+    key = keyring_find(ring, d.keyid);
+    if (!key)
         return ENVELOPE_E_KEY;
     dsse_pae(buf_str(&payload), &pae);
     if (pae.err || envelope_material(e, &want) < 0)
         return -ENOMEM;
-    if (!ed25519_verify(public, pae.data, pae.len, sig.data, sig.len))
+    if (!ed25519_verify(key->vkey.public, pae.data, pae.len, sig.data, sig.len))
         return ENVELOPE_E_SIGNATURE;
-    return str_eq(buf_str(&payload), buf_str(&want)) ? ENVELOPE_OK : ENVELOPE_E_DIGEST;
+    return str_eq(buf_str(&payload), buf_str(&want)) ? envelope_judge_time(key, e) : ENVELOPE_E_DIGEST;
 }
 
 /* The line once more from its parts. Parsing already fixes the spelling; comparing the bytes keeps that true
@@ -343,8 +362,7 @@ static int envelope_verify_bytes(struct str line, const struct envelope_line *l,
     return r == 0 && str_eq(buf_str(&again), line) ? ENVELOPE_OK : ENVELOPE_E_FORM;
 }
 
-int envelope_verify(struct str line, const struct envelope_line *parsed,
-                    const uint8_t public[static ED25519_PUBLIC_LEN])
+int envelope_verify(struct str line, const struct envelope_line *parsed, const struct keyring *ring)
 {
     _cleanup_(buf_done) struct buf dsse = {.data = NULL};
     int r;
@@ -356,5 +374,5 @@ int envelope_verify(struct str line, const struct envelope_line *parsed,
     r = envelope_verify_bytes(line, parsed, buf_str(&dsse));
     if (r != ENVELOPE_OK)
         return r;
-    return envelope_verify_dsse(buf_str(&dsse), &parsed->e, public);
+    return envelope_verify_dsse(buf_str(&dsse), &parsed->e, ring);
 }

@@ -66,9 +66,11 @@ enum envelope_error {
     ENVELOPE_OK = 0,
     ENVELOPE_E_FORM = 1,  /* not the one spelling */
     ENVELOPE_E_DATA,      /* data is not one compact JSON object */
-    ENVELOPE_E_KEY,       /* signed under another key id */
+    ENVELOPE_E_KEY,       /* signed under a key id that is not in the ring */
     ENVELOPE_E_SIGNATURE, /* the signature does not verify */
     ENVELOPE_E_DIGEST,    /* signed digests are not those of the event */
+    ENVELOPE_E_TIME,      /* the event's time is outside the validity of its key */
+    ENVELOPE_E_REVOKED,   /* the event's time is that of its key's revocation, or later */
     _ENVELOPE_E_MAX,
 };
 const char *envelope_error_text(int error);
@@ -87,8 +89,10 @@ int envelope_parse(struct str line, struct envelope_line *ret) MUST_CHECK;
  */
 void envelope_keyid(const uint8_t public[static ED25519_PUBLIC_LEN], char *dst);
 
+struct keyring;
+
 /* Everything that can be said of a line alone: its digests are computed again, the envelope is rendered again
- * with them and compared byte for byte, the signature is verified under this key. An envelope_error; -ENOMEM.
- */
+ * with them and compared byte for byte, the signature is verified under the ring's key with the line's keyid,
+ * and that key must count at the event's time. An envelope_error; -ENOMEM. */
 int envelope_verify(struct str line, const struct envelope_line *parsed,
-                    const uint8_t public[static ED25519_PUBLIC_LEN]) MUST_CHECK;
+                    const struct keyring *ring) MUST_CHECK;

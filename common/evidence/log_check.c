@@ -28,13 +28,12 @@ struct log_check {
     struct log_run *bucket[LOG_CHECK_BUCKETS];
 };
 
-void log_check_alone(struct str line, const uint8_t public[static ED25519_PUBLIC_LEN],
-                     struct log_check_line *ret)
+void log_check_alone(struct str line, const struct keyring *ring, struct log_check_line *ret)
 {
     ret->error = envelope_parse(line, &ret->parsed);
     merkle_leaf(line.p, line.len, ret->leaf);
     if (ret->error == ENVELOPE_OK)
-        ret->error = envelope_verify(line, &ret->parsed, public);
+        ret->error = envelope_verify(line, &ret->parsed, ring);
 }
 
 struct log_check *log_check_new(const struct merkle *tree)

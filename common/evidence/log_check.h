@@ -3,8 +3,7 @@
  * what holds from line to line. signerd's recovery and cellctl verify use the same. */
 #pragma once
 
-#include "common/evidence/checkpoint.h"
-#include "common/evidence/envelope.h"
+#include "common/evidence/keyring.h"
 #include "common/evidence/merkle.h"
 
 #define LOG_CHECK_RUNS_MAX 65536 /* runs that are open at the same time in one log */
@@ -19,8 +18,7 @@ struct log_check_line {
 };
 
 /* Any thread that called digest_init(). */
-void log_check_alone(struct str line, const uint8_t public[static ED25519_PUBLIC_LEN],
-                     struct log_check_line *ret);
+void log_check_alone(struct str line, const struct keyring *ring, struct log_check_line *ret);
 
 struct log_check;
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "common/base/clock.h"
 #include "common/base/io.h"
 #include "common/evidence/log_reader.h"
 
@@ -28,7 +29,7 @@ struct verify_batch {
 
 struct verify_share {
     struct verify_batch *batch;
-    const uint8_t *public;
+    const struct keyring *ring;
     size_t from, to;
     int error;
 };
@@ -36,6 +37,9 @@ struct verify_share {
 struct verify {
     const struct log_verify_options *o;
     struct log_report *report;
+    const struct keyring *ring;
+    struct keyring own;               /* what the log declares, where nothing else is given */
+    const struct keyring_key *signer; /* of the checkpoint */
     struct log_check *check;
     struct log_reader *reader;
     struct verify_batch *batch;
@@ -71,31 +75,33 @@ int log_verify_read_file(int dirfd, const char *name, struct buf *b)
 
 /* ---- key, checkpoint, origin ---- */
 
-static int verify_key(int dirfd, const struct log_verify_options *o, struct log_report *r)
+static int verify_key(struct verify *v, int dirfd)
 {
     _cleanup_(buf_done) struct buf text = {.data = NULL};
+    struct vkey key;
     int e;
 
     buf_init(&text, LOG_FILE_MAX);
-    if (o->key) {
-        r->key = *o->key;
+    v->ring = v->o->ring ? v->o->ring : &v->own;
+    if (v->o->ring)
         return 0;
-    }
     e = log_verify_read_file(dirfd, "vkey", &text);
     if (e < 0 && e != -ENOENT && e != -EBADMSG && e != -EFBIG && e != -ELOOP)
         return e;
     if (text.len > 0 && text.data[text.len - 1] == '\n')
         text.len--;
-    if (e < 0 || vkey_parse(buf_str(&text), &r->key) < 0)
-        return verify_verdict(r, LOG_BAD_KEY,
+    if (e < 0 || vkey_parse(buf_str(&text), &key) < 0)
+        return verify_verdict(v->report, LOG_BAD_KEY,
                               "no usable vkey file in the log: give the public key with --key");
-    r->self_declared = true;
+    keyring_one(&v->own, &key);
+    v->report->self_declared = true;
     return 0;
 }
 
-static int verify_checkpoint(int dirfd, struct log_report *r)
+static int verify_checkpoint(struct verify *v, int dirfd)
 {
     _cleanup_(buf_done) struct buf note = {.data = NULL}, origin = {.data = NULL};
+    struct log_report *r = v->report;
     int e;
 
     buf_init(&note, CHECKPOINT_NOTE_MAX);
@@ -106,10 +112,11 @@ static int verify_checkpoint(int dirfd, struct log_report *r)
                               "there is no checkpoint: nothing says how long this log was");
     if (e < 0 && e != -EBADMSG && e != -EFBIG && e != -ELOOP)
         return e;
-    e = e < 0 ? CHECKPOINT_E_FORM : checkpoint_open(buf_str(&note), &r->key, &r->checkpoint);
-    if (e != CHECKPOINT_OK)
+    e = e < 0 ? CHECKPOINT_E_FORM : checkpoint_open_ring(buf_str(&note), v->ring, &r->checkpoint, &v->signer);
+    if (e != CHECKPOINT_OK || !v->signer)
         return verify_verdict(r, LOG_BAD_CHECKPOINT, "the checkpoint: %s", checkpoint_error_text(e));
     r->has_checkpoint = true;
+    r->key = v->signer->vkey;
     e = log_verify_read_file(dirfd, "origin", &origin);
     if (e < 0 && e != -ENOENT && e != -EBADMSG && e != -EFBIG && e != -ELOOP)
         return e;
@@ -123,13 +130,14 @@ static int verify_checkpoint(int dirfd, struct log_report *r)
 
 static int verify_outside(struct verify *v)
 {
+    const struct keyring_key *signer;
     struct log_report *r = v->report;
     int e;
 
     if (v->o->outside) {
         v->outside = *v->o->outside;
     } else if (v->o->outside_note.p) {
-        e = checkpoint_open(v->o->outside_note, &r->key, &v->outside);
+        e = checkpoint_open_ring(v->o->outside_note, v->ring, &v->outside, &signer);
         if (e != CHECKPOINT_OK)
             return verify_verdict(r, LOG_BAD_OUTSIDE, "the checkpoint from outside: %s",
                                   checkpoint_error_text(e));
@@ -156,7 +164,7 @@ static void *verify_judge(void *arg)
 
     s->error = digest_init();
     for (size_t i = s->from; s->error == 0 && i < s->to; i++)
-        log_check_alone(s->batch->line[i].text, s->public, &s->batch->judged[i]);
+        log_check_alone(s->batch->line[i].text, s->ring, &s->batch->judged[i]);
     return NULL;
 }
 
@@ -176,10 +184,8 @@ static int verify_judge_batch(struct verify *v)
     bool started[LOG_VERIFY_THREADS_MAX] = {false};
 
     for (unsigned i = 0; i < n; i++) {
-        share[i] = (struct verify_share){.batch = v->batch,
-                                         .public = v->report->key.public,
-                                         .from = v->batch->n * i / n,
-                                         .to = v->batch->n * (i + 1) / n};
+        share[i] = (struct verify_share){
+            .batch = v->batch, .ring = v->ring, .from = v->batch->n * i / n, .to = v->batch->n * (i + 1) / n};
         if (i > 0)
             started[i] = pthread_create(&thread[i], NULL, verify_judge_thread, &share[i]) == 0;
     }
@@ -247,6 +253,22 @@ static int verify_sizes(struct verify *v)
     return 0;
 }
 
+/* A checkpoint has no time of its own; it is as old as the last line it covers, or younger. A key that did
+ * not count any more when that line was made cannot vouch for it. */
+static int verify_signer(struct verify *v, const struct log_line *l, const struct envelope *e)
+{
+    uint64_t when = 0;
+
+    if (log_check_tree(v->check)->size != v->report->checkpoint.size)
+        return 0;
+    if (clock_parse_rfc3339(e->time, &when) == 0 && keyring_judge(v->signer, when) == KEYRING_OK)
+        return 0;
+    return verify_verdict(v->report, LOG_BAD_CHECKPOINT,
+                          "the checkpoint covers line %" PRIu64
+                          ", but the key %s that signed it did not count at that line's time",
+                          l->index + 1, v->signer->vkey.name);
+}
+
 static int verify_line(struct verify *v, size_t i)
 {
     const struct log_line *l = &v->batch->line[i];
@@ -263,7 +285,8 @@ static int verify_line(struct verify *v, size_t i)
         v->report->lines++;
     else
         v->report->unacknowledged++;
-    return verify_sizes(v);
+    e = verify_signer(v, l, &v->batch->judged[i].parsed.e);
+    return e < 0 || v->report->verdict != LOG_GOOD ? e : verify_sizes(v);
 }
 
 /* What the reader stopped at, once all lines before it are good. */
@@ -377,9 +400,9 @@ int log_verify(int dirfd, const struct log_verify_options *o, struct log_report 
     if (e == 0)
         e = ed25519_init();
     if (e == 0)
-        e = verify_key(dirfd, o, ret);
+        e = verify_key(&v, dirfd);
     if (e == 0 && ret->verdict == LOG_GOOD)
-        e = verify_checkpoint(dirfd, ret);
+        e = verify_checkpoint(&v, dirfd);
     if (e == 0 && ret->verdict == LOG_GOOD)
         e = verify_all(&v, dirfd);
     verify_done(&v);

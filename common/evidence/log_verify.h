@@ -11,7 +11,7 @@ enum log_verdict {
     LOG_GOOD = 0,
     LOG_BAD_LINE = 1,   /* a line is wrong: line, segment, segment_line say which */
     LOG_BAD_SEGMENT,    /* a file's name does not fit */
-    LOG_BAD_CHECKPOINT, /* none, not signed by the key, or of another log */
+    LOG_BAD_CHECKPOINT, /* none, not signed by a key of the ring that counts, or of another log */
     LOG_BAD_KEY,        /* no key to verify with: neither given nor in the log */
     LOG_BAD_SHORT,      /* fewer lines than the checkpoint says */
     LOG_BAD_ROOT,       /* all lines are good, but the checkpoint signs another tree */
@@ -20,7 +20,7 @@ enum log_verdict {
 };
 
 struct log_verify_options {
-    const struct vkey *key; /* NULL: the log's own vkey file is believed (self_declared in the report) */
+    const struct keyring *ring;       /* NULL: the log's own key is believed (self_declared in the report) */
     const struct checkpoint *outside; /* NULL: none */
     struct str outside_note; /* instead of outside: verified here, once the key is known; p == NULL: none */
     unsigned threads;        /* 0: as many as there are processors, at most LOG_VERIFY_THREADS_MAX */
@@ -40,7 +40,7 @@ struct log_report {
     uint64_t line;               /* LOG_BAD_LINE: number in the log, from 1 */
     uint64_t segment;            /* name of its file as a number */
     uint64_t segment_line;       /* number in that file, from 1 */
-    struct vkey key;             /* the key that was used; name is empty when there was none */
+    struct vkey key;             /* that signed the checkpoint; name is empty when none did */
     bool self_declared;          /* that key came from the log itself */
     bool has_checkpoint;
     struct checkpoint checkpoint; /* when has_checkpoint */

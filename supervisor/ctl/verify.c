@@ -80,12 +80,20 @@ static int verify_read_key(const char *key, struct vkey *ret)
 /* The key to trust, in the order of decisions 43: given, of the state directory, of the log (none here). */
 static int verify_key(const struct verify_args *a, struct verify_context *c)
 {
+    struct vkey key;
+    int r = CTL_OK;
+
+    if (digest_init() < 0)
+        return ctl_fail(CTL_FAILED, "verify", "SHA-256 is not available");
     if (a->key) {
         c->key_from = VERIFY_KEY_GIVEN;
-        return verify_read_key(a->key, &c->key);
+        r = verify_read_key(a->key, &key);
+    } else {
+        c->key_from = logdir_state_key(&key) == 0 ? VERIFY_KEY_STATE : VERIFY_KEY_LOG;
     }
-    c->key_from = logdir_state_key(&c->key) == 0 ? VERIFY_KEY_STATE : VERIFY_KEY_LOG;
-    return CTL_OK;
+    if (r == CTL_OK && c->key_from != VERIFY_KEY_LOG)
+        keyring_one(&c->ring, &key);
+    return r;
 }
 
 static int verify_read_checkpoint(const char *path, struct buf *note)

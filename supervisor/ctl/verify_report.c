@@ -111,7 +111,7 @@ static void verify_print_foreign(const struct verify_context *c, int dirfd, cons
         return;
     if (text.len > 0 && text.data[text.len - 1] == '\n')
         text.len--;
-    if (vkey_parse(buf_str(&text), &own) == 0 && memcmp(own.public, c->key.public, ED25519_PUBLIC_LEN) != 0)
+    if (vkey_parse(buf_str(&text), &own) == 0 && !keyring_find_public(&c->ring, own.public))
         (void)printf("        it declares the key %s; if you trust that key: --key %.*s\n", own.name,
                      (int)text.len, (const char *)text.data);
 }
@@ -201,7 +201,7 @@ int verify_one(const struct verify_context *c, const char *path)
     _cleanup_close_ int fd = logdir_open(path);
     struct verify_log l = {.c = c, .path = path};
     struct log_verify_options o = {
-        .key = c->key_from == VERIFY_KEY_LOG ? NULL : &c->key,
+        .ring = c->key_from == VERIFY_KEY_LOG ? NULL : &c->ring,
         .outside_note = c->outside,
         .progress = verify_progress,
         .rule = verify_rule,

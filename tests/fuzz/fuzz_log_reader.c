@@ -11,12 +11,12 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
-static uint8_t public[ED25519_PUBLIC_LEN];
+static struct keyring ring;
 static struct vkey key;
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-    uint8_t seed[ED25519_SEED_LEN] = {1}, secret[ED25519_SECRET_LEN];
+    uint8_t seed[ED25519_SEED_LEN] = {1}, secret[ED25519_SECRET_LEN], public[ED25519_PUBLIC_LEN];
 
     (void)argc;
     (void)argv;
@@ -24,6 +24,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         return 1;
     ed25519_from_seed(seed, public, secret);
     vkey_from_public(public, &key);
+    keyring_one(&ring, &key);
     return 0;
 }
 
@@ -33,7 +34,7 @@ static void fuzz_line(struct str line)
     struct log_check_line judged;
     struct str member;
 
-    log_check_alone(line, public, &judged);
+    log_check_alone(line, &ring, &judged);
     if (judged.error == ENVELOPE_E_FORM || judged.error == ENVELOPE_E_DATA)
         return;
     if (!json_check_object(judged.parsed.e.data) || envelope_check(&judged.parsed.e) != 0)
@@ -59,7 +60,7 @@ static void fuzz_reader(const uint8_t *data, size_t size)
             abort();
         bytes += l.text.len + 1;
         fuzz_line(l.text);
-        log_check_alone(l.text, public, &judged);
+        log_check_alone(l.text, &ring, &judged);
         if (log_check_next(check, &judged, why) == 0 && judged.error != ENVELOPE_OK)
             abort();
     }
@@ -98,6 +99,7 @@ static void fuzz_material(struct str s)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    const struct keyring_key *signer;
     struct checkpoint c;
     struct str s;
 
@@ -113,6 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 2:
         (void)!checkpoint_open(s, &key, &c);
+        (void)!checkpoint_open_ring(s, &ring, &c, &signer);
         break;
     case 3:
         fuzz_vkey(s);

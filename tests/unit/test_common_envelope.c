@@ -2,12 +2,14 @@
 /* One event, one spelling: against a line made by an independent script. */
 #include "tests/unit/evidence_fixture.h"
 
-#include "common/evidence/envelope.h"
+#include "common/base/clock.h"
 #include "common/evidence/json_check.h"
+#include "common/evidence/keyring.h"
 #include "common/evidence/merkle.h"
 
 static struct fixture fixture;
 static uint8_t secret[ED25519_SECRET_LEN], public[ED25519_PUBLIC_LEN];
+static struct keyring ring;
 
 static struct envelope sample(void)
 {
@@ -47,7 +49,7 @@ static int check(struct str line)
     struct envelope_line l;
     int r = envelope_parse(line, &l);
 
-    return r == ENVELOPE_OK ? envelope_verify(line, &l, public) : r;
+    return r == ENVELOPE_OK ? envelope_verify(line, &l, &ring) : r;
 }
 
 static void test_independent_line(void **state)
@@ -148,13 +150,44 @@ static void test_another_key(void **state)
     _cleanup_(buf_done) struct buf line = {.data = NULL};
     uint8_t seed[32] = {9}, other[32], unused[64];
     struct envelope_line l;
+    struct keyring foreign;
+    struct vkey k;
 
     (void)state;
     buf_init(&line, 65536);
     (void)fixture_get(&fixture, "line", &line);
     ed25519_from_seed(seed, other, unused);
     assert_int_equal(envelope_parse(buf_str(&line), &l), ENVELOPE_OK);
-    assert_int_equal(envelope_verify(buf_str(&line), &l, other), ENVELOPE_E_KEY);
+    vkey_from_public(other, &k);
+    keyring_one(&foreign, &k);
+    assert_int_equal(envelope_verify(buf_str(&line), &l, &foreign), ENVELOPE_E_KEY);
+}
+
+/* The key is the line's own; at which times it counts, to the second. */
+static void test_the_keys_time(void **state)
+{
+    _cleanup_(buf_done) struct buf line = {.data = NULL};
+    struct envelope e = sample();
+    struct keyring_key *k = &ring.key[0];
+    uint64_t when;
+
+    (void)state;
+    buf_init(&line, 65536);
+    assert_int_equal(seal(&e, &line), 0);
+    assert_int_equal(clock_parse_rfc3339(e.time, &when), 0);
+    k->not_before_s = k->not_after_s = when;
+    k->revoked_s = when + 1;
+    assert_int_equal(check(buf_str(&line)), ENVELOPE_OK);
+    k->revoked_s = when;
+    assert_int_equal(check(buf_str(&line)), ENVELOPE_E_REVOKED);
+    k->revoked_s = 0;
+    k->not_before_s = when + 1;
+    k->not_after_s = 0;
+    assert_int_equal(check(buf_str(&line)), ENVELOPE_E_TIME);
+    k->not_before_s = 0;
+    k->not_after_s = when - 1;
+    assert_int_equal(check(buf_str(&line)), ENVELOPE_E_TIME);
+    k->not_after_s = 0;
 }
 
 /* Signed by the right key, but over the digests of another event. */
@@ -304,15 +337,11 @@ static void test_json(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_independent_line),
-        cmocka_unit_test(test_every_flipped_bit_is_seen),
-        cmocka_unit_test(test_other_spellings),
-        cmocka_unit_test(test_another_key),
-        cmocka_unit_test(test_signed_digests_of_another),
-        cmocka_unit_test(test_log_events),
-        cmocka_unit_test(test_bad_attributes),
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_independent_line), cmocka_unit_test(test_every_flipped_bit_is_seen),
+        cmocka_unit_test(test_other_spellings),  cmocka_unit_test(test_another_key),
+        cmocka_unit_test(test_the_keys_time),    cmocka_unit_test(test_signed_digests_of_another),
+        cmocka_unit_test(test_log_events),       cmocka_unit_test(test_bad_attributes),
+        cmocka_unit_test(test_limits),           cmocka_unit_test(test_json),
     };
     uint8_t seed[32];
 
@@ -322,6 +351,9 @@ int main(void)
     }
     fixture_hex(&fixture, "seed", seed, sizeof(seed));
     ed25519_from_seed(seed, public, secret);
+    struct vkey k;
+    vkey_from_public(public, &k);
+    keyring_one(&ring, &k);
     int r = cmocka_run_group_tests(tests, NULL, NULL);
     fixture_done(&fixture);
     return r;
