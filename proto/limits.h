@@ -98,6 +98,7 @@
 #define LIMIT_LINE                65535u /* C2SP entry bundles count in 16 bits */
 #define LIMIT_EVENT_DATA          49152u
 #define LIMIT_SEGMENT             (64u << 20)
+#define LIMIT_UNSIGNED            131072u /* seal: batch: durable lines whose own signature is not made yet */
 #define LIMIT_SEGMENT_MIN         (1u << 20) /* what an operator may lower LIMIT_SEGMENT to */
 #define LIMIT_SEGMENT_MAX         (1u << 30) /* and raise it to */
 #define LIMIT_SEGMENT_AGE_S       86400u     /* a segment is closed when its first line is so old */

@@ -56,6 +56,7 @@ static void elog_start_batch(struct elog *l)
     l->emergency = l->full && !l->probe;
     l->probe = false;
     elog_fill_batch(l);
+    elog_after_limit(l, l->batch.n);
     if (!l->batch.head) { /* nothing of it could be sealed */
         if (!l->pending.head && l->cfg.idle)
             l->cfg.idle(l->cfg.self);
@@ -183,6 +184,11 @@ static void elog_on_durable(struct elog *l)
     struct claim *c;
 
     l->durable = l->tree.size;
+    int r = elog_after_add(l, &l->batch);
+    if (r < 0) {
+        elog_die(l, r);
+        return;
+    }
     struct buf note = l->note;
     l->note = l->batch_note;
     l->batch_note = note;
@@ -208,6 +214,8 @@ void elog_on_commit(void *self, int err)
 
     if (err == 0) {
         elog_on_durable(l);
+        if (l->dead)
+            return;
     } else if (err == -ENOSPC) {
         elog_on_full(l);
     } else {

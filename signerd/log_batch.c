@@ -46,10 +46,9 @@ static void elog_account(struct elog *l, struct cell *cell, const struct claim *
 
 int elog_seal(struct elog *l, struct claim *c)
 {
-    uint8_t leaf[DIGEST_LEN];
     size_t start = l->lines.len;
     int r = seal_line(&l->seal, c->role, c->row, &c->stamp, c->cell, c->cell ? c->cell->cellsequence + 1 : 0,
-                      (struct str){c->json, c->len}, l->tree.size, &l->lines, leaf);
+                      (struct str){c->json, c->len}, l->tree.size, &l->lines, c->leaf);
 
     if (r < 0)
         return r;
@@ -59,8 +58,8 @@ int elog_seal(struct elog *l, struct claim *c)
         return -ENOSPC;
     }
     c->sequence = l->tree.size;
-    merkle_append(&l->tree, leaf);
-    tiles_append(&l->tiles, leaf, elog_full_tile, l);
+    merkle_append(&l->tree, c->leaf);
+    tiles_append(&l->tiles, c->leaf, elog_full_tile, l);
     if (c->cell)
         elog_account(l, c->cell, c);
     return 0;

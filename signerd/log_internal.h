@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The parts of struct elog: log.c moves claims between its queues, log_batch.c seals them, log_open.c starts
- * and ends it, log_run.c looks back into what is written. */
+ * and ends it, log_after.c signs bare lines in idle time, log_run.c looks back into what is written. */
 #pragma once
 
 #include "common/evidence/merkle.h"
+#include "signerd/afterseal.h"
 #include "signerd/commit.h"
 #include "signerd/log.h"
 #include "signerd/seal.h"
@@ -20,6 +21,7 @@ struct claim {
     void *data;
     size_t line_len; /* once sealed, with LF */
     uint64_t sequence;
+    uint8_t leaf[DIGEST_LEN];
     size_t len;
     char json[];
 };
@@ -33,7 +35,9 @@ struct elog {
     struct elog_config cfg;
     struct disk *disk;
     struct commit *commit;
-    ev_timer kick; /* never armed: fed by hand */
+    ev_timer kick;           /* never armed: fed by hand */
+    struct afterseal *after; /* seal: batch; else NULL */
+    ev_idle sign;            /* while lines wait there */
     struct seal seal;
     struct merkle tree; /* with the batch under way */
     struct tiles tiles;
@@ -69,3 +73,12 @@ void elog_unseal(struct elog *l, struct claim *c);
 /* log.c: callbacks of the loop */
 void elog_on_commit(void *self, int err);
 void elog_on_kick(struct ev_loop *loop, ev_timer *w, int revents);
+
+/* log_after.c */
+int elog_after_open(struct elog *l) MUST_CHECK;
+/* The lines of a batch are durable. 0 or -ENOMEM. */
+int elog_after_add(struct elog *l, const struct claim_queue *batch) MUST_CHECK;
+/* Keeps what waits within its limit, at the cost of this batch. */
+void elog_after_limit(struct elog *l, size_t batch);
+/* Signs what waits (finish: the process ends in order), forgets the rest. */
+void elog_after_close(struct elog *l, bool finish);

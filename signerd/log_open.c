@@ -58,6 +58,9 @@ static int elog_prepare(struct elog *l)
     r = commit_new(l->cfg.loop, l->disk, elog_on_commit, l, &l->commit);
     if (r < 0)
         return log_errno(r, "cannot start the disk thread");
+    r = elog_after_open(l);
+    if (r < 0)
+        return r;
     r = rec.fresh ? 0 : elog_seal_start(l, &rec);
     return r < 0 ? log_errno(r, "cannot seal the start of the log") : 0;
 }
@@ -73,7 +76,7 @@ int elog_open(const struct elog_config *cfg, struct elog **ret)
     ev_init(&l->kick, elog_on_kick);
     ev_set_priority(&l->kick, EV_MINPRI);
     l->kick.data = l;
-    seal_init(&l->seal, cfg->keys, cfg->host);
+    seal_init(&l->seal, cfg->keys, cfg->seal == SEAL_BATCH, cfg->host);
     claim_queue_init(&l->pending);
     claim_queue_init(&l->batch);
     buf_init(&l->lines, LIMIT_BATCH_BYTES + 2 * LIMIT_LINE);
@@ -116,6 +119,7 @@ struct elog *elog_free(struct elog *l)
     bool idle = elog_is_idle(l) && !l->dead && l->commit;
     ev_clear_pending(l->cfg.loop, &l->kick);
     commit_free(l->commit);
+    elog_after_close(l, idle);
     if (idle)
         elog_store_partial_tiles(l);
     while ((c = claim_queue_pop(&l->batch)) || (c = claim_queue_pop(&l->pending)))

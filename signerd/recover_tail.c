@@ -27,7 +27,10 @@ int recover_tail(struct recover *v)
         r = v->reader ? log_reader_next(v->reader, &l) : LOG_READ_END;
         if (r != LOG_READ_LINE)
             break;
-        log_check_alone(l.text, keys_ring(v->keys), &judged);
+        log_check_alone(l.text, keys_ring(v->keys), NULL, &judged);
+        /* Nothing vouches for a bare line before a checkpoint does, and none was acknowledged before that. */
+        if (judged.error == ENVELOPE_OK && !judged.parsed.dssematerial.p)
+            judged.error = ENVELOPE_E_UNSIGNED;
         r = log_check_next(check, &judged, why);
         if (r == -EBADMSG) {
             log_warning("line %" PRIu64 " behind the checkpoint does not count: %s", l.index + 1, why);

@@ -11,11 +11,12 @@
 
 struct seal {
     struct keys *keys;             /* borrowed */
+    bool bare;                     /* seal: batch: lines without a signature of their own */
     char host[LIMIT_HOSTNAME + 1]; /* in source; only [A-Za-z0-9._-] */
     struct buf material, pae;      /* reused */
 };
 
-void seal_init(struct seal *s, struct keys *keys, const char *host);
+void seal_init(struct seal *s, struct keys *keys, bool bare, const char *host);
 void seal_done(struct seal *s);
 
 /* What is fixed when a claim is accepted. */

@@ -33,6 +33,7 @@ static const char *const envelope_errors[_ENVELOPE_E_MAX] = {
     [ENVELOPE_E_DIGEST] = "the signed digests are not those of this event",
     [ENVELOPE_E_TIME] = "its time is outside the validity of the key that signed it",
     [ENVELOPE_E_REVOKED] = "the key that signed it was revoked by then",
+    [ENVELOPE_E_UNSIGNED] = "it has no signature of its own",
 };
 
 const char *envelope_error_text(int error)
@@ -367,6 +368,8 @@ int envelope_verify(struct str line, const struct envelope_line *parsed, const s
     _cleanup_(buf_done) struct buf dsse = {.data = NULL};
     int r;
 
+    if (!parsed->dssematerial.p)
+        return ENVELOPE_E_UNSIGNED;
     buf_init(&dsse, ENVELOPE_DSSE_MAX);
     r = encoding_base64_get(parsed->dssematerial, &dsse);
     if (r < 0)
@@ -375,4 +378,33 @@ int envelope_verify(struct str line, const struct envelope_line *parsed, const s
     if (r != ENVELOPE_OK)
         return r;
     return envelope_verify_dsse(buf_str(&dsse), &parsed->e, ring);
+}
+
+int envelope_verify_bare(struct str line, const struct envelope_line *parsed)
+{
+    _cleanup_(buf_done) struct buf again = {.data = NULL};
+    int r;
+
+    buf_init(&again, ENVELOPE_LINE_MAX + 1);
+    r = envelope_render_bare(&parsed->e, &again);
+    if (r == -ENOMEM)
+        return r;
+    return r == 0 && str_eq(buf_str(&again), line) ? ENVELOPE_OK : ENVELOPE_E_FORM;
+}
+
+int envelope_verify_signature(const struct envelope *e, const struct keyring_key *key,
+                              const uint8_t sig[static ED25519_SIG_LEN])
+{
+    _cleanup_(buf_done) struct buf material = {.data = NULL}, pae = {.data = NULL};
+
+    buf_init(&material, DSSE_MATERIAL_MAX);
+    buf_init(&pae, 2 * DSSE_MATERIAL_MAX);
+    if (envelope_material(e, &material) < 0)
+        return -ENOMEM;
+    dsse_pae(buf_str(&material), &pae);
+    if (pae.err)
+        return pae.err;
+    if (!ed25519_verify(key->vkey.public, pae.data, pae.len, sig, ED25519_SIG_LEN))
+        return ENVELOPE_E_SIGNATURE;
+    return envelope_judge_time(key, e);
 }

@@ -71,6 +71,7 @@ enum envelope_error {
     ENVELOPE_E_DIGEST,    /* signed digests are not those of the event */
     ENVELOPE_E_TIME,      /* the event's time is outside the validity of its key */
     ENVELOPE_E_REVOKED,   /* the event's time is that of its key's revocation, or later */
+    ENVELOPE_E_UNSIGNED,  /* a bare line where a signature is needed */
     _ENVELOPE_E_MAX,
 };
 const char *envelope_error_text(int error);
@@ -90,9 +91,18 @@ int envelope_parse(struct str line, struct envelope_line *ret) MUST_CHECK;
 void envelope_keyid(const uint8_t public[static ED25519_PUBLIC_LEN], char *dst);
 
 struct keyring;
+struct keyring_key;
 
 /* Everything that can be said of a line alone: its digests are computed again, the envelope is rendered again
  * with them and compared byte for byte, the signature is verified under the ring's key with the line's keyid,
  * and that key must count at the event's time. An envelope_error; -ENOMEM. */
 int envelope_verify(struct str line, const struct envelope_line *parsed,
                     const struct keyring *ring) MUST_CHECK;
+
+/* A bare line alone: its spelling. What makes it evidence is the tree it is in. As envelope_verify(). */
+int envelope_verify_bare(struct str line, const struct envelope_line *parsed) MUST_CHECK;
+
+/* Whether this is the key's signature of the event, made at a time when the key counted. As
+ * envelope_verify(). */
+int envelope_verify_signature(const struct envelope *e, const struct keyring_key *key,
+                              const uint8_t sig[static ED25519_SIG_LEN]) MUST_CHECK;

@@ -28,12 +28,20 @@ struct log_check {
     struct log_run *bucket[LOG_CHECK_BUCKETS];
 };
 
-void log_check_alone(struct str line, const struct keyring *ring, struct log_check_line *ret)
+void log_check_alone(struct str line, const struct keyring *ring, const struct log_check_sig *sig,
+                     struct log_check_line *ret)
 {
     ret->error = envelope_parse(line, &ret->parsed);
     merkle_leaf(line.p, line.len, ret->leaf);
-    if (ret->error == ENVELOPE_OK)
+    if (ret->error != ENVELOPE_OK)
+        return;
+    if (ret->parsed.dssematerial.p) {
         ret->error = envelope_verify(line, &ret->parsed, ring);
+        return;
+    }
+    ret->error = envelope_verify_bare(line, &ret->parsed);
+    if (ret->error == ENVELOPE_OK && sig)
+        ret->error = envelope_verify_signature(&ret->parsed.e, sig->key, sig->sig);
 }
 
 struct log_check *log_check_new(const struct merkle *tree)

@@ -17,8 +17,16 @@ struct log_check_line {
     int error; /* an envelope_error, or -ENOMEM */
 };
 
-/* Any thread that called digest_init(). */
-void log_check_alone(struct str line, const struct keyring *ring, struct log_check_line *ret);
+/* The signature of a bare line, from beside its segment (sidecar.h). */
+struct log_check_sig {
+    const struct keyring_key *key;
+    uint8_t sig[ED25519_SIG_LEN];
+};
+
+/* Any thread that called digest_init(). sig: of a bare line, or NULL: it has none, and is judged by its form
+ * and, later, by the tree. A sealed line has its own. */
+void log_check_alone(struct str line, const struct keyring *ring, const struct log_check_sig *sig,
+                     struct log_check_line *ret);
 
 struct log_check;
 

@@ -164,7 +164,7 @@ static void *verify_judge(void *arg)
 
     s->error = digest_init();
     for (size_t i = s->from; s->error == 0 && i < s->to; i++)
-        log_check_alone(s->batch->line[i].text, s->ring, &s->batch->judged[i]);
+        log_check_alone(s->batch->line[i].text, s->ring, NULL, &s->batch->judged[i]);
     return NULL;
 }
 

@@ -34,7 +34,7 @@ static void fuzz_line(struct str line)
     struct log_check_line judged;
     struct str member;
 
-    log_check_alone(line, &ring, &judged);
+    log_check_alone(line, &ring, NULL, &judged);
     if (judged.error == ENVELOPE_E_FORM || judged.error == ENVELOPE_E_DATA)
         return;
     if (!json_check_object(judged.parsed.e.data) || envelope_check(&judged.parsed.e) != 0)
@@ -60,7 +60,7 @@ static void fuzz_reader(const uint8_t *data, size_t size)
             abort();
         bytes += l.text.len + 1;
         fuzz_line(l.text);
-        log_check_alone(l.text, &ring, &judged);
+        log_check_alone(l.text, &ring, NULL, &judged);
         if (log_check_next(check, &judged, why) == 0 && judged.error != ENVELOPE_OK)
             abort();
     }
