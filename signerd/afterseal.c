@@ -21,10 +21,11 @@ struct afterseal {
     uint64_t next, end;          /* the lines whose leaves wait */
     uint8_t (*leaf)[DIGEST_LEN]; /* a ring; of line i at i % cap */
     size_t cap;                  /* a power of two, or 0 */
+    uint64_t first; /* of the lines that are prepared: they are of one segment, and are signed together */
+    size_t n;
+    struct buf material, pae;        /* pae: what is signed, one behind the other */
+    size_t pae_end[AFTERSEAL_CHUNK]; /* empty: a line that has its signature already */
     uint8_t sig[AFTERSEAL_CHUNK][ED25519_SIG_LEN];
-    uint64_t sig_first; /* the line of sig[0] */
-    size_t nsig;
-    struct buf material, pae;
 };
 
 struct afterseal *afterseal_free(struct afterseal *a)
@@ -89,11 +90,10 @@ static int afterseal_open(struct afterseal *a, uint64_t segment)
     return a->fd < 0 ? -errno : 0;
 }
 
-/* Writes what has been signed, all of one segment. */
-static int afterseal_flush(struct afterseal *a)
+static int afterseal_write(struct afterseal *a)
 {
-    size_t len = a->nsig * ED25519_SIG_LEN, done = 0;
-    off_t at = (off_t)((a->sig_first - a->segment) * ED25519_SIG_LEN);
+    size_t len = a->n * ED25519_SIG_LEN, done = 0;
+    off_t at = (off_t)((a->first - a->segment) * ED25519_SIG_LEN);
 
     while (done < len) {
         ssize_t n = pwrite(a->fd, (const uint8_t *)a->sig + done, len - done, at + (off_t)done);
@@ -104,39 +104,23 @@ static int afterseal_flush(struct afterseal *a)
             return n < 0 ? -errno : -EIO;
         done += (size_t)n;
     }
-    a->nsig = 0;
     return 0;
 }
 
 /* ---- signing ---- */
 
-static int afterseal_sign(struct afterseal *a, const struct envelope *e, uint8_t ret[static ED25519_SIG_LEN])
-{
-    int r;
-
-    buf_clear(&a->material);
-    buf_clear(&a->pae);
-    r = envelope_material(e, &a->material);
-    if (r < 0)
-        return r;
-    dsse_pae(buf_str(&a->material), &a->pae);
-    if (a->pae.err)
-        return a->pae.err;
-    keys_sign(a->keys, a->pae.data, a->pae.len, ret);
-    return 0;
-}
-
 /* The line that is due, with its envelope. 0; -EBADMSG: it is not the one that was accepted; -errno. */
-static int afterseal_read(struct afterseal *a, struct log_line *ret, struct envelope_line *ret_parsed)
+static int afterseal_read(struct afterseal *a, uint64_t index, struct log_line *ret,
+                          struct envelope_line *ret_parsed)
 {
     uint8_t leaf[DIGEST_LEN];
-    int r = a->reader ? 0 : log_reader_open(a->dirfd, a->next, &a->reader);
+    int r = a->reader ? 0 : log_reader_open(a->dirfd, index, &a->reader);
 
     if (r == 0)
         r = log_reader_next(a->reader, ret);
-    if (r == LOG_READ_LINE && ret->index == a->next) {
+    if (r == LOG_READ_LINE && ret->index == index) {
         merkle_leaf(ret->text.p, ret->text.len, leaf);
-        if (memcmp(leaf, a->leaf[a->next % a->cap], DIGEST_LEN) == 0 &&
+        if (memcmp(leaf, a->leaf[index % a->cap], DIGEST_LEN) == 0 &&
             envelope_parse(ret->text, ret_parsed) == ENVELOPE_OK)
             return 0;
     }
@@ -144,51 +128,86 @@ static int afterseal_read(struct afterseal *a, struct log_line *ret, struct enve
     return r < 0 ? r : -EBADMSG;
 }
 
-static int afterseal_one(struct afterseal *a)
+static int afterseal_prepare_line(struct afterseal *a, const struct log_line *line,
+                                  const struct envelope_line *parsed)
+{
+    int r = 0;
+
+    if (a->n == 0) {
+        r = afterseal_open(a, line->segment);
+        a->first = line->index;
+    }
+    if (r == 0 && !parsed->dssematerial.p) {
+        buf_clear(&a->material);
+        r = envelope_material(&parsed->e, &a->material);
+        dsse_pae(buf_str(&a->material), &a->pae);
+    }
+    if (r == 0)
+        r = a->pae.err;
+    if (r == 0)
+        a->pae_end[a->n++] = a->pae.len;
+    return r;
+}
+
+/* Collects lines of one segment, up to n. 0; -EBADMSG: the one behind them is wrong; -errno. */
+static int afterseal_prepare(struct afterseal *a, uint64_t n)
 {
     struct envelope_line parsed;
     struct log_line line;
-    int r = afterseal_read(a, &line, &parsed);
 
-    if (r < 0)
-        return r;
-    if (a->nsig == AFTERSEAL_CHUNK || (a->nsig > 0 && line.segment != a->segment))
-        r = afterseal_flush(a);
-    if (r == 0)
-        r = afterseal_open(a, line.segment);
-    if (r < 0)
-        return r;
-    if (a->nsig == 0)
-        a->sig_first = line.index;
-    if (parsed.dssematerial.p) /* of a time when every line was signed at once */
-        memset(a->sig[a->nsig], 0, ED25519_SIG_LEN);
-    else
-        r = afterseal_sign(a, &parsed.e, a->sig[a->nsig]);
-    if (r == 0)
-        a->nsig++;
-    return r;
+    a->n = 0;
+    buf_clear(&a->pae);
+    for (uint64_t i = a->next; a->n < n && a->n < AFTERSEAL_CHUNK && i < a->end; i++) {
+        int r = afterseal_read(a, i, &line, &parsed);
+
+        if (r < 0)
+            return r;
+        if (a->n > 0 && line.segment != a->segment) {
+            a->reader = log_reader_free(a->reader); /* it is read again, as the first of its segment */
+            return 0;
+        }
+        r = afterseal_prepare_line(a, &line, &parsed);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* Only here the key is open. */
+static void afterseal_sign(struct afterseal *a)
+{
+    size_t from = 0;
+
+    keys_sign_begin(a->keys);
+    for (size_t i = 0; i < a->n; from = a->pae_end[i++])
+        if (a->pae_end[i] > from)
+            keys_sign(a->keys, a->pae.data + from, a->pae_end[i] - from, a->sig[i]);
+        else
+            memset(a->sig[i], 0, ED25519_SIG_LEN);
+    keys_sign_end(a->keys);
 }
 
 int afterseal_step(struct afterseal *a, uint64_t n)
 {
-    for (; n > 0 && a->next < a->end; n--) {
-        int r = afterseal_one(a);
+    while (n > 0 && a->next < a->end) {
+        int r = afterseal_prepare(a, n), w;
 
-        if (r == -EBADMSG)
+        afterseal_sign(a);
+        w = a->n > 0 ? afterseal_write(a) : 0;
+        if (w < 0 || (r < 0 && r != -EBADMSG)) {
+            a->reader = log_reader_free(a->reader); /* these lines are read again */
+            return w < 0 ? w : r;
+        }
+        a->next += a->n;
+        n -= a->n;
+        if (r < 0) {
             log_error("line %" PRIu64 " of the log is not the one that was written: it is not signed",
                       a->next + 1);
-        if (r < 0 && r != -EBADMSG) {
-            a->reader = log_reader_free(a->reader); /* the line is read again */
-            a->nsig = 0;
-            return r;
-        }
-        a->next++;
-        if (r < 0) {
-            (void)!afterseal_flush(a);
+            a->next++;
             return r;
         }
     }
-    return a->nsig > 0 ? afterseal_flush(a) : 0;
+    return 0;
 }
 
 /* ---- what an earlier process left ---- */
@@ -304,7 +323,7 @@ int afterseal_new(int dirfd, struct keys *keys, uint64_t size, const uint8_t roo
     a->keys = keys;
     a->fd = -EBADF;
     buf_init(&a->material, DSSE_MATERIAL_MAX);
-    buf_init(&a->pae, 2 * DSSE_MATERIAL_MAX);
+    buf_init(&a->pae, AFTERSEAL_CHUNK * 2 * DSSE_MATERIAL_MAX);
     r = afterseal_resume(a, size, root);
     if (r < 0) {
         afterseal_free(a);

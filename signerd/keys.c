@@ -15,6 +15,7 @@
 
 struct keys {
     uint8_t *secret; /* sodium_malloc, no access between signatures */
+    bool open;       /* between keys_sign_begin() and _end() */
     struct vkey vkey;
     char keyid[ENVELOPE_KEYID_LEN + 1];
     struct keyring ring;
@@ -44,13 +45,30 @@ const struct keyring *keys_ring(const struct keys *k)
     return &k->ring;
 }
 
-void keys_sign(struct keys *k, const void *msg, size_t n, uint8_t ret_sig[static ED25519_SIG_LEN])
+/* Without the key the process is useless, and it must not go on in an unknown state. */
+void keys_sign_begin(struct keys *k)
 {
     if (sodium_mprotect_readonly(k->secret) != 0)
-        abort(); /* without the key the process is useless, and it must not go on in an unknown state */
-    ed25519_sign(k->secret, msg, n, ret_sig);
+        abort();
+    k->open = true;
+}
+
+void keys_sign_end(struct keys *k)
+{
+    k->open = false;
     if (sodium_mprotect_noaccess(k->secret) != 0)
         abort();
+}
+
+void keys_sign(struct keys *k, const void *msg, size_t n, uint8_t ret_sig[static ED25519_SIG_LEN])
+{
+    bool alone = !k->open;
+
+    if (alone)
+        keys_sign_begin(k);
+    ed25519_sign(k->secret, msg, n, ret_sig);
+    if (alone)
+        keys_sign_end(k);
 }
 
 /* ---- making the key ---- */

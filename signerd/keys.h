@@ -23,5 +23,10 @@ const char *keys_keyid(const struct keys *k); /* the DSSE keyid */
 /* The public keys that an old log may be signed with, ours among them. */
 const struct keyring *keys_ring(const struct keys *k);
 
+/* Several signatures one after the other: the key's pages are opened once for all of them. Between begin and
+ * end nothing but keys_sign() and pure computing may run. */
+void keys_sign_begin(struct keys *k);
+void keys_sign_end(struct keys *k);
+
 /* Signs what the caller has framed itself (DSSE PAE, note text). One thread only. */
 void keys_sign(struct keys *k, const void *msg, size_t n, uint8_t ret_sig[static ED25519_SIG_LEN]);

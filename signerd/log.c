@@ -30,19 +30,30 @@ static void elog_lose(struct elog *l, struct claim *c, int err);
 
 static void elog_fill_batch(struct elog *l)
 {
+    struct claim_queue lost;
+    struct claim *c;
+
+    claim_queue_init(&lost);
     buf_clear(&l->lines);
     l->nbatch_tiles = 0;
     l->tree_before = l->tree;
     l->tiles_before = l->tiles;
+    keys_sign_begin(l->cfg.keys);
     while (l->pending.head && l->batch.n < LIMIT_BATCH && l->lines.len < LIMIT_BATCH_BYTES) {
-        struct claim *c = claim_queue_pop(&l->pending);
-        int r = elog_seal(l, c);
+        int r;
 
-        if (r < 0)
-            elog_lose(l, c, r);
-        else
+        c = claim_queue_pop(&l->pending);
+        r = elog_seal(l, c);
+        if (r < 0) {
+            c->err = r;
+            claim_queue_push(&lost, c);
+        } else {
             claim_queue_push(&l->batch, c);
+        }
     }
+    keys_sign_end(l->cfg.keys);
+    while ((c = claim_queue_pop(&lost)))
+        elog_lose(l, c, c->err);
 }
 
 static void elog_die(struct elog *l, int err);

@@ -19,6 +19,7 @@ struct claim {
     struct seal_stamp stamp;
     elog_done_fn done;
     void *data;
+    int err;         /* why it could not be sealed */
     size_t line_len; /* once sealed, with LF */
     uint64_t sequence;
     uint8_t leaf[DIGEST_LEN];
