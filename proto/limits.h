@@ -55,10 +55,13 @@
 /* daemons */
 #define LIMIT_CELLS          4096u  /* live cells in one suite */
 #define LIMIT_CLAIM_BODY     57344u /* encoded fields of one event */
-#define LIMIT_CLAIMS_SENT    768u /* unanswered claims of one line at signerd; less than LIMIT_PENDING_CALLS */
+#define LIMIT_CLAIMS_FRAME   64u    /* claims in one frame */
+#define LIMIT_CLAIMS_GATHER  49152u /* bytes of their bodies: the frame stays below LIMIT_FRAME */
+#define LIMIT_CLAIM_CALLS    768u /* unanswered frames of one line at signerd; less than LIMIT_PENDING_CALLS */
+#define LIMIT_CLAIMS_SENT    4096u   /* unanswered claims in them */
 #define LIMIT_CLAIMS_WAITING 131072u /* behind them, in the emitter */
 #define LIMIT_CLAIM_CREDITS                                                                                  \
-    1024u /* unacknowledged claims of one cell on one line; not less than LIMIT_CLAIMS_SENT */
+    4096u /* unacknowledged claims of one cell on one line; not less than LIMIT_CLAIMS_SENT */
 #define LIMIT_CLAIMS_ASYNC   1024u  /* the same for each kind of allowed decision where effects do not wait */
 #define LIMIT_CLAIMS_HELD    256u   /* decisions of one cell that wait for a credit */
 #define LIMIT_CLAIM_RESERVED 64u    /* of these, only for allowed decisions and lifecycle */
@@ -104,12 +107,12 @@
 #define LIMIT_SEGMENT_AGE_S       86400u     /* a segment is closed when its first line is so old */
 #define LIMIT_RETAIN_AGE_S        (100u * 31536000u)
 #define LIMIT_RETAIN_BYTES        (1ull << 50)
-#define LIMIT_BATCH               512u         /* lines of one commit */
+#define LIMIT_BATCH               4096u        /* lines of one commit */
 #define LIMIT_END_RESERVE         (1u << 20)   /* disk kept free for the end events of a cell */
 #define LIMIT_PENDING_EVENTS      65536u       /* accepted by signerd, waiting for the disk */
 #define LIMIT_PENDING_EVENT_BYTES (128u << 20) /* their data */
 #define LIMIT_BATCH_BYTES         (8u << 20)   /* lines of one commit */
-#define LIMIT_ANSWERS             2048u /* claims remembered per line, for repeats; more than LIMIT_PENDING_CALLS */
+#define LIMIT_ANSWERS             8192u /* claims remembered per line, for repeats; more than LIMIT_CLAIMS_SENT */
 #define LIMIT_CLOSED_RUNS         65536u /* run ids remembered; older ones are looked up in the log */
 #define LIMIT_REFUSAL_KINDS       64u    /* role x type x reason x run counted apart; the rest as "various" */
 #define LIMIT_REFUSAL_WINDOW_US   1000000u /* repeats of one kind collapse into one event */

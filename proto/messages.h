@@ -60,6 +60,19 @@ SCHEMA_DECLARE(signer_claim_req, SIGNER_CLAIM_REQ_FIELDS)
 #define SIGNER_CLAIM_REP_FIELDS(F, X) F(X, UINT, REQ, sequence, "sequence", _, UINT64_MAX)
 SCHEMA_DECLARE(signer_claim_rep, SIGNER_CLAIM_REP_FIELDS)
 
+/* Several claims in one frame, in their order: what a busy emitter has gathered in one turn of its loop. Each
+ * is judged for itself; the answer comes when the last of them has its own. */
+#define SIGNER_CLAIMS_REQ_FIELDS(F, X) F(X, LIST, REQ, claims, "claims", signer_claim_req, LIMIT_CLAIMS_FRAME)
+SCHEMA_DECLARE(signer_claims_req, SIGNER_CLAIMS_REQ_FIELDS)
+
+#define SIGNER_RESULT_FIELDS(F, X)                                                                           \
+    F(X, ENUM, OPT, fail, "fail", fail, 0)                                                                   \
+    F(X, UINT, REQ, sequence, "sequence", _, UINT64_MAX)
+SCHEMA_DECLARE(signer_result, SIGNER_RESULT_FIELDS)
+
+#define SIGNER_CLAIMS_REP_FIELDS(F, X) F(X, LIST, REQ, results, "results", signer_result, LIMIT_CLAIMS_FRAME)
+SCHEMA_DECLARE(signer_claims_rep, SIGNER_CLAIMS_REP_FIELDS)
+
 #define SIGNER_HEAD_REP_FIELDS(F, X)                                                                         \
     F(X, UINT, REQ, tree_size, "treeSize", _, UINT64_MAX)                                                    \
     F(X, STR, REQ, checkpoint, "checkpoint", _, 1024)
@@ -80,6 +93,9 @@ SCHEMA_DECLARE(signer_log_failed, SIGNER_LOG_FAILED_FIELDS)
     M(SIGNER_CELL_OPEN_REP, empty, 3, FROM_SERVER, MR_(SIGNERD), LINE_READY, MSG_REPLY, 0, 64)               \
     M(SIGNER_CLAIM_REQ, signer_claim_req, 4, FROM_CLIENT, MR_EMITTERS, LINE_READY, MSG_CALL, 0, LIMIT_FRAME) \
     M(SIGNER_CLAIM_REP, signer_claim_rep, 5, FROM_SERVER, MR_(SIGNERD), LINE_READY, MSG_REPLY, 0, 64)        \
+    M(SIGNER_CLAIMS_REQ, signer_claims_req, 12, FROM_CLIENT, MR_EMITTERS, LINE_READY, MSG_CALL, 0,           \
+      LIMIT_FRAME)                                                                                           \
+    M(SIGNER_CLAIMS_REP, signer_claims_rep, 13, FROM_SERVER, MR_(SIGNERD), LINE_READY, MSG_REPLY, 0, 2048)   \
     M(SIGNER_HEAD_REQ, empty, 6, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL, 0, 64)                  \
     M(SIGNER_HEAD_REP, signer_head_rep, 7, FROM_SERVER, MR_(SIGNERD), LINE_READY, MSG_REPLY, 0, 2048)        \
     M(SIGNER_LOG_FAILED, signer_log_failed, 8, FROM_SERVER, MR_(SIGNERD), LINE_READY, MSG_NOTE | MSG_ONCE,   \
@@ -377,7 +393,7 @@ SCHEMA_DECLARE(control_policy_rep, CONTROL_POLICY_REP_FIELDS)
 
 /* ---- all interfaces: I(name, version, table, "what") ---- */
 #define INTERFACES(I)                                                                                        \
-    I(signer, 1, SIGNER_MESSAGES, "supervisor, netd, proxyd to signerd: claims of events")                   \
+    I(signer, 2, SIGNER_MESSAGES, "supervisor, netd, proxyd to signerd: claims of events")                   \
     I(netd, 1, NETD_MESSAGES, "supervisor to netd: the network of a cell")                                   \
     I(proxy, 1, PROXY_MESSAGES, "supervisor to proxyd: policies and sockets of a cell")                      \
     I(pin, 1, PIN_MESSAGES, "proxyd to netd: addresses of names, for routed cells")                          \

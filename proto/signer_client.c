@@ -9,12 +9,23 @@
 
 struct claim;
 
+/* Claims that went out in one frame. */
+struct group {
+    LIST_ENTRY(group) link;
+    struct signer_client *s;
+    size_t n;
+    struct claim *claim[];
+};
+
 struct signer_client {
     struct ev_loop *loop;
     struct endpoint *e;
     struct claim *claims;              /* open ones */
     TAILQ_HEAD(claims, claim) waiting; /* those of them that are not sent yet, in the order they were made */
-    size_t nwaiting, nsent;
+    LIST_HEAD(groups, group) groups;   /* sent and not answered */
+    size_t nwaiting, nsent, ncalls;
+    ev_timer turn;  /* never armed: fed by hand, runs when the loop has dealt with all else */
+    bool gathering; /* one claim has gone out in this turn: the others of the turn go together */
     ev_timer check; /* of the waiting ones' deadlines */
     uint64_t counter;
     bool *freed; /* set by signer_client_free inside a callback */
@@ -88,6 +99,45 @@ static bool claim_finish_alive(struct claim *c, int err)
 
 static bool send_waiting(struct signer_client *s);
 
+/* ---- answers ---- */
+
+static void group_free(struct group *g)
+{
+    LIST_REMOVE(g, link);
+    free(g);
+}
+
+static void on_claims_answer(void *data, const struct error *error, const void *rec, int *fds, size_t nfds)
+{
+    struct group *g = data;
+    struct signer_client *s = g->s;
+    const struct signer_claims_rep *rep = rec;
+    const struct signer_result *result = rep ? rep->results.v : NULL;
+    bool freed = false, *outer = s->freed;
+
+    (void)fds;
+    (void)nfds;
+    s->ncalls--;
+    s->nsent -= g->n;
+    LIST_REMOVE(g, link); /* from here on it is ours alone */
+    s->freed = &freed;
+    (void)!send_waiting(s);
+    for (size_t i = 0; i < g->n && !freed; i++) {
+        bool fits = result && rep->results.n == g->n;
+        struct error refused = {.fail = fits ? result[i].fail : FAIL_INVALID};
+
+        if (fits && !refused.fail)
+            claim_finish(g->claim[i], 0, result[i].sequence);
+        else
+            claim_finish(g->claim[i], errno_of(error ? error : &refused), 0);
+    }
+    if (!freed)
+        s->freed = outer;
+    else if (outer)
+        *outer = true;
+    free(g);
+}
+
 static void on_claim_answer(void *data, const struct error *error, const void *rec, int *fds, size_t nfds)
 {
     (void)fds;
@@ -95,30 +145,63 @@ static void on_claim_answer(void *data, const struct error *error, const void *r
     struct claim *c = data;
     struct signer_client *s = c->s;
     const struct signer_claim_rep *rep = rec;
+    s->ncalls--;
     s->nsent--;
     if (!send_waiting(s))
         return; /* c is gone with it */
     claim_finish(c, error ? errno_of(error) : 0, error ? 0 : rep->sequence);
 }
 
-/* ---- more claims than the line may have open at a time: they wait for their turn ---- */
+/* ---- sending ---- */
+
+/* How long the answer may take; 0: as long as it likes. -ETIMEDOUT when the time is up. */
+static int claim_time(const struct claim *c, unsigned *ret_ms)
+{
+    uint64_t now = c->until_us ? clock_boottime_us() : 0;
+
+    if (c->until_us && now >= c->until_us)
+        return -ETIMEDOUT;
+    *ret_ms = c->until_us ? (unsigned)((c->until_us - now + 999) / 1000) : 0;
+    return 0;
+}
 
 static int claim_send(struct claim *c, struct str body)
 {
     struct signer_client *s = c->s;
     unsigned ms = 0;
-    if (c->until_us != 0) {
-        uint64_t now = clock_boottime_us();
-        if (now >= c->until_us)
-            return -ETIMEDOUT;
-        ms = (unsigned)((c->until_us - now + 999) / 1000);
-    }
     /* Counters rise in the order of sending. */
     struct signer_claim_req req = {s->counter + 1, str_of(c->run_id), c->type, body};
-    int r = endpoint_call(s->e, MSG_SIGNER_CLAIM_REQ, &req, NULL, 0, ms, on_claim_answer, c);
+    int r = claim_time(c, &ms);
+    if (r == 0)
+        r = endpoint_call(s->e, MSG_SIGNER_CLAIM_REQ, &req, NULL, 0, ms, on_claim_answer, c);
     if (r >= 0) {
         s->counter++;
         s->nsent++;
+        s->ncalls++;
+    }
+    return r;
+}
+
+static int group_send(struct group *g)
+{
+    struct signer_claim_req claim[LIMIT_CLAIMS_FRAME];
+    struct signer_claims_req req = {.claims = {claim, g->n}};
+    struct signer_client *s = g->s;
+    unsigned ms = 0;
+    int r = claim_time(g->claim[0], &ms); /* the oldest: its time is up first */
+
+    for (size_t i = 0; i < g->n; i++) {
+        const struct claim *c = g->claim[i];
+
+        claim[i] = (struct signer_claim_req){
+            s->counter + 1 + i, str_of(c->run_id), c->type, {(const char *)c->body, c->len}};
+    }
+    if (r == 0)
+        r = endpoint_call(s->e, MSG_SIGNER_CLAIMS_REQ, &req, NULL, 0, ms, on_claims_answer, g);
+    if (r >= 0) {
+        s->counter += g->n;
+        s->nsent += g->n;
+        s->ncalls++;
     }
     return r;
 }
@@ -131,18 +214,81 @@ static void stop_waiting(struct signer_client *s, struct claim *c)
         ev_timer_stop(s->loop, &s->check);
 }
 
+/* Takes what goes into the next frame off the queue: claims with a deadline and claims without one go apart,
+ * so that one deadline is right for all of them. NULL: out of memory. */
+static struct group *group_take(struct signer_client *s)
+{
+    struct group *g = malloc(sizeof(*g) + LIMIT_CLAIMS_FRAME * sizeof(struct claim *));
+    struct claim *c = TAILQ_FIRST(&s->waiting);
+    bool deadline = c->until_us != 0;
+    size_t bytes = 0;
+
+    if (!g)
+        return NULL;
+    g->s = s;
+    for (g->n = 0; c && g->n < LIMIT_CLAIMS_FRAME && (c->until_us != 0) == deadline;
+         c = TAILQ_FIRST(&s->waiting)) {
+        bytes += c->len + sizeof(c->run_id) + 32;
+        if (g->n > 0 && bytes > LIMIT_CLAIMS_GATHER)
+            break;
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what is finished was taken off the list before */
+        stop_waiting(s, c);
+        g->claim[g->n++] = c;
+    }
+    LIST_INSERT_HEAD(&s->groups, g, link);
+    return g;
+}
+
+/* False when a callback freed the client. */
+static bool group_fail(struct group *g, int err)
+{
+    for (size_t i = 0; i < g->n; i++)
+        if (!claim_finish_alive(g->claim[i], err))
+            return false; /* the group went with it */
+    group_free(g);
+    return true;
+}
+
+/* False when a callback freed the client. */
+static bool send_one_waiting(struct signer_client *s)
+{
+    struct group *g = group_take(s);
+    int r;
+
+    if (!g) {
+        struct claim *c = TAILQ_FIRST(&s->waiting);
+
+        stop_waiting(s, c);
+        return claim_finish_alive(c, -ENOMEM);
+    }
+    if (g->n > 1) {
+        r = group_send(g);
+        return r >= 0 || group_fail(g, r);
+    }
+    struct claim *c = g->claim[0];
+    group_free(g);
+    r = claim_send(c, (struct str){(const char *)c->body, c->len});
+    return r >= 0 || claim_finish_alive(c, r);
+}
+
 /* False when a callback freed the client. */
 static bool send_waiting(struct signer_client *s)
 {
-    struct claim *c;
-    while (s->nsent < LIMIT_CLAIMS_SENT && (c = TAILQ_FIRST(&s->waiting))) {
-        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what is finished was taken off the list before */
-        stop_waiting(s, c);
-        int r = claim_send(c, (struct str){(const char *)c->body, c->len});
-        if (r < 0 && !claim_finish_alive(c, r))
+    while (!s->gathering && s->ncalls < LIMIT_CLAIM_CALLS && s->nsent < LIMIT_CLAIMS_SENT &&
+           !TAILQ_EMPTY(&s->waiting))
+        if (!send_one_waiting(s))
             return false;
-    }
     return true;
+}
+
+static void on_turn(struct ev_loop *loop, ev_timer *w, int events)
+{
+    struct signer_client *s = w->data;
+
+    (void)loop;
+    (void)events;
+    s->gathering = false;
+    (void)!send_waiting(s);
 }
 
 /* What waits although nothing is answered any more: the deadlines are kept all the same. */
@@ -222,6 +368,10 @@ int signer_client_new(struct ev_loop *loop, int sock, uint32_t role, void (*gone
     s->gone = gone;
     s->self = self;
     TAILQ_INIT(&s->waiting);
+    LIST_INIT(&s->groups);
+    ev_init(&s->turn, on_turn);
+    ev_set_priority(&s->turn, EV_MINPRI);
+    s->turn.data = s;
     ev_timer_init(&s->check, on_check, WAITING_CHECK_S, WAITING_CHECK_S);
     s->check.data = s;
     struct endpoint_config cfg = {&iface_signer, FROM_CLIENT, role, ROLE_SIGNERD, &ops, s};
@@ -242,6 +392,9 @@ struct signer_client *signer_client_free(struct signer_client *s)
         *s->freed = true;
     endpoint_free(s->e);
     ev_timer_stop(s->loop, &s->check);
+    ev_clear_pending(s->loop, &s->turn);
+    while (!LIST_EMPTY(&s->groups))
+        group_free(LIST_FIRST(&s->groups));
     while (s->claims) {
         struct claim *c = s->claims;
         s->claims = c->next;
@@ -280,7 +433,9 @@ static struct claim *claim_new(struct signer_client *s, const char *run_id, stru
 int signer_claim_body(struct signer_client *s, const char *run_id, enum event_type type, struct str body,
                       bool deadline, signer_ack_fn cb, void *data)
 {
-    bool waits = s->nsent >= LIMIT_CLAIMS_SENT;
+    /* The first one of a turn goes at once; those behind it wait for the end of the turn, and go together. */
+    bool waits = s->gathering || s->nsent >= LIMIT_CLAIMS_SENT || s->ncalls >= LIMIT_CLAIM_CALLS ||
+                 !TAILQ_EMPTY(&s->waiting);
     if (!event_row(type) || strlen(run_id) > LIMIT_RUN_ID)
         return -EINVAL;
     if (waits && s->nwaiting >= LIMIT_CLAIMS_WAITING)
@@ -302,6 +457,8 @@ int signer_claim_body(struct signer_client *s, const char *run_id, enum event_ty
         return r;
     }
     claim_link(c);
+    s->gathering = true;
+    ev_feed_event(s->loop, &s->turn, EV_CUSTOM);
     return 0;
 }
 

@@ -39,21 +39,53 @@ static uint32_t dispatch_fail_of(int err)
     }
 }
 
-static void dispatch_send_answer(struct dispatch_answer *a)
+static void dispatch_group_end(struct dispatch_group *g)
 {
-    struct endpoint *e = a->line->e;
-    struct signer_claim_rep rep = {.sequence = a->sequence};
+    LIST_REMOVE(g, link);
+    free(g);
+}
+
+/* One more of them is answered. */
+static void dispatch_group_put(struct dispatch_group *g)
+{
+    struct signer_claims_rep rep = {.results = {g->result, g->n}};
     int r;
 
-    if (!e)
+    if (--g->open > 0)
         return;
-    if (a->fail)
-        r = endpoint_fail(e, a->seq, a->fail, "%s", enum_text(&enum_fail, a->fail));
-    else
-        r = endpoint_reply(e, MSG_SIGNER_CLAIM_REQ, a->seq, &rep, NULL, 0);
-    /* The sender has a deadline, and asks again with the same counter if it wants to know. */
+    r = g->line->e ? endpoint_reply(g->line->e, MSG_SIGNER_CLAIMS_REQ, g->seq, &rep, NULL, 0) : 0;
+    if (r < 0)
+        log_failed(LOG_WARNING, r, "cannot answer claims");
+    dispatch_group_end(g);
+}
+
+/* fail 0: durable as sequence. The sender has a deadline, and asks again with the same counter if an answer
+ * does not reach it. */
+static void dispatch_reply(const struct dispatch_to *to, uint32_t fail, uint64_t sequence, const char *text)
+{
+    struct endpoint *e = to->line->e;
+    struct signer_claim_rep rep = {.sequence = sequence};
+    int r = 0;
+
+    if (to->group) {
+        to->group->result[to->slot] = (struct signer_result){.fail = fail, .sequence = sequence};
+        dispatch_group_put(to->group);
+        return;
+    }
+    if (e && fail)
+        r = endpoint_fail(e, to->seq, fail, "%s", text);
+    else if (e)
+        r = endpoint_reply(e, MSG_SIGNER_CLAIM_REQ, to->seq, &rep, NULL, 0);
     if (r < 0)
         log_failed(LOG_WARNING, r, "cannot answer a claim");
+}
+
+static void dispatch_send_answer(struct dispatch_answer *a)
+{
+    struct dispatch_to to = a->to;
+
+    a->to.group = NULL; /* its place is taken */
+    dispatch_reply(&to, a->fail, a->sequence, enum_text(&enum_fail, a->fail));
 }
 
 static void dispatch_answer(struct dispatch_answer *a, int err, uint64_t sequence)
@@ -70,32 +102,41 @@ static void dispatch_on_durable(void *data, int err, uint64_t sequence)
     struct dispatch_answer *a = data;
 
     if (a->cell)
-        a->cell->credits[a->line->role]--;
+        a->cell->credits[a->to.line->role]--;
     dispatch_answer(a, err, sequence);
 }
 
-/* The place of a counter, or NULL with *ret_repeat set when it was seen before (and answered again if it can
- * be). */
-static struct dispatch_answer *dispatch_place(struct dispatch_line *l, uint64_t counter, uint64_t seq)
+/* A claim that was made before is answered to whom asked last. */
+static void dispatch_repeat(struct dispatch_answer *a, const struct dispatch_to *to)
 {
+    struct dispatch_to before = a->to;
+
+    a->to = *to;
+    if (a->done)
+        dispatch_send_answer(a);
+    else if (before.group)
+        dispatch_reply(&before, FAIL_STATE, 0, NULL);
+}
+
+/* The place of a counter, or NULL when it was seen before (and is answered again if it can be). */
+static struct dispatch_answer *dispatch_place(const struct dispatch_to *to, uint64_t counter)
+{
+    struct dispatch_line *l = to->line;
     struct dispatch_answer *a = &l->answers[counter % LIMIT_ANSWERS];
 
     if (counter <= l->counter) {
-        if (a->counter != counter) {
-            (void)endpoint_fail(l->e, seq, FAIL_STATE, "this claim is too long ago");
-            return NULL;
-        }
-        a->seq = seq; /* a claim still on its way is answered once, to whom asked last */
-        if (a->done)
-            dispatch_send_answer(a);
+        if (a->counter == counter)
+            dispatch_repeat(a, to);
+        else
+            dispatch_reply(to, FAIL_STATE, 0, "this claim is too long ago");
         return NULL;
     }
     if (a->counter && !a->done) {
-        (void)endpoint_fail(l->e, seq, FAIL_QUOTA, "too many claims are open");
+        dispatch_reply(to, FAIL_QUOTA, 0, "too many claims are open");
         return NULL;
     }
     l->counter = counter;
-    *a = (struct dispatch_answer){.counter = counter, .seq = seq, .line = l};
+    *a = (struct dispatch_answer){.counter = counter, .to = *to};
     return a;
 }
 
@@ -146,11 +187,11 @@ static void dispatch_on_refused_timer(struct ev_loop *loop, ev_timer *w, int rev
 static void dispatch_refuse(struct dispatch_answer *a, uint64_t type, const struct cell *cell, int err,
                             const char *reason)
 {
-    struct dispatch *d = a->line->d;
-    struct refused_kind *k = refused_add(&d->refused, a->line->role, type, reason, cell ? cell->run_id : NULL,
-                                         clock_boottime_us());
+    struct dispatch *d = a->to.line->d;
+    struct refused_kind *k = refused_add(&d->refused, a->to.line->role, type, reason,
+                                         cell ? cell->run_id : NULL, clock_boottime_us());
 
-    log_warning("claim of %s for event %u refused: %s", enum_text(&enum_role_name, a->line->role),
+    log_warning("claim of %s for event %u refused: %s", enum_text(&enum_role_name, a->to.line->role),
                 (unsigned)type, reason);
     if (k)
         dispatch_seal_refusal(d, k);
@@ -192,7 +233,7 @@ static void dispatch_accept(struct dispatch_answer *a, const struct event_row *r
     int r;
 
     buf_init(&json, LIMIT_EVENT_DATA);
-    if (cell->credits[a->line->role] >= LIMIT_CLAIM_CREDITS) {
+    if (cell->credits[a->to.line->role] >= LIMIT_CLAIM_CREDITS) {
         dispatch_refuse(a, row->type, cell, -EDQUOT, DISPATCH_CREDITS);
         return;
     }
@@ -207,32 +248,27 @@ static void dispatch_accept(struct dispatch_answer *a, const struct event_row *r
     }
     if (r == 0)
         r = elog_submit(
-            a->line->d->log,
-            &(struct elog_event){.role = a->line->role, .row = row, .cell = cell, .data = buf_str(&json)},
+            a->to.line->d->log,
+            &(struct elog_event){.role = a->to.line->role, .row = row, .cell = cell, .data = buf_str(&json)},
             dispatch_on_durable, a);
     if (r < 0) {
         dispatch_answer(a, r, 0);
         return;
     }
     a->cell = cell;
-    cell->credits[a->line->role]++;
+    cell->credits[a->to.line->role]++;
 }
 
-static int dispatch_on_claim(void *self, struct endpoint *e, struct endpoint_msg *m)
+static void dispatch_claim(const struct dispatch_to *to, const struct signer_claim_req *req)
 {
-    const struct signer_claim_req *req = m->rec;
-    struct dispatch_line *l = self;
+    struct dispatch_line *l = to->line;
     const struct event_row *row = event_row(req->type);
     struct cell *cell = cells_find(l->d->cells, req->run_id);
+    struct dispatch_answer *a = dispatch_place(to, req->counter);
     enum authority_verdict v;
-    struct dispatch_answer *a;
 
-    (void)e;
-    if (req->counter == 0)
-        return -EPROTO;
-    a = dispatch_place(l, req->counter, m->seq);
     if (!a)
-        return 0;
+        return;
     v = authority_judge(l->role, row, cell ? cell->state : AUTHORITY_CLOSED);
     if (v == AUTHORITY_OK && cell)
         dispatch_accept(a, row, cell, req->body);
@@ -240,6 +276,43 @@ static int dispatch_on_claim(void *self, struct endpoint *e, struct endpoint_msg
         dispatch_refuse(a, req->type, cell,
                         v == AUTHORITY_E_STATE || v == AUTHORITY_E_CELL ? -EPROTO : -EPERM,
                         authority_text(v));
+}
+
+static int dispatch_on_claim(void *self, struct endpoint *e, struct endpoint_msg *m)
+{
+    const struct signer_claim_req *req = m->rec;
+
+    (void)e;
+    if (req->counter == 0)
+        return -EPROTO;
+    dispatch_claim(&(struct dispatch_to){.line = self, .seq = m->seq}, req);
+    return 0;
+}
+
+static int dispatch_on_claims(void *self, struct endpoint *e, struct endpoint_msg *m)
+{
+    const struct signer_claims_req *req = m->rec;
+    const struct signer_claim_req *claim = req->claims.v;
+    struct dispatch_line *l = self;
+    size_t n = req->claims.n;
+    struct dispatch_group *g;
+
+    for (size_t i = 0; i < n; i++)
+        if (claim[i].counter == 0)
+            return -EPROTO;
+    if (n == 0)
+        return -EPROTO;
+    g = calloc(1, sizeof(*g) + n * sizeof(g->result[0]));
+    if (!g)
+        return endpoint_fail(e, m->seq, FAIL_INTERNAL, "out of memory");
+    g->line = l;
+    g->seq = m->seq;
+    g->n = n;
+    g->open = n + 1; /* it stays until all have been looked at */
+    LIST_INSERT_HEAD(&l->groups, g, link);
+    for (size_t i = 0; i < n; i++)
+        dispatch_claim(&(struct dispatch_to){.line = l, .seq = m->seq, .group = g, .slot = i}, &claim[i]);
+    dispatch_group_put(g);
     return 0;
 }
 
@@ -394,10 +467,12 @@ void dispatch_on_log_failed(void *self, int err)
 static const struct endpoint_handler dispatch_supervisor[] = {
     {MSG_SIGNER_CELL_OPEN_REQ, dispatch_on_cell_open},
     {MSG_SIGNER_CLAIM_REQ, dispatch_on_claim},
+    {MSG_SIGNER_CLAIMS_REQ, dispatch_on_claims},
     {MSG_SIGNER_HEAD_REQ, dispatch_on_head},
 };
 static const struct endpoint_handler dispatch_emitter[] = {
     {MSG_SIGNER_CLAIM_REQ, dispatch_on_claim},
+    {MSG_SIGNER_CLAIMS_REQ, dispatch_on_claims},
 };
 static const struct endpoint_ops dispatch_supervisor_ops = {
     .handlers = dispatch_supervisor, .n = ARRAY_LEN(dispatch_supervisor), .gone = dispatch_on_gone};
@@ -418,6 +493,7 @@ static int dispatch_line_init(struct dispatch *d, struct dispatch_line *l, uint3
 
     l->d = d;
     l->role = role;
+    LIST_INIT(&l->groups);
     if (sock < 0)
         return 0;
     l->answers = calloc(LIMIT_ANSWERS, sizeof(*l->answers));
@@ -456,6 +532,8 @@ void dispatch_done(struct dispatch *d)
     ev_timer_stop(d->loop, &d->refused_timer);
     for (size_t i = 0; i < DISPATCH_LINES; i++) {
         d->line[i].e = endpoint_free(d->line[i].e);
+        while (!LIST_EMPTY(&d->line[i].groups))
+            dispatch_group_end(LIST_FIRST(&d->line[i].groups));
         free(d->line[i].answers);
     }
 }

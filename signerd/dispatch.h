@@ -2,17 +2,35 @@
 /* The three lines of signerd: supervisor, netd, proxyd. */
 #pragma once
 
+#include <sys/queue.h>
+
 #include "proto/endpoint.h"
 #include "signerd/log.h"
 #include "signerd/refused.h"
 
 #define DISPATCH_LINES 3
 
+/* Claims that came in one frame and are answered in one. */
+struct dispatch_group {
+    LIST_ENTRY(dispatch_group) link;
+    struct dispatch_line *line;
+    uint64_t seq;
+    size_t n, open;
+    struct signer_result result[];
+};
+
+/* Where the answer to a claim goes: a request of its own, or its place in a group's. */
+struct dispatch_to {
+    struct dispatch_line *line;
+    uint64_t seq;
+    struct dispatch_group *group; /* NULL: none */
+    size_t slot;
+};
+
 /* One claim of a line, answered or not: a repeat gets the same answer. */
 struct dispatch_answer {
     uint64_t counter; /* 0: unused */
-    uint64_t seq;     /* of the request that is answered */
-    struct dispatch_line *line;
+    struct dispatch_to to;
     struct cell *cell; /* while it is open */
     uint64_t sequence; /* once durable */
     uint32_t fail;     /* enum fail once refused, 0 = none */
@@ -25,6 +43,7 @@ struct dispatch_line {
     struct endpoint *e;              /* NULL once it is gone */
     uint64_t counter;                /* the greatest so far */
     struct dispatch_answer *answers; /* LIMIT_ANSWERS, by counter */
+    LIST_HEAD(, dispatch_group) groups;
 };
 
 struct dispatch {

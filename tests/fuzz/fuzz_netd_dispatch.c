@@ -11,6 +11,7 @@
 #include "common/base/log.h"
 #include "netd/netd.h"
 #include "netd/pin.h"
+#include "tests/unit/signer_groups.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -23,11 +24,15 @@ static bool silent; /* signerd never acknowledges */
 
 static int on_claim(void *self, struct endpoint *e, struct endpoint_msg *m)
 {
-    const struct signer_claim_rep rep = {1};
     (void)self;
     if (silent)
         return 0;
-    return endpoint_reply(e, MSG_SIGNER_CLAIM_REQ, m->seq, &rep, NULL, 0);
+    return signer_groups_answer(e, m->seq, 0, 1);
+}
+
+static int on_claims(void *self, struct endpoint *e, struct endpoint_msg *m)
+{
+    return signer_groups_take(self, e, m, on_claim);
 }
 
 static void on_gone(void *self, struct endpoint *e, int err)
@@ -86,8 +91,9 @@ static void send_frames(int sock, int pin, struct cursor c)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct endpoint_handler handlers[] = {{MSG_SIGNER_CLAIM_REQ, on_claim}};
-    static const struct endpoint_ops ops = {.handlers = handlers, .n = 1, .gone = on_gone};
+    static const struct endpoint_handler handlers[] = {{MSG_SIGNER_CLAIM_REQ, on_claim},
+                                                       {MSG_SIGNER_CLAIMS_REQ, on_claims}};
+    static const struct endpoint_ops ops = {.handlers = handlers, .n = ARRAY_LEN(handlers), .gone = on_gone};
     const struct endpoint_config cfg = {&iface_signer, FROM_SERVER, ROLE_SIGNERD, ROLE_NETD, &ops, NULL};
     static struct netd_self self;
     struct endpoint *signerd = NULL;

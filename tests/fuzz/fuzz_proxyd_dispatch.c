@@ -20,6 +20,7 @@
 #include "common/evidence/digest.h"
 #include "proxyd/cell.h"
 #include "proxyd/netd_line.h"
+#include "tests/unit/signer_groups.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -44,7 +45,6 @@ static int on_claim(void *self, struct endpoint *e, struct endpoint_msg *m)
 {
     const struct signer_claim_req *q = m->rec;
     const struct event_row *row = event_row(q->type);
-    const struct signer_claim_rep rep = {1};
     struct arena a;
     union {
         struct ev_l7 l7;
@@ -58,7 +58,12 @@ static int on_claim(void *self, struct endpoint *e, struct endpoint_msg *m)
     must(row && (row->roles & 1u << ROLE_PROXYD) && row->data->size <= sizeof(rec));
     must(codec_decode_all(row->data, q->body, &a, &rec) == 0);
     arena_done(&a);
-    return silent ? 0 : endpoint_reply(e, MSG_SIGNER_CLAIM_REQ, m->seq, &rep, NULL, 0);
+    return silent ? 0 : signer_groups_answer(e, m->seq, 0, 1);
+}
+
+static int on_claims(void *self, struct endpoint *e, struct endpoint_msg *m)
+{
+    return signer_groups_take(self, e, m, on_claim);
 }
 
 static void on_gone(void *self, struct endpoint *e, int err)
@@ -227,8 +232,9 @@ static void run_steps(int sock, struct cursor c)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct endpoint_handler handlers[] = {{MSG_SIGNER_CLAIM_REQ, on_claim}};
-    static const struct endpoint_ops ops = {.handlers = handlers, .n = 1, .gone = on_gone};
+    static const struct endpoint_handler handlers[] = {{MSG_SIGNER_CLAIM_REQ, on_claim},
+                                                       {MSG_SIGNER_CLAIMS_REQ, on_claims}};
+    static const struct endpoint_ops ops = {.handlers = handlers, .n = ARRAY_LEN(handlers), .gone = on_gone};
     const struct endpoint_config cfg = {&iface_signer, FROM_SERVER, ROLE_SIGNERD, ROLE_PROXYD, &ops, NULL};
     const struct hello hello = {STR_LIT("proxy"), iface_proxy.version, ROLE_SUPERVISOR};
     struct endpoint *signerd = NULL;

@@ -11,6 +11,7 @@
 #include "netd/netd.h"
 #include "netd/role.h"
 #include "tests/unit/netd_cell.h"
+#include "tests/unit/signer_groups.h"
 
 #define NETD_SUITE_CLAIMS 1024
 
@@ -60,12 +61,7 @@ struct netd_suite_reply {
 
 static inline void netd_suite_answer(struct netd_suite *s, size_t i)
 {
-    struct signer_claim_rep rep = {i};
-    if (s->refuse != 0)
-        assert_int_equal(endpoint_fail(s->signerd, s->claims[i].seq, s->refuse, "refused by the test"), 0);
-    else
-        assert_int_equal(endpoint_reply(s->signerd, MSG_SIGNER_CLAIM_REQ, s->claims[i].seq, &rep, NULL, 0),
-                         0);
+    assert_int_equal(signer_groups_answer(s->signerd, s->claims[i].seq, s->refuse, i), 0);
     s->answered++;
 }
 
@@ -172,11 +168,17 @@ static inline void netd_suite_daemon(int supervisor, int signerd)
     _exit(n->failed ? 3 : 0);
 }
 
+static inline int netd_suite_on_claims(void *self, struct endpoint *e, struct endpoint_msg *m)
+{
+    return signer_groups_take(self, e, m, netd_suite_on_claim);
+}
+
 static inline void netd_suite_start(struct netd_suite *s, bool confined)
 {
-    static const struct endpoint_handler handlers[] = {{MSG_SIGNER_CLAIM_REQ, netd_suite_on_claim}};
+    static const struct endpoint_handler handlers[] = {{MSG_SIGNER_CLAIM_REQ, netd_suite_on_claim},
+                                                       {MSG_SIGNER_CLAIMS_REQ, netd_suite_on_claims}};
     static const struct endpoint_ops signer_ops = {
-        .handlers = handlers, .n = 1, .gone = netd_suite_on_signer_cut};
+        .handlers = handlers, .n = ARRAY_LEN(handlers), .gone = netd_suite_on_signer_cut};
     static const struct endpoint_ops supervisor_ops = {.gone = netd_suite_on_cut};
     int sup[2], sig[2];
     *s = (struct netd_suite){.loop = ev_loop_new(EVFLAG_AUTO)};

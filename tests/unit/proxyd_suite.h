@@ -4,6 +4,7 @@
 #pragma once
 
 #include "tests/unit/proxyd_net.h"
+#include "tests/unit/signer_groups.h"
 
 #include <ev.h>
 #include <strings.h>
@@ -105,13 +106,9 @@ static inline void suite_keep(struct suite_claim *c, uint64_t type, struct str b
 
 static inline void suite_answer(struct suite *s, size_t i)
 {
-    struct signer_claim_rep rep = {i};
     struct suite_claim *c = &s->claims[i];
     c->answered = true;
-    if (s->refuse && c->type == EVENT_L7)
-        assert_int_equal(endpoint_fail(s->signerd, c->seq, s->refuse, "refused by the test"), 0);
-    else
-        assert_int_equal(endpoint_reply(s->signerd, MSG_SIGNER_CLAIM_REQ, c->seq, &rep, NULL, 0), 0);
+    assert_int_equal(signer_groups_answer(s->signerd, c->seq, c->type == EVENT_L7 ? s->refuse : 0, i), 0);
 }
 
 static inline void suite_release(struct suite *s)
@@ -417,10 +414,17 @@ static inline void suite_proxy_start(struct suite *s, int supervisor, int signer
     close(signerd);
 }
 
+static inline int suite_on_claims(void *self, struct endpoint *e, struct endpoint_msg *m)
+{
+    return signer_groups_take(self, e, m, suite_on_claim);
+}
+
 static inline struct suite *suite_start_as(const struct suite_host *hosts, bool confined)
 {
-    static const struct endpoint_handler handlers[] = {{MSG_SIGNER_CLAIM_REQ, suite_on_claim}};
-    static const struct endpoint_ops signer_ops = {.handlers = handlers, .n = 1, .gone = suite_on_gone};
+    static const struct endpoint_handler handlers[] = {{MSG_SIGNER_CLAIM_REQ, suite_on_claim},
+                                                       {MSG_SIGNER_CLAIMS_REQ, suite_on_claims}};
+    static const struct endpoint_ops signer_ops = {
+        .handlers = handlers, .n = ARRAY_LEN(handlers), .gone = suite_on_gone};
     static const struct endpoint_ops supervisor_ops = {.gone = suite_on_cut};
     struct suite *s = calloc(1, sizeof(*s));
     int sup[2], sig[2];

@@ -30,6 +30,10 @@ struct fixture {
     int gone, gone_err;
     bool free_in_gone, calling;
     struct ack ack, other;
+    /* the frame with several claims that is looked at and answered one by one */
+    uint64_t group_seq, counters[LIMIT_CLAIMS_FRAME];
+    struct signer_result results[LIMIT_CLAIMS_FRAME];
+    size_t ngroup, seen, answered;
 };
 
 static const struct ev_gap gap = {1, STR_LIT("2026-01-01T00:00:00Z"), STR_LIT("2026-01-01T00:00:01Z"),
@@ -128,26 +132,60 @@ static int claim(struct fixture *x, struct ack *a)
     return r;
 }
 
-/* The claim that signerd sees next: its seq, and its counter in *counter. */
-static uint64_t expect_claim(struct fixture *x, uint64_t *counter)
+static void check_claim(struct fixture *x, const struct signer_claim_req *req)
 {
-    struct msg m;
     struct ev_gap got;
-    assert_int_equal(wire_recv(&x->w, ROLE_SUPERVISOR, LINE_READY, &m), 0);
-    assert_int_equal(m.row->id, MSG_SIGNER_CLAIM_REQ);
-    const struct signer_claim_req *req = m.rec;
     assert_true(str_is(req->run_id, RUN_ID));
     assert_int_equal(req->type, EVENT_GAP);
     assert_int_equal(codec_decode_all(event_row(EVENT_GAP)->data, req->body, &x->w.arena, &got), 0);
     assert_true(str_is(got.cause, "test"));
-    *counter = req->counter;
-    return m.seq;
+}
+
+static void take_group(struct fixture *x, const struct msg *m)
+{
+    const struct signer_claims_req *req = m->rec;
+    const struct signer_claim_req *claim = req->claims.v;
+    assert_int_equal(m->row->id, MSG_SIGNER_CLAIMS_REQ);
+    assert_in_range(req->claims.n, 2, LIMIT_CLAIMS_FRAME);
+    x->group_seq = m->seq;
+    x->ngroup = req->claims.n;
+    x->seen = x->answered = 0;
+    for (size_t i = 0; i < x->ngroup; i++) {
+        check_claim(x, &claim[i]);
+        x->counters[i] = claim[i].counter;
+    }
+}
+
+/* The claim that signerd sees next: its seq, and its counter in *counter. */
+static uint64_t expect_claim(struct fixture *x, uint64_t *counter)
+{
+    struct msg m;
+    if (x->seen == x->ngroup) {
+        turn(x);
+        assert_int_equal(wire_recv(&x->w, ROLE_SUPERVISOR, LINE_READY, &m), 0);
+        if (m.row->id == MSG_SIGNER_CLAIM_REQ) {
+            check_claim(x, m.rec);
+            *counter = ((const struct signer_claim_req *)m.rec)->counter;
+            return m.seq;
+        }
+        take_group(x, &m);
+    }
+    *counter = x->counters[x->seen++];
+    return x->group_seq;
 }
 
 static void acknowledge(struct fixture *x, uint64_t seq, uint64_t sequence)
 {
     struct signer_claim_rep rep = {sequence};
-    assert_int_equal(wire_send(&x->w, MSG_SIGNER_CLAIM_REP, seq, &rep), 0);
+    struct signer_claims_rep all = {.results = {x->results, x->ngroup}};
+    if (x->ngroup == 0 || seq != x->group_seq) {
+        assert_int_equal(wire_send(&x->w, MSG_SIGNER_CLAIM_REP, seq, &rep), 0);
+    } else {
+        x->results[x->answered++] = (struct signer_result){.sequence = sequence};
+        if (x->answered < x->ngroup)
+            return;
+        assert_int_equal(wire_send(&x->w, MSG_SIGNER_CLAIMS_REP, seq, &all), 0);
+    }
     turn(x);
 }
 
@@ -281,6 +319,63 @@ static void test_forget(void **state)
     assert_int_equal(x->ack.n, 0);
     assert_int_equal(x->other.n, 1);
     assert_int_equal(signer_client_open(x->s), 0);
+}
+
+/* What a turn makes goes out as one frame behind its first claim; each claim has its own answer. */
+static void test_group(void **state)
+{
+    struct fixture *x = *state;
+    uint64_t counter, seq;
+    start(x);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(claim(x, i == 2 ? &x->other : &x->ack), 0);
+    acknowledge(x, expect_claim(x, &counter), 7);
+    assert_int_equal(x->ack.n, 1);
+    seq = expect_claim(x, &counter);
+    assert_int_equal(x->ngroup, 3);
+    assert_int_equal(x->counters[0], 2);
+    assert_int_equal(x->counters[2], 4);
+    struct signer_result r[] = {{.sequence = 8}, {.fail = FAIL_QUOTA}, {.sequence = 9}};
+    struct signer_claims_rep rep = {.results = {r, 3}};
+    assert_int_equal(wire_send(&x->w, MSG_SIGNER_CLAIMS_REP, seq, &rep), 0);
+    turn(x);
+    assert_int_equal(x->ack.n, 3);
+    assert_int_equal(x->ack.sequence, 9);
+    assert_int_equal(x->other.n, 1);
+    assert_int_equal(x->other.err, -EDQUOT);
+    assert_int_equal(signer_client_open(x->s), 0);
+}
+
+/* An answer with another number of results is none: nothing counts as durable. */
+static void test_group_answer_too_short(void **state)
+{
+    struct fixture *x = *state;
+    uint64_t counter;
+    start(x);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(claim(x, i ? &x->other : &x->ack), 0);
+    acknowledge(x, expect_claim(x, &counter), 7);
+    struct signer_result r[] = {{.sequence = 8}};
+    struct signer_claims_rep rep = {.results = {r, 1}};
+    assert_int_equal(wire_send(&x->w, MSG_SIGNER_CLAIMS_REP, expect_claim(x, &counter), &rep), 0);
+    turn(x);
+    assert_int_equal(x->other.n, 2);
+    assert_int_equal(x->other.err, -EPROTO);
+}
+
+static void test_group_freed_in_ack(void **state)
+{
+    struct fixture *x = *state;
+    uint64_t counter;
+    start(x);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(claim(x, &x->ack), 0);
+    acknowledge(x, expect_claim(x, &counter), 1);
+    x->ack.free_client = true;
+    for (uint64_t i = 0; i < 4; i++)
+        acknowledge(x, expect_claim(x, &counter), i);
+    assert_int_equal(x->ack.n, 2);
+    assert_null(x->s);
 }
 
 static void test_free_with_open_claims(void **state)
@@ -462,6 +557,9 @@ int main(void)
         TEST(test_bad_claims),
         TEST(test_body_too_big),
         TEST(test_deadline),
+        TEST(test_group),
+        TEST(test_group_answer_too_short),
+        TEST(test_group_freed_in_ack),
         TEST(test_forget),
         TEST(test_free_with_open_claims),
         TEST(test_free_in_ack),

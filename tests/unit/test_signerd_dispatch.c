@@ -410,6 +410,18 @@ static bool is_cut(struct suite *s, size_t line)
     return s->d.line[line].e == NULL;
 }
 
+static struct {
+    struct signer_result r[8];
+    size_t n;
+} last_results; /* of the answer to a group */
+
+static void keep_results(const struct signer_claims_rep *rep)
+{
+    assert_in_range(rep->results.n, 1, ARRAY_LEN(last_results.r));
+    last_results.n = rep->results.n;
+    memcpy(last_results.r, rep->results.v, rep->results.n * sizeof(last_results.r[0]));
+}
+
 /* The next frame of the peer behind its hello: its id, or -1. */
 static int next_id(struct suite *s, size_t line, uint64_t *ret_seq, uint64_t *ret_value)
 {
@@ -428,6 +440,8 @@ static int next_id(struct suite *s, size_t line, uint64_t *ret_seq, uint64_t *re
         *ret_seq = m.seq;
         if (m.row->id == MSG_SIGNER_CLAIM_REP)
             *ret_value = ((const struct signer_claim_rep *)m.rec)->sequence;
+        if (m.row->id == MSG_SIGNER_CLAIMS_REP)
+            keep_results(m.rec);
         r = (int)m.row->id;
         break;
     }
@@ -549,6 +563,89 @@ static void test_repeats_get_the_first_answer(void **state)
     suite_done(&s);
 }
 
+/* Claims in one frame: each judged for itself, one answer when the last has its own; a repeat of one of them
+ * is answered apart and leaves no hole. */
+static void test_groups(void **state)
+{
+    _cleanup_(buf_done) struct buf body = {.data = NULL};
+    char run[UUID_TEXT_LEN + 1], other[UUID_TEXT_LEN + 1];
+    uint64_t seq = 0, value = 99, size = 0;
+    struct suite s;
+
+    (void)state;
+    buf_init(&body, LIMIT_CLAIM_BODY);
+    suite_init(&s, false);
+    uuid_v7(run);
+    uuid_v7(other);
+    hello(&s, 0, ROLE_SUPERVISOR);
+    struct signer_cell_open_req o = {.run_id = str_of(run), .cell_id = STR_LIT("a")};
+    send_rec(&s, 0, MSG_SIGNER_CELL_OPEN_REQ, 1, &o);
+    assert_int_equal(codec_encode(&schema_ev_gap, &gap, &body), 0);
+    struct signer_claim_req claims[] = {
+        {1, str_of(run), EVENT_GAP, buf_str(&body)},
+        {2, str_of(other), EVENT_GAP, buf_str(&body)},     /* no such cell */
+        {3, str_of(run), EVENT_DNS_QUERY, buf_str(&body)}, /* not the supervisor's */
+        {4, str_of(run), EVENT_GAP, buf_str(&body)},
+        {4, str_of(run), EVENT_GAP, buf_str(&body)}, /* twice in one frame */
+    };
+    struct signer_claims_req req = {.claims = {claims, ARRAY_LEN(claims)}};
+    send_rec(&s, 0, MSG_SIGNER_CLAIMS_REQ, 2, &req);
+    while (size < 4) { /* two gaps and two refusals */
+        ev_run(s.r.loop, EVRUN_ONCE);
+        (void)elog_head(s.d.log, &size);
+    }
+    settle(&s);
+    assert_int_equal(next_id(&s, 0, &seq, &value), MSG_SIGNER_CELL_OPEN_REP);
+    assert_int_equal(next_id(&s, 0, &seq, &value), MSG_SIGNER_CLAIMS_REP);
+    assert_int_equal(seq, 2);
+    assert_int_equal(last_results.n, 5);
+    assert_int_equal(last_results.r[0].fail, 0);
+    assert_int_equal(last_results.r[1].fail, FAIL_STATE);
+    assert_int_equal(last_results.r[2].fail, FAIL_AUTHORITY);
+    assert_int_equal(last_results.r[3].fail, FAIL_STATE); /* its answer went to who asked last */
+    assert_int_equal(last_results.r[4].fail, 0);
+    assert_true(last_results.r[4].sequence > last_results.r[0].sequence);
+    send_rec(&s, 0, MSG_SIGNER_CLAIM_REQ, 3, &claims[0]);
+    settle(&s);
+    assert_int_equal(next_id(&s, 0, &seq, &value), MSG_SIGNER_CLAIM_REP);
+    assert_int_equal(value, last_results.r[0].sequence);
+    claims[1].counter = 0;
+    send_rec(&s, 0, MSG_SIGNER_CLAIMS_REQ, 4, &req);
+    assert_true(is_cut(&s, 0));
+    suite_done(&s);
+}
+
+/* The line goes while a group is under way: nothing is answered, nothing is left behind (valgrind, ASan). */
+static void test_group_of_a_line_that_died(void **state)
+{
+    _cleanup_(buf_done) struct buf body = {.data = NULL};
+    char run[UUID_TEXT_LEN + 1];
+    uint64_t size = 0;
+    struct suite s;
+
+    (void)state;
+    buf_init(&body, LIMIT_CLAIM_BODY);
+    suite_init(&s, false);
+    uuid_v7(run);
+    hello(&s, 0, ROLE_SUPERVISOR);
+    struct signer_cell_open_req o = {.run_id = str_of(run), .cell_id = STR_LIT("a")};
+    send_rec(&s, 0, MSG_SIGNER_CELL_OPEN_REQ, 1, &o);
+    settle(&s);
+    assert_int_equal(codec_encode(&schema_ev_gap, &gap, &body), 0);
+    struct signer_claim_req claims[] = {{1, str_of(run), EVENT_GAP, buf_str(&body)},
+                                        {2, str_of(run), EVENT_GAP, buf_str(&body)}};
+    struct signer_claims_req req = {.claims = {claims, ARRAY_LEN(claims)}};
+    send_rec(&s, 0, MSG_SIGNER_CLAIMS_REQ, 2, &req);
+    cleanup_closep(&s.sock[0]);
+    s.sock[0] = -EBADF;
+    while (s.d.line[0].e || !elog_is_idle(s.d.log))
+        ev_run(s.r.loop, EVRUN_ONCE);
+    (void)elog_head(s.d.log, &size);
+    assert_int_equal(size, 2); /* what it had said counts */
+    assert_true(LIST_EMPTY(&s.d.line[0].groups));
+    suite_done(&s);
+}
+
 static void test_credits(void **state)
 {
     _cleanup_(buf_done) struct buf body = {.data = NULL};
@@ -583,6 +680,8 @@ int main(void)
         cmocka_unit_test(test_broken_frames_cut_the_line),
         cmocka_unit_test(test_truncated_claims),
         cmocka_unit_test(test_repeats_get_the_first_answer),
+        cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_group_of_a_line_that_died),
         cmocka_unit_test(test_credits),
     };
 
