@@ -103,13 +103,13 @@ static void bring(struct claimant *c, enum claims_state state, char run_id[UUID_
     }
 }
 
-/* As fast as signerd takes them, with so many unanswered as one cell may have. */
+/* As fast as signerd takes them, with so many frames unanswered as a line may have. */
 static void claim_many(struct claimant *c, size_t line, const char *run_id, uint32_t type, size_t count)
 {
     size_t sent = 0, heard = 0;
 
     while (heard < count) {
-        for (; sent < count && sent - heard < LIMIT_CLAIM_CREDITS - 1; sent++)
+        for (; sent < count && sent - heard < LIMIT_CLAIM_CALLS; sent++)
             tell(c, line, run_id, type);
         hear(c, line, /* any= */ true);
         if (strcmp(c->answer, "ok") != 0) {
