@@ -18,6 +18,8 @@ struct pruned_walk {
     uint64_t size;
     struct log_pruned *p;
     struct tile_fault fault; /* error 0: none */
+    bool edge;               /* first lies within a tile of leaves: */
+    uint8_t edge_hash[DIGEST_LEN];
 };
 
 static void pruned_doubt(struct log_pruned *p, unsigned level, uint64_t index, unsigned width, unsigned entry)
@@ -55,18 +57,34 @@ static void pruned_full(void *arg, unsigned level, uint64_t index, const uint8_t
         pruned_compare(w->p, level, index, TILE_WIDTH, data, TILE_WIDTH, stored);
 }
 
+/* One of the stored tiles (level, index) that may exist. */
+static void pruned_compare_edge(struct pruned_walk *w, const struct tiles *t, unsigned level, unsigned width)
+{
+    uint64_t index = t->size >> 8 * level >> 8;
+    uint8_t stored[TILE_BYTES];
+    unsigned n = t->n[level];
+
+    if (width == 0 || width < n || tile_load(w->dirfd, level, index, width, stored) < 0)
+        return;
+    pruned_compare(w->p, level, index, width, t->hash[level][0], n, stored);
+    if (level == 1 && w->edge && n < width &&
+        memcmp(stored + (size_t)n * DIGEST_LEN, w->edge_hash, DIGEST_LEN) != 0)
+        pruned_doubt(w->p, level, index, width, n);
+}
+
 /* The right-most tiles above level 0: full when the log has gone on far enough, else stored as partial ones
- * when signerd ends, so they may be missing. */
+ * when signerd prunes (level 1) or ends. */
 static void pruned_compare_edges(struct pruned_walk *w, const struct tiles *t)
 {
-    uint8_t stored[TILE_BYTES];
+    uint64_t leaf_tiles = (t->size + TILE_WIDTH - 1) / TILE_WIDTH;
 
+    if (leaf_tiles / TILE_WIDTH == t->size >> 16)
+        pruned_compare_edge(w, t, 1, (unsigned)(leaf_tiles % TILE_WIDTH));
     for (unsigned level = 1; level < TILE_LEVELS; level++) {
         uint64_t index = t->size >> 8 * level >> 8, have = w->size >> 8 * level;
-        unsigned width = have / TILE_WIDTH > index ? TILE_WIDTH : (unsigned)(have % TILE_WIDTH);
 
-        if (t->n[level] > 0 && tile_load(w->dirfd, level, index, width, stored) == 0)
-            pruned_compare(w->p, level, index, width, t->hash[level][0], t->n[level], stored);
+        pruned_compare_edge(w, t, level,
+                            have / TILE_WIDTH > index ? TILE_WIDTH : (unsigned)(have % TILE_WIDTH));
     }
 }
 
@@ -96,6 +114,9 @@ static int pruned_walk_leaves(struct pruned_walk *w, struct tiles *t)
             w->fault = (struct tile_fault){0, index, TILE_WIDTH, r};
         for (unsigned i = 0; r == 0 && i < TILE_WIDTH && i < left; i++)
             pruned_append(w, t, data + (size_t)i * DIGEST_LEN);
+        w->edge = r == 0 && left < TILE_WIDTH;
+        if (w->edge)
+            merkle_perfect(data, TILE_WIDTH, w->edge_hash);
     }
     return w->fault.error;
 }

@@ -6,9 +6,10 @@
 #include <sys/stat.h>
 #include <zstd.h>
 
-#define ZST_INPUT    (64u << 10)
-#define ZST_HEAD_MAX 14u /* magic, descriptor, window, content size: RFC 8878 section 3.1.1, no dictionary   \
-                          */
+#define ZST_INPUT (64u << 10)
+#define ZST_HEAD_MAX                                                                                         \
+    14u /* magic, descriptor, window, content size: RFC 8878 section 3.1.1, no dictionary                    \
+         */
 #define ZST_BLOCK_MAX  (128u << 10) /* bytes of one block there */
 #define ZST_BLOCKS_MAX 65536u       /* of one frame; content at its longest fills 128 */
 
