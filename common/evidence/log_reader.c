@@ -193,6 +193,19 @@ int log_reader_open(int dirfd, uint64_t from, struct log_reader **ret)
     return 0;
 }
 
+int log_reader_open_oldest(int dirfd, struct log_reader **ret, uint64_t *ret_first)
+{
+    _cleanup_free_ uint64_t *segments = NULL;
+    int n = log_reader_segments(dirfd, &segments);
+
+    if (n <= 0)
+        return n < 0 ? n : -ENOENT;
+    n = log_reader_open(dirfd, segments[0], ret);
+    if (n == 0)
+        *ret_first = segments[0];
+    return n;
+}
+
 int log_reader_open_fd(int fd, uint64_t first, struct log_reader **ret)
 {
     int n = reader_new(-EBADF, first, ret);

@@ -41,6 +41,9 @@ struct log_reader;
  * it. 0; -ENOENT when there is no segment with that line's place; -EFBIG; -errno. */
 int log_reader_open(int dirfd, uint64_t from, struct log_reader **ret) MUST_CHECK;
 
+/* The same from the first line that retention has left (0 in most logs). */
+int log_reader_open_oldest(int dirfd, struct log_reader **ret, uint64_t *ret_first) MUST_CHECK;
+
 /* One file as the only segment of a log (tests, fuzzing). Takes fd. */
 int log_reader_open_fd(int fd, uint64_t first, struct log_reader **ret) MUST_CHECK;
 /* The same for a compressed one, from line `from` on (not below first). */

@@ -232,6 +232,7 @@ static int verify_bad_line(struct log_report *r, const struct log_line *l, const
     r->line = l->index + 1;
     r->segment = l->segment;
     r->segment_line = l->segment_line;
+    r->compressed = l->compressed;
     return verify_verdict(r, LOG_BAD_LINE, "%s", why);
 }
 
@@ -268,7 +269,8 @@ static int verify_pruned(struct verify *v, int dirfd)
         v->report->segment = segments[0];
         return verify_verdict(v->report, LOG_BAD_SEGMENT,
                               "lines 1 to %" PRIu64
-                              " are missing, and so are the tiles that would stand for them",
+                              " are missing, and so is tile/0/000, which would stand for them if they had "
+                              "been pruned: restore both from a copy of the log",
                               segments[0]);
     }
     if (e == -ENOENT || e == -EBADMSG)
@@ -383,6 +385,7 @@ static int verify_end(struct verify *v)
                               l->index + 1, l->segment + 1);
     case LOG_READ_DAMAGED:
         r->segment = l->segment;
+        r->compressed = true;
         return verify_verdict(r, LOG_BAD_SEGMENT,
                               "the compressed segment is damaged: it cannot be read from line %" PRIu64 " on",
                               l->index + 1);

@@ -41,6 +41,7 @@ struct log_report {
     char why[LOG_CHECK_WHY_MAX]; /* one sentence when not LOG_GOOD */
     uint64_t line;               /* LOG_BAD_LINE: number in the log, from 1 */
     uint64_t segment;            /* name of its file as a number */
+    bool compressed;             /* which is the .zst */
     uint64_t segment_line;       /* number in that file, from 1 */
     struct vkey key;             /* that signed the checkpoint; name is empty when none did */
     bool self_declared;          /* that key came from the log itself */
