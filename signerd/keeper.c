@@ -27,7 +27,7 @@ struct keeper {
         damaged; /* up to this segment all were tried, and this one cannot be compressed; UINT64_MAX: none */
     /* under lock; the rest belongs to the thread while the state is LOOK or UNLINK */
     enum keeper_state state;
-    uint64_t segment;
+    uint64_t segment, needed;
     struct tiles now;
     struct keeper_result result;
 };
@@ -69,7 +69,8 @@ static int keeper_do_look(struct keeper *k)
     if (r == -ECANCELED)
         return r;
     /* A full disk may be why there is no room to compress in: retention goes on. */
-    n = prune_choose(k->dirfd, &k->rule, k->segment, k->now.size, &ret->choice);
+    n = prune_choose(k->dirfd, &k->rule, k->segment, k->needed < k->now.size ? k->needed : k->now.size,
+                     &ret->choice);
     if (n == 1)
         n = prune_check(k->dirfd, &k->now, &ret->choice, &k->stop) ?: 1;
     if (n < 0 && n != -ECANCELED && n != -EBADMSG)
@@ -177,10 +178,11 @@ static void keeper_start(struct keeper *k, enum keeper_state job, uint64_t segme
     pthread_cond_signal(&k->wake);
 }
 
-void keeper_look(struct keeper *k, uint64_t open, const struct tiles *now)
+void keeper_look(struct keeper *k, uint64_t open, uint64_t needed, const struct tiles *now)
 {
     pthread_mutex_lock(&k->lock);
     k->now = *now;
+    k->needed = needed;
     keeper_start(k, KEEPER_LOOK, open);
     pthread_mutex_unlock(&k->lock);
 }

@@ -23,9 +23,9 @@ int keeper_new(struct ev_loop *loop, int dirfd, const struct prune_rule *rule,
                void (*done)(void *self, const struct keeper_result *r), void *self,
                struct keeper **ret) MUST_CHECK;
 
-/* One job at a time, and done() after each. open: the segment that grows; now: tiles of the durable tree
- * (copied). */
-void keeper_look(struct keeper *k, uint64_t open, const struct tiles *now);
+/* One job at a time, and done() after each. open: the segment that grows; needed: the first line somebody has
+ * yet to do with; now: tiles of the durable tree (copied). */
+void keeper_look(struct keeper *k, uint64_t open, uint64_t needed, const struct tiles *now);
 void keeper_unlink(struct keeper *k, uint64_t first);
 
 /* Breaks a job off (done() is then not called) and ends the thread. NULL-safe; returns NULL. */

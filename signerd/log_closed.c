@@ -22,6 +22,7 @@ static void closed_later(struct elog *l)
 static int closed_look(struct elog *l)
 {
     const struct prune_rule rule = {l->cfg.retain_bytes, l->cfg.retain_age_s};
+    uint64_t unsigned_lines = l->after ? afterseal_waiting(l->after) : 0;
     int r = 0;
 
     l->closed_again = false;
@@ -30,7 +31,8 @@ static int closed_look(struct elog *l)
     if (r < 0)
         return log_errno(r, "cannot start the thread that looks after closed segments");
     l->closed = CLOSED_WORK;
-    keeper_look(l->keeper, l->open_segment, l->batch.head ? &l->tiles_before : &l->tiles);
+    keeper_look(l->keeper, l->open_segment, l->durable - unsigned_lines,
+                l->batch.head ? &l->tiles_before : &l->tiles);
     return 0;
 }
 

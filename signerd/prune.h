@@ -20,8 +20,8 @@ struct prune_choice {
     uint8_t root[DIGEST_LEN]; /* of the tree of `end` lines, by prune_check() */
 };
 
-/* open: the segment that grows; size: durable lines. 1: *ret is filled but for root; 0: nothing has to go
- * (yet); -errno. */
+/* open: the segment that grows; size: durable lines that are done with. 1: *ret is filled but for root; 0:
+ * nothing has to go (yet); -errno. */
 int prune_choose(int dirfd, const struct prune_rule *rule, uint64_t open, uint64_t size,
                  struct prune_choice *ret) MUST_CHECK;
 

@@ -10,9 +10,7 @@
 #include "common/base/clock.h"
 #include "common/base/num.h"
 #include "common/evidence/envelope.h"
-
-#define SIDECAR_SUFFIX ".sig"
-#define SIDECAR_KEY    16 /* hex digits of a key's id */
+#include "common/evidence/sidecar.h"
 
 void segment_tmp_name(uint64_t first, char dst[static SEGMENT_TMP_MAX])
 {
@@ -91,11 +89,11 @@ static bool name_begins_with_index(const char *name, uint64_t *ret)
     return num_parse_u64((struct str){name + zeros, 20 - zeros}, 0, UINT64_MAX, ret) == 0;
 }
 
-/* "-<16 hex digits>.sig" */
-static bool name_is_sidecar(const char *rest)
+static bool name_is_sidecar(const char *name, uint64_t index)
 {
-    return rest[0] == '-' && strspn(rest + 1, "0123456789abcdef") == SIDECAR_KEY &&
-           strcmp(rest + 1 + SIDECAR_KEY, SIDECAR_SUFFIX) == 0;
+    const char *key;
+
+    return sidecar_name_of(name, index, &key);
 }
 
 static void closedirp(DIR **d)
@@ -131,7 +129,7 @@ static int sidecar_sync(int dirfd, const char *name, uint64_t index, uint64_t fi
 {
     _cleanup_close_ int fd = -EBADF;
 
-    if (index != first || !name_is_sidecar(name + 20))
+    if (index != first || !name_is_sidecar(name, index))
         return 0;
     fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
@@ -146,7 +144,7 @@ int segment_sync_sidecars(int dirfd, uint64_t first)
 
 static int segment_sweep_one(int dirfd, const char *name, uint64_t index, uint64_t first)
 {
-    if ((index < first && name_is_sidecar(name + 20)) ||
+    if ((index < first && name_is_sidecar(name, index)) ||
         strcmp(name + 20, LOG_SEGMENT_SUFFIX SEGMENT_TMP) == 0)
         (void)unlinkat(dirfd, name, 0);
     return 0;
