@@ -1,1 +1,1 @@
-PKGS_common := libsodium libseccomp libcrypto libsystemd
+PKGS_common := libsodium libseccomp libcrypto libsystemd libzstd

@@ -26,6 +26,7 @@ ENUM_DEFINE(residue_class, RESIDUE_CLASS_ENUM)
 ENUM_DEFINE(backend, BACKEND_ENUM)
 ENUM_DEFINE(delivery, DELIVERY_ENUM)
 ENUM_DEFINE(parent_type, PARENT_TYPE_ENUM)
+ENUM_DEFINE(prune_reason, PRUNE_REASON_ENUM)
 
 SCHEMA_DEFINE(ev_process, EV_PROCESS_FIELDS)
 SCHEMA_DEFINE(ev_dns_apex, EV_DNS_APEX_FIELDS)
@@ -62,6 +63,7 @@ SCHEMA_DEFINE(ev_residue_removed, EV_RESIDUE_REMOVED_FIELDS)
 SCHEMA_DEFINE(ev_syscall_denied, EV_SYSCALL_DENIED_FIELDS)
 SCHEMA_DEFINE(ev_claim_refused, EV_CLAIM_REFUSED_FIELDS)
 SCHEMA_DEFINE(ev_recovered, EV_RECOVERED_FIELDS)
+SCHEMA_DEFINE(ev_pruned, EV_PRUNED_FIELDS)
 
 #define ROW_(c, rec, suffix, roles, states) {c, suffix, &schema_##rec, roles, states},
 static const struct event_row rows[] = {EVENTS(ROW_)};

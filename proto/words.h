@@ -41,6 +41,9 @@ ENUM_DECLARE(evidence, EVIDENCE_ENUM)
 #define SEAL_MODE_ENUM(X) X(SEAL_EVENT, "event") X(SEAL_BATCH, "batch")
 ENUM_DECLARE(seal_mode, SEAL_MODE_ENUM)
 
+#define PRUNE_REASON_ENUM(X) X(PRUNE_BYTES, "retainBytes") X(PRUNE_AGE, "retainAge")
+ENUM_DECLARE(prune_reason, PRUNE_REASON_ENUM)
+
 #define NET_MODE_ENUM(X)                                                                                     \
     X(NET_MODE_INTERCEPT, "intercept") X(NET_MODE_NONE, "none") X(NET_MODE_ROUTED, "routed")
 ENUM_DECLARE(net_mode, NET_MODE_ENUM)

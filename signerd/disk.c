@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "common/base/clock.h"
 #include "common/base/io.h"
 #include "common/base/log.h"
 #include "signerd/replace.h"
@@ -18,8 +19,17 @@ struct disk {
     uint64_t first;     /* of the segment */
     uint64_t end;       /* bytes of whole, durable lines in it */
     uint64_t allocated; /* up to here the file system has given us blocks */
-    bool no_fallocate;  /* this file system cannot reserve */
+    uint64_t since_s;   /* time of its first line, when end > 0 */
+    uint64_t segment_bytes, segment_age_s;
+    uint64_t reserve;  /* of the last batch */
+    bool no_fallocate; /* this file system cannot reserve */
 };
+
+void disk_set_limits(struct disk *d, uint64_t segment_bytes, uint64_t segment_age_s)
+{
+    d->segment_bytes = segment_bytes ? segment_bytes : LIMIT_SEGMENT;
+    d->segment_age_s = segment_age_s ? segment_age_s : LIMIT_SEGMENT_AGE_S;
+}
 
 int disk_open(int dirfd, struct disk **ret)
 {
@@ -32,6 +42,7 @@ int disk_open(int dirfd, struct disk **ret)
     if (!d)
         return -ENOMEM;
     *d = (struct disk){.dir = TAKE_FD(dir), .segment = -EBADF, .spare = -EBADF};
+    disk_set_limits(d, 0, 0);
     replace_init(&d->checkpoint, d->dir, DISK_CHECKPOINT, DISK_CHECKPOINT_TMP);
     *ret = d;
     return 0;
@@ -62,6 +73,11 @@ int disk_dirfd(const struct disk *d)
     return d->dir;
 }
 
+uint64_t disk_open_segment(const struct disk *d)
+{
+    return d->first;
+}
+
 static int disk_set_segment(struct disk *d, uint64_t first, int flags)
 {
     _cleanup_close_ int fd = -EBADF;
@@ -85,8 +101,9 @@ static int disk_set_segment(struct disk *d, uint64_t first, int flags)
     return 0;
 }
 
-int disk_use_segment(struct disk *d, uint64_t first)
+int disk_use_segment(struct disk *d, uint64_t first, uint64_t since_s)
 {
+    d->since_s = since_s;
     return disk_set_segment(d, first, 0);
 }
 
@@ -119,23 +136,33 @@ static int disk_allocate(struct disk *d, uint64_t to)
     return 0;
 }
 
-/* Blocks for n bytes of lines and the reserve behind them. */
+/* Blocks for n bytes of lines and the reserve behind them, and some more. */
 static int disk_make_room(struct disk *d, uint64_t n, uint64_t reserve)
 {
     uint64_t need = d->end + n + reserve;
     int r;
 
-    if (d->no_fallocate || need <= d->allocated || reserve == 0)
+    d->reserve = reserve;
+    if (d->no_fallocate || need <= d->allocated)
         return 0;
-    r = disk_allocate(d, need + DISK_SLACK);
+    r = disk_allocate(d, need + DISK_AHEAD);
     if (disk_space_error(r) == -ENOSPC)
-        r = disk_allocate(d, need);
+        r = reserve ? disk_allocate(d, need) : 0;
     if (r == -EOPNOTSUPP || r == -ENOSYS) {
         log_warning("this file system cannot reserve space: a full disk may lose the last events of a cell");
         d->no_fallocate = true;
         return 0;
     }
     return disk_space_error(r);
+}
+
+/* The same before it is needed. What fails is left to the commit that needs it. */
+static void disk_prepare_room(struct disk *d)
+{
+    uint64_t need = d->end + d->reserve;
+
+    if (!d->no_fallocate && d->segment >= 0 && need + DISK_AHEAD / 2 > d->allocated)
+        (void)!disk_allocate(d, need + DISK_AHEAD);
 }
 
 /* ---- segments ---- */
@@ -166,9 +193,18 @@ static int disk_undo(struct disk *d, uint64_t reserve)
     return disk_make_room(d, 0, reserve);
 }
 
+static bool disk_is_old(const struct disk *d)
+{
+    uint64_t now_s = clock_realtime_ms() / 1000; /* a clock that was set back makes nothing old */
+
+    return now_s > d->since_s && now_s - d->since_s > d->segment_age_s;
+}
+
 static int disk_roll(struct disk *d, const struct disk_batch *b)
 {
-    if (b->emergency || d->end == 0 || d->end + b->lines.len <= LIMIT_SEGMENT)
+    if (b->emergency || d->end == 0)
+        return 0;
+    if (d->end + b->lines.len <= d->segment_bytes && !disk_is_old(d))
         return 0;
     /* A new file needs an inode and its reserve; while there is no room for these the old one grows on. */
     int r = disk_space_error(disk_new_segment(d, b->first));
@@ -237,7 +273,7 @@ static int disk_checkpoint(struct disk *d, struct str note)
 
 /* ---- tiles ---- */
 
-int disk_write_tile(const struct disk *d, const struct disk_tile *t)
+int disk_write_tile_at(int dirfd, const struct disk_tile *t)
 {
     char path[TILE_PATH_MAX], tmp[TILE_PATH_MAX + 8];
     _cleanup_close_ int fd = -EBADF;
@@ -246,21 +282,26 @@ int disk_write_tile(const struct disk *d, const struct disk_tile *t)
     tile_path(t->level, t->index, t->width, path);
     for (char *p = strchr(path, '/'); p; p = strchr(p + 1, '/')) {
         *p = '\0';
-        r = mkdirat(d->dir, path, 0700) < 0 && errno != EEXIST ? -errno : 0;
+        r = mkdirat(dirfd, path, 0700) < 0 && errno != EEXIST ? -errno : 0;
         *p = '/';
         if (r < 0)
             return r;
     }
     (void)snprintf(tmp, sizeof(tmp), "%s.tmp", path);
-    fd = openat(d->dir, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return -errno;
     r = io_write_full(fd, t->data, (size_t)t->width * DIGEST_LEN);
-    if (r == 0 && renameat(d->dir, tmp, d->dir, path) < 0)
+    if (r == 0 && renameat(dirfd, tmp, dirfd, path) < 0)
         r = -errno;
     if (r < 0)
-        (void)unlinkat(d->dir, tmp, 0);
+        (void)unlinkat(dirfd, tmp, 0);
     return r;
+}
+
+int disk_write_tile(const struct disk *d, const struct disk_tile *t)
+{
+    return disk_write_tile_at(d->dir, t);
 }
 
 static void disk_write_tiles(const struct disk *d, const struct disk_batch *b)
@@ -294,6 +335,8 @@ int disk_commit(struct disk *d, const struct disk_batch *b)
     }
     if (r < 0)
         return r;
+    if (d->end == 0)
+        d->since_s = clock_realtime_ms() / 1000;
     d->end += b->lines.len;
     disk_write_tiles(d, b);
     return 0;
@@ -302,4 +345,5 @@ int disk_commit(struct disk *d, const struct disk_batch *b)
 void disk_prepare(struct disk *d, size_t note_len)
 {
     replace_prepare(&d->checkpoint, note_len);
+    disk_prepare_room(d);
 }

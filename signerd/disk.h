@@ -12,7 +12,7 @@
 #define DISK_CHECKPOINT_TMP "checkpoint.tmp"
 #define DISK_SPARE          "checkpoint.spare" /* its block is there already: the checkpoint of a full disk */
 #define DISK_TORN           "torn"
-#define DISK_SLACK          (256u << 10) /* allocated ahead, so that not every batch extends the file */
+#define DISK_AHEAD          (1u << 20) /* allocated ahead, so that a batch seldom waits for blocks */
 
 struct disk;
 
@@ -41,8 +41,16 @@ struct disk *disk_free(struct disk *d); /* gives back the unused reserve; NULL-s
 
 int disk_dirfd(const struct disk *d);
 
-/* Appends go to this segment from now on, behind its present end. */
-int disk_use_segment(struct disk *d, uint64_t first) MUST_CHECK;
+/* When a segment is closed, and the next batch begins a new one: once it has so many bytes, or its first line
+ * is so old. 0: the defaults of proto/limits.h. */
+void disk_set_limits(struct disk *d, uint64_t segment_bytes, uint64_t segment_age_s);
+
+/* The first index of the segment that grows: all others are closed. Only while no commit is under way. */
+uint64_t disk_open_segment(const struct disk *d);
+
+/* Appends go to this segment from now on, behind its present end. since_s: the time of its first line (epoch
+ * seconds), if it has one. */
+int disk_use_segment(struct disk *d, uint64_t first, uint64_t since_s) MUST_CHECK;
 /* The same for a new, empty one. */
 int disk_new_segment(struct disk *d, uint64_t first) MUST_CHECK;
 
@@ -63,3 +71,5 @@ int disk_write_file(const struct disk *d, const char *name, struct str bytes) MU
 int disk_make_spare(struct disk *d, struct str note) MUST_CHECK;
 
 int disk_write_tile(const struct disk *d, const struct disk_tile *t) MUST_CHECK;
+/* The same below any log directory. */
+int disk_write_tile_at(int dirfd, const struct disk_tile *t) MUST_CHECK;

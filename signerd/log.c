@@ -234,6 +234,7 @@ void elog_on_commit(void *self, int err)
         elog_die(l, err);
         return;
     }
+    elog_check_closed(l);
     if (l->pending.head)
         elog_kick(l);
     else if (l->cfg.idle)

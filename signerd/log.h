@@ -11,6 +11,8 @@
 #define ELOG_PROBE_US     1000000           /* how often a full disk is tried again for ordinary events */
 #define ELOG_LAST_RESERVE (2u * LIMIT_LINE) /* of a cell's reserve, only for completed and destroyed */
 
+#define ELOG_LOOK_US 60000000 /* how often retention by age, and what failed, is tried (again) */
+
 struct elog;
 
 struct elog_config {
@@ -21,7 +23,9 @@ struct elog_config {
     const char *host;
     const char *boot_id;
     const char *origin;
-    uint32_t seal; /* enum seal_mode; 0: SEAL_EVENT */
+    uint32_t seal;                         /* enum seal_mode; 0: SEAL_EVENT */
+    uint64_t segment_bytes, segment_age_s; /* 0: LIMIT_SEGMENT, LIMIT_SEGMENT_AGE_S */
+    uint64_t retain_bytes, retain_age_s;   /* closed segments beyond that are pruned; 0: everything is kept */
     /* The log takes nothing more: -ENOSPC (only the end events of started cells; it may get better), or
      * another negative errno: nothing at all, the process must end. */
     void (*failed)(void *self, int err);
@@ -57,13 +61,17 @@ int elog_submit(struct elog *l, const struct elog_event *e, elog_done_fn done, v
 
 bool elog_is_idle(const struct elog *l);
 
+/* Closed segments are looked after, for now: compressed, and pruned as far as retention wants. */
+bool elog_is_settled(const struct elog *l);
+
 /* The last durable head: number of lines, and the note (valid until the loop runs on). */
 struct str elog_head(const struct elog *l, uint64_t *ret_size);
 
 /* What the log says of a run that began before this process. */
 struct elog_run {
-    uint64_t since_s; /* nothing of it can be older (epoch seconds) */
-    uint64_t cellsequence;
+    uint64_t since_s;      /* nothing of it can be older (epoch seconds) */
+    uint64_t cellsequence; /* the greatest there is */
+    uint64_t earliest;     /* and the smallest; 0: none */
     bool started, ended, destroyed;
 };
 

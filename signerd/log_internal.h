@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* The parts of struct elog: log.c moves claims between its queues, log_batch.c seals them, log_open.c starts
- * and ends it, log_after.c signs bare lines in idle time, log_run.c looks back into what is written. */
+ * and ends it, log_after.c signs bare lines in idle time, log_run.c looks back into what is written,
+ * log_closed.c has closed segments looked after. */
 #pragma once
 
 #include "common/evidence/merkle.h"
 #include "signerd/afterseal.h"
 #include "signerd/commit.h"
+#include "signerd/keeper.h"
 #include "signerd/log.h"
 #include "signerd/seal.h"
 
@@ -30,6 +32,13 @@ struct claim {
 struct claim_queue {
     struct claim *head, **tail;
     size_t n, bytes;
+};
+
+/* What happens about closed segments. */
+enum closed_state {
+    CLOSED_IDLE,
+    CLOSED_WORK, /* the keeper has a job */
+    CLOSED_SEAL, /* log.v1.pruned is on its way into the log */
 };
 
 struct elog {
@@ -58,6 +67,13 @@ struct elog {
     size_t nbatch_tiles, cap_batch_tiles;
     struct merkle tree_before;
     struct tiles tiles_before;
+    /* closed segments */
+    struct keeper *keeper; /* once there was one */
+    enum closed_state closed;
+    bool closed_again;     /* and once more when that is done */
+    uint64_t open_segment; /* all before it are closed */
+    struct prune_choice choice;
+    ev_timer closed_timer;
 };
 
 /* log_queue.c */
@@ -70,6 +86,12 @@ struct claim *claim_queue_pop(struct claim_queue *q); /* the oldest, or NULL */
 int elog_seal(struct elog *l, struct claim *c) MUST_CHECK;
 /* Takes that back, except for the tree, which goes back as a whole. */
 void elog_unseal(struct elog *l, struct claim *c);
+
+/* log_closed.c: has the keeper look after closed segments, now or when it has done what it is at. */
+void elog_look_closed(struct elog *l);
+/* Between two batches: does that if a segment was closed. */
+void elog_check_closed(struct elog *l);
+void elog_on_closed_timer(struct ev_loop *loop, ev_timer *w, int revents);
 
 /* log.c: callbacks of the loop */
 void elog_on_commit(void *self, int err);

@@ -47,6 +47,7 @@ static int elog_prepare(struct elog *l)
     }
     if (r < 0)
         return log_errno(r, "cannot open the log's directory");
+    disk_set_limits(l->disk, l->cfg.segment_bytes, l->cfg.segment_age_s);
     r = recover_log(l->disk, l->cfg.keys, l->cfg.origin, &rec);
     if (r < 0)
         return r;
@@ -61,6 +62,9 @@ static int elog_prepare(struct elog *l)
     r = elog_after_open(l);
     if (r < 0)
         return r;
+    l->open_segment = disk_open_segment(l->disk);
+    if (rec.closed)
+        elog_look_closed(l);
     r = rec.fresh ? 0 : elog_seal_start(l, &rec);
     return r < 0 ? log_errno(r, "cannot seal the start of the log") : 0;
 }
@@ -76,6 +80,8 @@ int elog_open(const struct elog_config *cfg, struct elog **ret)
     ev_init(&l->kick, elog_on_kick);
     ev_set_priority(&l->kick, EV_MINPRI);
     l->kick.data = l;
+    ev_init(&l->closed_timer, elog_on_closed_timer);
+    l->closed_timer.data = l;
     seal_init(&l->seal, cfg->keys, cfg->seal == SEAL_BATCH, cfg->host);
     claim_queue_init(&l->pending);
     claim_queue_init(&l->batch);
@@ -118,6 +124,8 @@ struct elog *elog_free(struct elog *l)
         return NULL;
     bool idle = elog_is_idle(l) && !l->dead && l->commit;
     ev_clear_pending(l->cfg.loop, &l->kick);
+    ev_timer_stop(l->cfg.loop, &l->closed_timer);
+    keeper_free(l->keeper);
     commit_free(l->commit);
     elog_after_close(l, idle);
     if (idle)

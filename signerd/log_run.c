@@ -11,6 +11,10 @@ static int elog_scan_segment(const struct elog *l, uint64_t first, uint64_t end,
     struct log_line line;
     int r = log_reader_open(disk_dirfd(l->disk), first, &reader);
 
+    if (r == -ENOENT) { /* retention has just let it go: the log begins behind it */
+        *ret_older = true;
+        return 0;
+    }
     if (r < 0)
         return r;
     r = clock_format_rfc3339(run->since_s, oldest);
@@ -30,11 +34,13 @@ static int elog_scan_segment(const struct elog *l, uint64_t first, uint64_t end,
             continue;
         if (e.e.cellsequence > run->cellsequence)
             run->cellsequence = e.e.cellsequence;
+        if (run->earliest == 0 || e.e.cellsequence < run->earliest)
+            run->earliest = e.e.cellsequence;
         run->started |= str_is(e.e.type, EVENT_TYPE_PREFIX "lifecycle.v1.started");
         run->ended |= str_is(e.e.type, EVENT_TYPE_PREFIX "command.v1.completed");
         run->destroyed |= str_is(e.e.type, EVENT_TYPE_PREFIX "lifecycle.v1.destroyed");
     }
-    return r < 0 ? r : 0;
+    return r < 0 ? r : r == LOG_READ_DAMAGED ? -EBADMSG : 0;
 }
 
 int elog_find_run(const struct elog *l, struct str run_id, uint64_t since_s, struct elog_run *ret)
@@ -54,6 +60,9 @@ int elog_find_run(const struct elog *l, struct str run_id, uint64_t since_s, str
             return r;
         end = segments[i] < end ? segments[i] : end;
     }
+    /* The run is older than what retention has left: it was started there. */
+    if (ret->earliest > 1 && n > 0 && segments[0] > 0)
+        ret->started = true;
     return ret->cellsequence > 0;
 }
 

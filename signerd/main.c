@@ -76,6 +76,10 @@ static int signerd_run(struct signerd *s, struct ev_loop *loop)
                               .boot_id = s->boot_id,
                               .origin = s->origin,
                               .seal = s->options.seal,
+                              .segment_bytes = s->options.segment_bytes,
+                              .segment_age_s = s->options.segment_age_s,
+                              .retain_bytes = s->options.retain_bytes,
+                              .retain_age_s = s->options.retain_age_s,
                               .failed = dispatch_on_log_failed,
                               .idle = dispatch_on_log_idle,
                               .self = &s->dispatch};

@@ -6,6 +6,7 @@
 
 #include "common/base/log.h"
 #include "common/evidence/log_verify.h"
+#include "signerd/segments.h"
 
 int recover_note(struct keys *keys, const char *origin, const struct merkle *tree, struct buf *b)
 {
@@ -98,11 +99,16 @@ static int recover_checkpoint(struct recover *v)
 static int recover_use_segment(struct recover *v)
 {
     _cleanup_free_ uint64_t *segments = NULL;
-    int n = log_reader_segments(disk_dirfd(v->disk), &segments);
+    int n = log_reader_segments(disk_dirfd(v->disk), &segments), r;
+    uint64_t since_s = 0;
 
     if (n < 0)
         return n;
-    return n > 0 ? disk_use_segment(v->disk, segments[n - 1]) : disk_new_segment(v->disk, v->ret->tiles.size);
+    v->ret->closed = n > 1 || (n == 1 && !segment_is_plain(disk_dirfd(v->disk), segments[0]));
+    if (n == 0 || !segment_is_plain(disk_dirfd(v->disk), segments[n - 1]))
+        return disk_new_segment(v->disk, v->ret->tiles.size);
+    r = segment_since(disk_dirfd(v->disk), segments[n - 1], &since_s);
+    return r < 0 && r != -ENOENT ? r : disk_use_segment(v->disk, segments[n - 1], since_s);
 }
 
 /* The lines kept were written but perhaps not synced; a checkpoint may name them only when they are. */

@@ -15,6 +15,7 @@ struct recovered {
     uint64_t kept;       /* good lines behind the checkpoint that were found, and are covered by it now */
     uint64_t torn_bytes; /* moved to torn/ */
     uint8_t torn_digest[DIGEST_LEN]; /* SHA-256 of these, when there are any */
+    bool closed;                     /* there are segments besides the open one */
     struct buf note; /* the checkpoint that is on the disk now; the caller frees it (buf_done) */
 };
 

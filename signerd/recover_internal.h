@@ -14,10 +14,12 @@ struct recover {
     struct checkpoint checkpoint;
     struct log_reader *reader;
     uint64_t segment, end; /* where the last good line ends */
+    bool keep_tiles;       /* recover_store_tile() stores nothing: what it is given is not proven yet */
 };
 
 /* recover_tree.c: the tree up to the checkpoint. Tiles are a cache: what they say counts only if it leads to
- * the signed root, else the whole log is read. 0; -EBADMSG: fewer lines than signed, or others; -errno.
+ * the signed root, else the whole log is read; of a log whose beginning was pruned all that is
+ * left, behind the tiles that stand for the rest. 0; -EBADMSG: fewer lines than signed, or others; -errno.
  * Logged. */
 int recover_tree(struct recover *v) MUST_CHECK;
 /* Callback of tiles_append(): a full tile is stored; a failure is only logged. */

@@ -9,6 +9,7 @@
 #include "common/base/io.h"
 #include "common/base/log.h"
 #include "common/evidence/log_check.h"
+#include "signerd/segments.h"
 
 #define RECOVER_CHUNK 65536
 
@@ -44,7 +45,7 @@ int recover_tail(struct recover *v)
         v->ret->kept++;
     }
     v->ret->tree = *log_check_tree(check);
-    return r < 0 ? r : 0;
+    return r < 0 ? r : r == LOG_READ_DAMAGED ? -EBADMSG : 0;
 }
 
 /* Copies a file's bytes from `from` on into torn/, adding them to the digest under way. */
@@ -73,16 +74,29 @@ static int recover_copy(int from_fd, uint64_t from, int to_fd, uint64_t *ret_n)
     return fsync(to_fd) < 0 ? -errno : 0;
 }
 
+/* The name of the form that counts; true when that is the uncompressed one. */
+static bool recover_name(const struct recover *v, uint64_t segment, char name[static LOG_SEGMENT_ZST_MAX])
+{
+    bool plain = segment_is_plain(disk_dirfd(v->disk), segment);
+
+    if (plain)
+        log_segment_name(segment, name);
+    else
+        log_segment_zst_name(segment, name);
+    return plain;
+}
+
 /* The bytes of one segment from `from` on go to torn/<segment>-<from>; the segment keeps what is before. */
 static int recover_tear(struct recover *v, uint64_t segment, uint64_t from)
 {
     _cleanup_close_ int fd = -EBADF, out = -EBADF;
-    char name[LOG_SEGMENT_NAME_MAX], path[96];
+    char name[LOG_SEGMENT_ZST_MAX], path[96];
     int dir = disk_dirfd(v->disk), r;
     uint64_t n = 0;
     struct stat st;
 
-    log_segment_name(segment, name);
+    if (!recover_name(v, segment, name) && from > 0)
+        return 0; /* closed, and so all of it was good */
     fd = openat(dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) < 0)
         return -errno;
@@ -110,7 +124,7 @@ int recover_cut(struct recover *v)
 {
     _cleanup_free_ uint64_t *segments = NULL;
     int n = log_reader_segments(disk_dirfd(v->disk), &segments), r = 0;
-    char name[LOG_SEGMENT_NAME_MAX];
+    char name[LOG_SEGMENT_ZST_MAX];
 
     if (n < 0)
         return n;
@@ -124,7 +138,7 @@ int recover_cut(struct recover *v)
         /* An empty one with the next line's index is what a crash right after a roll-over leaves: it is used.
          */
         if (r == 0 && !last && segments[i] != v->ret->tiles.size) {
-            log_segment_name(segments[i], name);
+            (void)recover_name(v, segments[i], name);
             if (unlinkat(disk_dirfd(v->disk), name, 0) < 0)
                 r = -errno;
         }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* No capability, no network, no process of its own: three sockets it is given, one directory it writes, one
- * thread that waits for the disk. The keys' directory is read before the sandbox closes and is not needed
- * after. */
+ * thread that waits for the disk, one that compresses and prunes what is closed. The keys' directory is read
+ * before the sandbox closes and is not needed after. */
 #include "signerd/role.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 
 #include "common/priv/seccomp.h"
 #include "signerd/options.h"
@@ -25,15 +26,19 @@ static const struct role_syscall signerd_syscalls[] = {
     SECCOMP_ROW1(flock, "disk_open: one signer a log", SECCOMP_IS(1, LOCK_EX | LOCK_NB)),
     SECCOMP_ROW(pwrite64, "disk_append, disk_checkpoint_spare"),
     SECCOMP_ROW(fdatasync, "disk_append"),
-    SECCOMP_ROW(fsync, "disk_write_file"),
+    SECCOMP_ROW(fsync, "disk_write_file, compress_segment, prune_make_durable"),
     SECCOMP_ROW(ftruncate, "disk_undo, disk_trim, recover_tear"),
     SECCOMP_ROW1(fallocate, "disk_allocate: the reserve for the end events",
                  SECCOMP_IS(1, FALLOC_FL_KEEP_SIZE)),
-    SECCOMP_ROW(renameat, "disk_write_file, disk_write_tile"),
+    SECCOMP_ROW(renameat, "disk_write_file, disk_write_tile, compress_segment"),
     SECCOMP_ROW1(renameat2,
                  "disk_checkpoint_spare (RENAME_EXCHANGE); renameat() where it does not exist as a call",
                  SECCOMP_BITS(4, ~(scmp_datum_t)2, 0)),
-    SECCOMP_ROW1(unlinkat, "leftovers of an unfinished write; never a directory", SECCOMP_IS(2, 0)),
+    SECCOMP_ROW1(unlinkat,
+                 "leftovers of an unfinished write, segments that retention lets go; never a directory",
+                 SECCOMP_IS(2, 0)),
+    SECCOMP_ROW2(setpriority, "keeper_thread: its own priority, downwards only", SECCOMP_IS(0, PRIO_PROCESS),
+                 SECCOMP_IS(1, 0)),
     SECCOMP_ROW(mkdirat, "tile and torn directories"),
 };
 

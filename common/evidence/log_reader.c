@@ -18,7 +18,9 @@ struct log_reader {
     uint64_t *segments;
     size_t nsegments;
     size_t next_segment;
-    int fd; /* of the present segment; -EBADF between two */
+    uint64_t due_from;      /* the next segment is the first one that begins here or behind */
+    int fd;                 /* of the present segment; -EBADF between two */
+    struct zst_reader *zst; /* when that is compressed */
     bool eof;
     struct log_line at; /* of the next line */
     uint64_t from;
@@ -31,11 +33,17 @@ void log_segment_name(uint64_t first, char dst[static LOG_SEGMENT_NAME_MAX])
     (void)snprintf(dst, LOG_SEGMENT_NAME_MAX, "%020" PRIu64 LOG_SEGMENT_SUFFIX, first);
 }
 
+void log_segment_zst_name(uint64_t first, char dst[static LOG_SEGMENT_ZST_MAX])
+{
+    (void)snprintf(dst, LOG_SEGMENT_ZST_MAX, "%020" PRIu64 LOG_SEGMENT_SUFFIX ZST_SUFFIX, first);
+}
+
 static bool segment_name_parse(const char *name, uint64_t *ret)
 {
     size_t zeros = 0;
 
-    if (strlen(name) != LOG_SEGMENT_NAME_MAX - 1 || strcmp(name + 20, LOG_SEGMENT_SUFFIX) != 0)
+    if (strlen(name) < 20 ||
+        (strcmp(name + 20, LOG_SEGMENT_SUFFIX) != 0 && strcmp(name + 20, LOG_SEGMENT_SUFFIX ZST_SUFFIX) != 0))
         return false;
     while (zeros < 19 && name[zeros] == '0')
         zeros++;
@@ -70,6 +78,19 @@ static int segments_add(uint64_t **list, size_t *n, uint64_t first)
     return 0;
 }
 
+/* Ascending, without the repeats of segments in both forms. How many are left. */
+static size_t segments_order(uint64_t *list, size_t n)
+{
+    size_t kept = 0;
+
+    if (n > 0)
+        qsort(list, n, sizeof(*list), segment_order);
+    for (size_t i = 0; i < n; i++)
+        if (kept == 0 || list[kept - 1] != list[i])
+            list[kept++] = list[i];
+    return kept;
+}
+
 int log_reader_segments(int dirfd, uint64_t **ret)
 {
     _cleanup_free_ uint64_t *list = NULL;
@@ -100,8 +121,7 @@ int log_reader_segments(int dirfd, uint64_t **ret)
         if (r < 0)
             return r;
     }
-    if (n > 0)
-        qsort(list, n, sizeof(*list), segment_order);
+    n = segments_order(list, n);
     *ret = TAKE_PTR(list);
     return (int)n;
 }
@@ -121,19 +141,39 @@ static int reader_new(int dirfd, uint64_t from, struct log_reader **ret)
     return 0;
 }
 
-/* Finds the segment with line from. */
-static int reader_find(struct log_reader *r)
+/* Reads the names (again). 0 or -errno. */
+static int reader_list(struct log_reader *r)
 {
-    int n = log_reader_segments(r->dirfd, &r->segments);
+    _cleanup_free_ uint64_t *segments = NULL;
+    int n = log_reader_segments(r->dirfd, &segments);
 
     if (n < 0)
         return n;
+    free(r->segments);
+    r->segments = TAKE_PTR(segments);
     r->nsegments = (size_t)n;
-    while (r->next_segment + 1 < r->nsegments && r->segments[r->next_segment + 1] <= r->from)
+    r->next_segment = 0;
+    while (r->next_segment < r->nsegments && r->segments[r->next_segment] < r->due_from)
         r->next_segment++;
-    if (r->nsegments == 0 || r->segments[r->next_segment] > r->from)
-        return -ENOENT;
+    return 0;
+}
+
+/* Finds the segment with line from. */
+static int reader_find(struct log_reader *r)
+{
+    int e;
+
+    r->due_from = r->from;
+    e = reader_list(r);
+    if (e < 0)
+        return e;
+    if (r->next_segment == r->nsegments || r->segments[r->next_segment] > r->from) {
+        if (r->next_segment == 0)
+            return -ENOENT;
+        r->next_segment--;
+    }
     r->at.index = r->segments[r->next_segment];
+    r->due_from = r->at.index;
     return 0;
 }
 
@@ -153,6 +193,19 @@ int log_reader_open(int dirfd, uint64_t from, struct log_reader **ret)
     return 0;
 }
 
+int log_reader_open_oldest(int dirfd, struct log_reader **ret, uint64_t *ret_first)
+{
+    _cleanup_free_ uint64_t *segments = NULL;
+    int n = log_reader_segments(dirfd, &segments);
+
+    if (n <= 0)
+        return n < 0 ? n : -ENOENT;
+    n = log_reader_open(dirfd, segments[0], ret);
+    if (n == 0)
+        *ret_first = segments[0];
+    return n;
+}
+
 int log_reader_open_fd(int fd, uint64_t first, struct log_reader **ret)
 {
     int n = reader_new(-EBADF, first, ret);
@@ -166,10 +219,17 @@ int log_reader_open_fd(int fd, uint64_t first, struct log_reader **ret)
     return 0;
 }
 
+static void reader_close_segment(struct log_reader *r)
+{
+    r->zst = zst_reader_free(r->zst);
+    cleanup_closep(&r->fd);
+    r->fd = -EBADF;
+}
+
 struct log_reader *log_reader_free(struct log_reader *r)
 {
     if (r) {
-        cleanup_closep(&r->fd);
+        reader_close_segment(r);
         free(r->segments);
         free(r);
     }
@@ -181,23 +241,74 @@ void log_reader_freep(struct log_reader **r)
     *r = log_reader_free(*r);
 }
 
-static int reader_open_segment(struct log_reader *r, uint64_t first)
+/* Puts the decoder before r->fd, and that before the frame with line from. */
+static int reader_decode(struct log_reader *r, uint64_t first)
 {
-    char name[LOG_SEGMENT_NAME_MAX];
+    int e = zst_reader_new(r->fd, first, &r->zst);
+
+    if (e == 0)
+        e = zst_reader_seek(r->zst, r->from, &r->at.index, &r->at.offset);
+    r->at.segment_line = r->at.index - first + 1;
+    r->at.compressed = true;
+    return e;
+}
+
+int log_reader_open_zst(int fd, uint64_t first, uint64_t from, struct log_reader **ret)
+{
+    struct log_reader *r;
+    int e = log_reader_open_fd(fd, first, &r);
+
+    if (e < 0)
+        return e;
+    r->from = from;
+    e = reader_decode(r, first);
+    if (e < 0) {
+        log_reader_free(r);
+        return e;
+    }
+    *ret = r;
+    return 0;
+}
+
+/* O_NONBLOCK: a FIFO with this name must not stop the reader. */
+static int reader_open_file(struct log_reader *r, const char *name)
+{
     struct stat st;
 
-    log_segment_name(first, name);
-    /* O_NONBLOCK: a FIFO with this name must not stop the reader. */
     r->fd = openat(r->dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (r->fd < 0)
         return -errno;
     if (fstat(r->fd, &st) < 0)
         return -errno;
-    if (!S_ISREG(st.st_mode))
-        return -EBADMSG;
+    return S_ISREG(st.st_mode) ? 0 : -EBADMSG;
+}
+
+static int reader_open_segment(struct log_reader *r, uint64_t first)
+{
+    char name[LOG_SEGMENT_ZST_MAX];
+    int e;
+
+    log_segment_name(first, name);
     r->eof = false;
     r->at = (struct log_line){.index = r->at.index, .segment = first, .segment_line = 1};
-    return 0;
+    e = reader_open_file(r, name);
+    if (e != -ENOENT)
+        return e;
+    log_segment_zst_name(first, name);
+    e = reader_open_file(r, name);
+    return e < 0 ? e : reader_decode(r, first);
+}
+
+static ssize_t reader_read(const struct log_reader *r, void *p, size_t size)
+{
+    ssize_t n;
+
+    if (r->zst)
+        return zst_reader_read(r->zst, p, size);
+    do
+        n = read(r->fd, p, size);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
 }
 
 /* Moves what is left to the front and reads more behind it. */
@@ -207,17 +318,16 @@ static int reader_fill(struct log_reader *r)
 
     memmove(r->buffer, r->buffer + r->pos, r->len);
     r->pos = 0;
-    do
-        n = read(r->fd, r->buffer + r->len, sizeof(r->buffer) - r->len);
-    while (n < 0 && errno == EINTR);
+    n = reader_read(r, r->buffer + r->len, sizeof(r->buffer) - r->len);
     if (n < 0)
-        return -errno;
+        return (int)n;
     r->eof = n == 0;
     r->len += (size_t)n;
     return 0;
 }
 
-/* The next line of the present segment: LOG_READ_LINE, _TORN, _TOO_LONG, _END (of the segment) or -errno. */
+/* The next line of the present segment: LOG_READ_LINE, _TORN, _TOO_LONG, _DAMAGED, _END (of the segment) or
+ * -errno. */
 static int reader_segment_line(struct log_reader *r, struct log_line *ret)
 {
     for (;;) {
@@ -241,58 +351,86 @@ static int reader_segment_line(struct log_reader *r, struct log_line *ret)
             return n > 0 ? LOG_READ_TORN : LOG_READ_END;
         int e = reader_fill(r);
         if (e < 0)
+            return e == -EBADMSG ? LOG_READ_DAMAGED : e;
+    }
+}
+
+/* Opens the segment that is due. 0; LOG_READ_END; LOG_READ_BAD_SEGMENT; LOG_READ_DAMAGED; -errno. */
+static int reader_next_segment(struct log_reader *r, struct log_line *ret)
+{
+    for (bool again = false;; again = true) {
+        uint64_t first = r->next_segment < r->nsegments ? r->segments[r->next_segment] : r->at.index;
+        int e;
+
+        if (r->next_segment == r->nsegments)
+            return LOG_READ_END;
+        e = first == r->at.index ? reader_open_segment(r, first) : -ENOENT;
+        if (e == 0) {
+            r->next_segment++;
+            r->due_from = first + 1;
+            return 0;
+        }
+        *ret = r->at;
+        ret->segment = first;
+        if (e == -EBADMSG && r->zst)
+            return LOG_READ_DAMAGED;
+        if (e != -ENOENT)
+            return e;
+        /* While the names were read a segment may have changed from one form to the other, and so have had
+         * neither: look once more. */
+        if (again)
+            return LOG_READ_BAD_SEGMENT;
+        e = reader_list(r);
+        if (e < 0)
             return e;
     }
 }
 
 /* The segment that was last at the opening has been read: has the log gone on in a new one? The old one stays
- * open otherwise, and is read again when asked again. LOG_READ_LINE when there is one, LOG_READ_END, or
- * -errno. */
-static int reader_look_again(struct log_reader *r)
+ * open otherwise, and is read again when asked again. LOG_READ_LINE when there is one, LOG_READ_END, or as
+ * reader_next_segment(). */
+static int reader_look_again(struct log_reader *r, struct log_line *ret)
 {
-    int old = r->fd, e;
+    struct zst_reader *zst = r->zst;
+    struct log_line at = r->at;
+    int fd = r->fd, e;
 
     r->eof = false;
-    if (r->dirfd < 0 || r->at.segment == r->at.index)
+    if (r->dirfd < 0 || at.segment == at.index)
         return LOG_READ_END;
-    e = reader_open_segment(r, r->at.index);
+    r->fd = -EBADF;
+    r->zst = NULL;
+    e = reader_open_segment(r, at.index);
     if (e == -ENOENT) {
-        r->fd = old;
+        r->fd = fd;
+        r->zst = zst;
+        r->at = at;
         return LOG_READ_END;
     }
-    close(old);
-    return e < 0 ? e : LOG_READ_LINE;
+    (void)zst_reader_free(zst);
+    close(fd);
+    *ret = r->at;
+    return e == -EBADMSG && r->zst ? LOG_READ_DAMAGED : e < 0 ? e : LOG_READ_LINE;
 }
 
 int log_reader_next(struct log_reader *r, struct log_line *ret)
 {
     for (;;) {
-        int e;
+        int e = r->fd < 0 ? reader_next_segment(r, ret) : 0;
 
-        if (r->fd < 0) {
-            if (r->next_segment == r->nsegments)
-                return LOG_READ_END;
-            if (r->segments[r->next_segment] != r->at.index) {
-                *ret = (struct log_line){.index = r->at.index, .segment = r->segments[r->next_segment]};
-                return LOG_READ_BAD_SEGMENT;
-            }
-            e = reader_open_segment(r, r->segments[r->next_segment]);
-            if (e < 0)
-                return e;
-            r->next_segment++;
-        }
+        if (e != 0 || r->fd < 0)
+            return e;
         e = reader_segment_line(r, ret);
         if (e == LOG_READ_LINE && ret->index < r->from)
             continue;
         if (e != LOG_READ_END)
             return e;
-        if (r->next_segment == r->nsegments) {
-            e = reader_look_again(r);
-            if (e != LOG_READ_LINE)
-                return e;
+        if (r->next_segment < r->nsegments) {
+            reader_close_segment(r);
             continue;
         }
-        close(r->fd);
-        r->fd = -EBADF;
+        e = reader_look_again(r, ret);
+        if (e != LOG_READ_LINE)
+            return e;
     }
 }

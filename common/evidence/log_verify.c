@@ -10,6 +10,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/io.h"
+#include "common/evidence/log_pruned.h"
 #include "common/evidence/log_reader.h"
 
 #define LOG_VERIFY_BATCH       1024       /* lines that are read, then judged on all threads */
@@ -46,6 +47,7 @@ struct verify {
     unsigned threads;
     struct checkpoint outside;
     bool has_outside, outside_met;
+    struct log_pruned pruned;
     uint8_t root[DIGEST_LEN]; /* of the first checkpoint.size lines */
 };
 
@@ -230,7 +232,76 @@ static int verify_bad_line(struct log_report *r, const struct log_line *l, const
     r->line = l->index + 1;
     r->segment = l->segment;
     r->segment_line = l->segment_line;
+    r->compressed = l->compressed;
     return verify_verdict(r, LOG_BAD_LINE, "%s", why);
+}
+
+/* ---- what was pruned ---- */
+
+static int verify_tile(struct verify *v, const struct tile_fault *f)
+{
+    char why[LOG_PRUNED_WHY_MAX];
+
+    log_pruned_fault(f, why);
+    return verify_verdict(v->report, LOG_BAD_TILE, "%s", why);
+}
+
+/* The tree of the lines before the first one there is. */
+static int verify_pruned(struct verify *v, int dirfd)
+{
+    _cleanup_free_ uint64_t *segments = NULL;
+    int n = log_reader_segments(dirfd, &segments), e;
+    struct tile_fault fault;
+
+    if (n < 0)
+        return n;
+    v->pruned = (struct log_pruned){.first = 0};
+    if (n == 0 || segments[0] == 0)
+        return 0;
+    if (segments[0] > v->report->checkpoint.size) {
+        v->report->segment = segments[0];
+        return verify_verdict(v->report, LOG_BAD_SEGMENT, "the first line is not below the checkpoint");
+    }
+    e = log_pruned_load(dirfd, segments[0], v->report->checkpoint.size,
+                        v->has_outside ? v->outside.size : UINT64_MAX, &v->pruned, &fault);
+    if (e == -ENOENT && fault.level == 0 && fault.index == 0) {
+        /* Not even the first tile: a segment was taken away rather than pruned. */
+        v->report->segment = segments[0];
+        return verify_verdict(v->report, LOG_BAD_SEGMENT,
+                              "lines 1 to %" PRIu64
+                              " are missing, and so is tile/0/000, which would stand for them if they had "
+                              "been pruned: restore both from a copy of the log",
+                              segments[0]);
+    }
+    if (e == -ENOENT || e == -EBADMSG)
+        return verify_tile(v, &fault);
+    v->report->pruned = segments[0];
+    return e;
+}
+
+static int verify_outside_root(struct verify *v, const uint8_t root[static DIGEST_LEN])
+{
+    v->outside_met = true;
+    if (memcmp(root, v->outside.root, DIGEST_LEN) == 0)
+        return 0;
+    return verify_verdict(v->report, LOG_BAD_OUTSIDE,
+                          "the log's first %" PRIu64 " lines are not those the checkpoint from outside signs",
+                          v->outside.size);
+}
+
+/* The lines from the first to the last lead to a signed root, or do not: are it the tiles? */
+static int verify_pruned_end(struct verify *v, bool good)
+{
+    char why[LOG_PRUNED_WHY_MAX];
+
+    if (v->pruned.first == 0)
+        return 0;
+    if (v->pruned.doubt)
+        return verify_tile(v, good ? &v->pruned.upper : &v->pruned.lower);
+    if (!good || log_pruned_end(&v->pruned, why) == 0)
+        return 0;
+    v->report->segment = v->pruned.first;
+    return verify_verdict(v->report, LOG_BAD_SEGMENT, "%s", why);
 }
 
 /* The tree has just reached a size that somebody signed. */
@@ -240,13 +311,10 @@ static int verify_sizes(struct verify *v)
     uint8_t root[DIGEST_LEN];
 
     if (v->has_outside && !v->outside_met && tree->size == v->outside.size) {
-        v->outside_met = true;
         merkle_root(tree, root);
-        if (memcmp(root, v->outside.root, DIGEST_LEN) != 0)
-            return verify_verdict(v->report, LOG_BAD_OUTSIDE,
-                                  "the log's first %" PRIu64
-                                  " lines are not those the checkpoint from outside signs",
-                                  tree->size);
+        int e = verify_outside_root(v, root);
+        if (v->report->verdict != LOG_GOOD)
+            return e;
     }
     if (tree->size == v->report->checkpoint.size)
         merkle_root(tree, v->root);
@@ -277,8 +345,12 @@ static int verify_line(struct verify *v, size_t i)
 
     if (e == 0 && v->o->rule)
         e = v->o->rule(v->o->arg, &v->batch->judged[i].parsed.e, why);
-    if (e == -EBADMSG)
-        return verify_bad_line(v->report, l, why);
+    if (e == 0 && l->index < v->report->checkpoint.size && log_pruned_is_event(&v->batch->judged[i].parsed.e))
+        e = log_pruned_event(&v->pruned, &v->batch->judged[i].parsed.e, why);
+    if (e == -EBADMSG) {
+        e = verify_pruned_end(v, false);
+        return v->report->verdict == LOG_GOOD ? verify_bad_line(v->report, l, why) : e;
+    }
     if (e < 0)
         return e;
     if (log_check_tree(v->check)->size <= v->report->checkpoint.size)
@@ -311,6 +383,12 @@ static int verify_end(struct verify *v)
         return verify_verdict(r, LOG_BAD_SEGMENT,
                               "line %" PRIu64 " is due, but the next segment begins with line %" PRIu64,
                               l->index + 1, l->segment + 1);
+    case LOG_READ_DAMAGED:
+        r->segment = l->segment;
+        r->compressed = true;
+        return verify_verdict(r, LOG_BAD_SEGMENT,
+                              "the compressed segment is damaged: it cannot be read from line %" PRIu64 " on",
+                              l->index + 1);
     default:
         return v->batch->end;
     }
@@ -344,13 +422,15 @@ static int verify_tree(struct verify *v)
     r->open_runs = log_check_open_runs(v->check);
     if (v->o->open_run)
         log_check_each_open(v->check, v->o->open_run, v->o->arg);
-    if (r->lines < r->checkpoint.size)
+    if (r->pruned + r->lines < r->checkpoint.size)
         return verify_verdict(r, LOG_BAD_SHORT,
                               "the log is shorter than its checkpoint: %" PRIu64 " whole lines of %" PRIu64,
-                              r->lines, r->checkpoint.size);
-    if (memcmp(v->root, r->checkpoint.root, DIGEST_LEN) != 0)
+                              r->pruned + r->lines, r->checkpoint.size);
+    bool good = memcmp(v->root, r->checkpoint.root, DIGEST_LEN) == 0;
+    int e = verify_pruned_end(v, good);
+    if (!good && r->verdict == LOG_GOOD)
         return verify_verdict(r, LOG_BAD_ROOT, "every line is good, but the checkpoint signs another tree");
-    return 0;
+    return e;
 }
 
 static void verify_done(struct verify *v)
@@ -373,7 +453,12 @@ static int verify_all(struct verify *v, int dirfd)
 
     if (e < 0 || v->report->verdict != LOG_GOOD)
         return e;
-    v->check = log_check_new(NULL);
+    e = verify_pruned(v, dirfd);
+    if (e == 0 && v->pruned.marked)
+        e = verify_outside_root(v, v->pruned.mark_root);
+    if (e < 0 || v->report->verdict != LOG_GOOD)
+        return e;
+    v->check = log_check_new(v->pruned.first > 0 ? &v->pruned.tree : NULL);
     v->batch = malloc(sizeof(*v->batch));
     if (!v->check || !v->batch)
         return -ENOMEM;
@@ -381,7 +466,7 @@ static int verify_all(struct verify *v, int dirfd)
     e = verify_sizes(v); /* the empty tree may be what was signed */
     if (e < 0 || v->report->verdict != LOG_GOOD)
         return e;
-    e = log_reader_open(dirfd, 0, &v->reader);
+    e = log_reader_open(dirfd, v->pruned.first, &v->reader);
     if (e < 0 && e != -ENOENT)
         return e;
     e = v->reader ? verify_lines(v) : 0;

@@ -9,13 +9,15 @@
 
 enum log_verdict {
     LOG_GOOD = 0,
-    LOG_BAD_LINE = 1,   /* a line is wrong: line, segment, segment_line say which */
-    LOG_BAD_SEGMENT,    /* a file's name does not fit */
+    LOG_BAD_LINE = 1, /* a line is wrong: line, segment, segment_line say which */
+    LOG_BAD_SEGMENT,  /* a file's name does not fit, or a closed segment is damaged, or lines before the first
+                         are gone that no log.v1.pruned accounts for */
     LOG_BAD_CHECKPOINT, /* none, not signed by a key of the ring that counts, or of another log */
     LOG_BAD_KEY,        /* no key to verify with: neither given nor in the log */
     LOG_BAD_SHORT,      /* fewer lines than the checkpoint says */
     LOG_BAD_ROOT,       /* all lines are good, but the checkpoint signs another tree */
     LOG_BAD_OUTSIDE,    /* contradicts the checkpoint from outside (rolled back, or another history) */
+    LOG_BAD_TILE,       /* a tile of lines that were pruned is missing or wrong: why names it */
     _LOG_VERDICT_MAX,
 };
 
@@ -39,12 +41,14 @@ struct log_report {
     char why[LOG_CHECK_WHY_MAX]; /* one sentence when not LOG_GOOD */
     uint64_t line;               /* LOG_BAD_LINE: number in the log, from 1 */
     uint64_t segment;            /* name of its file as a number */
+    bool compressed;             /* which is the .zst */
     uint64_t segment_line;       /* number in that file, from 1 */
     struct vkey key;             /* that signed the checkpoint; name is empty when none did */
     bool self_declared;          /* that key came from the log itself */
     bool has_checkpoint;
     struct checkpoint checkpoint; /* when has_checkpoint */
-    uint64_t lines;               /* good lines below the checkpoint */
+    uint64_t pruned;              /* lines that retention took away: accounted for, and in the tree */
+    uint64_t lines;               /* good lines behind them and below the checkpoint */
     uint64_t runs;
     uint64_t open_runs;
     uint64_t segments;

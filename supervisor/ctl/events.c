@@ -64,9 +64,10 @@ static int events_newest_run(const char *path, int fd, uint64_t size, const char
     _cleanup_(log_reader_freep) struct log_reader *reader = NULL;
     struct envelope_line l;
     struct log_line line;
+    uint64_t first;
 
     ret[0] = '\0';
-    if (size == 0 || log_reader_open(fd, 0, &reader) < 0)
+    if (size == 0 || log_reader_open_oldest(fd, &reader, &first) < 0)
         return CTL_OK;
     while (log_reader_next(reader, &line) == LOG_READ_LINE && line.index < size) {
         if (envelope_parse(line.text, &l) != ENVELOPE_OK)
@@ -84,15 +85,15 @@ static int events_show(const char *path, int fd, const struct events_args *a, co
     struct events_format f = {.color = term_colors(STDOUT_FILENO)};
     struct envelope_line l;
     struct log_line line = {.index = 0};
-    uint64_t size = 0;
+    uint64_t size = 0, first = 0;
     int r = logwalk_size("events", path, fd, &size);
 
     if (r != CTL_OK || size == 0)
         return r;
-    r = log_reader_open(fd, 0, &reader);
+    r = log_reader_open_oldest(fd, &reader, &first);
     if (r < 0)
         return ctl_fail(CTL_FAILED, "events", "cannot read %s: %s", path, strerror(-r));
-    for (uint64_t i = 0; i < size; i++) {
+    for (uint64_t i = first; i < size; i++) {
         if (log_reader_next(reader, &line) != LOG_READ_LINE)
             return ctl_fail(CTL_TAMPERED, "events",
                             "%s ends after %" PRIu64 " of %" PRIu64 " lines: see `cellctl verify`", path, i,

@@ -33,11 +33,12 @@ static int walk(const char *verb, const char *path, int fd, uint64_t size,
     _cleanup_(log_reader_freep) struct log_reader *reader = NULL;
     struct envelope_line l;
     struct log_line line = {.index = 0};
-    int r = log_reader_open(fd, 0, &reader);
+    uint64_t first = 0;
+    int r = log_reader_open_oldest(fd, &reader, &first);
 
     if (r < 0)
         return FAIL(CTL_FAILED, verb, "cannot read %s: %s", path, strerror(-r));
-    for (uint64_t i = 0; i < size; i++) {
+    for (uint64_t i = first; i < size; i++) {
         if (log_reader_next(reader, &line) != LOG_READ_LINE)
             return FAIL(CTL_TAMPERED, verb,
                         "%s ends after %" PRIu64 " of %" PRIu64 " lines: see `cellctl verify`", path, i,

@@ -85,10 +85,13 @@ static void verify_note(const struct verify_context *c, const char *text)
 /* Where and why. */
 static void verify_print_bad(const struct verify_context *c, const struct log_report *r)
 {
-    char name[LOG_SEGMENT_NAME_MAX], why[4 * LOG_CHECK_WHY_MAX];
+    char name[LOG_SEGMENT_ZST_MAX], why[4 * LOG_CHECK_WHY_MAX];
 
     (void)printf("  %sBAD%s   ", term_code(c->color, TERM_RED), term_code(c->color, TERM_PLAIN));
-    log_segment_name(r->segment, name);
+    if (r->compressed)
+        log_segment_zst_name(r->segment, name);
+    else
+        log_segment_name(r->segment, name);
     if (r->verdict == LOG_BAD_LINE)
         (void)printf("line %" PRIu64 " (%s, line %" PRIu64 "): ", r->line, name, r->segment_line);
     else if (r->verdict == LOG_BAD_SEGMENT)
@@ -149,6 +152,14 @@ static void verify_print_notes(const struct verify_log *l, const struct log_repo
                        "was killed)",
                        r->unacknowledged, verify_plural(r->unacknowledged),
                        r->torn_bytes ? " and an unfinished one" : "");
+        verify_note(l->c, text);
+    }
+    if (r->verdict == LOG_GOOD && r->pruned > 0) {
+        (void)snprintf(text, sizeof(text),
+                       "the first %" PRIu64
+                       " event%s went by retention, which log.v1.pruned events say; their hashes "
+                       "are in the tree",
+                       r->pruned, verify_plural(r->pruned));
         verify_note(l->c, text);
     }
     if (r->verdict == LOG_GOOD && l->open_runs > 0) {

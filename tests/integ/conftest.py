@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import evidence
 import pytest
 
 HERE = Path(__file__).resolve().parent
@@ -118,10 +119,8 @@ class User:
 
     def events(self, log=None):
         log = log or self.last_log()
-        lines = []
-        for segment in sorted(log.glob("*.jsonl")):
-            lines += [json.loads(line) for line in segment.read_text().splitlines()]
-        return lines
+        first = min(evidence.segments_of(log), default=0)
+        return [json.loads(line) for line in evidence.lines_of(log, first)]
 
     def verify(self, log=None, *flags):
         return self.ctl("verify", *flags, log or self.last_log())

@@ -5,6 +5,7 @@ import base64
 import hashlib
 import json
 import re
+import subprocess
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -103,12 +104,24 @@ def check_note(note, vkey):
     return origin, int(size), unb64(top)
 
 
-def lines_of(log):
-    """The exact lines of a log, in order, and the segments' names."""
+def segment_bytes(path):
+    """A segment's content: a closed one is compressed, with the tool everybody has."""
+    if path.suffix != ".zst":
+        return path.read_bytes()
+    return subprocess.run(["zstd", "-q", "-d", "-c", str(path)], stdout=subprocess.PIPE, check=True).stdout
+
+
+def segments_of(log):
+    """The files of a log's segments, by the index of their first line; where there are two forms the plain one."""
+    return {int(p.name[:20]): p for pattern in ("*.jsonl.zst", "*.jsonl") for p in sorted(log.glob(pattern))}
+
+
+def lines_of(log, first=0):
+    """The exact lines of a log, in order; first: what is left behind what was pruned."""
     lines = []
-    for segment in sorted(log.glob("*.jsonl")):
-        assert int(segment.stem) == len(lines) and len(segment.stem) == 20
-        data = segment.read_bytes()
+    for index, segment in sorted(segments_of(log).items()):
+        assert index == first + len(lines) and segment.name[:20] == "%020d" % index
+        data = segment_bytes(segment)
         assert data == b"" or data.endswith(b"\n")
         lines += data.split(b"\n")[:-1]
     return lines

@@ -357,3 +357,34 @@ def test_a_hundred_thousand_events(root_user, record_property):
     record_property("signing_seconds", signing)
     record_property("verifying_seconds", verifying)
     print("%d events: %.1f s to claim, sign and store, %.1f s to verify" % (count, signing, verifying))
+
+
+def test_segments_closed_compressed_and_pruned(root_user):
+    """A confined signerd does it beside its commits: nothing of what is left, or was, is in doubt afterwards."""
+    count = 20_000 if not SANITIZED else 5_000
+    peer = BIN.parent / "bin-test/peer"
+    work = Path(tempfile.mkdtemp(prefix="segments-", dir=root_user.home))
+    r = subprocess.run([peer, "many", str(count), BIN, work, "--segment-bytes", "1048576", "--retain-bytes", "3000000"],
+                       capture_output=True, text=True, timeout=300)
+    assert r.returncode == 0, r.stderr
+    log, key = work / "signerd-0/log", work / "signerd-0/keys/signing.vkey"
+    segments = evidence.segments_of(log)
+    first = min(segments)
+    assert first > 0 and any(p.suffix == ".zst" for p in segments.values())
+    lines = evidence.lines_of(log, first)
+    events = [json.loads(l) for l in lines]
+    assert events[-1]["type"].endswith("lifecycle.v1.destroyed")
+    pruned = [e["data"] for e in events if e["type"].endswith("log.v1.pruned")]
+    assert pruned[-1]["firstIndex"] + pruned[-1]["lines"] == first and pruned[-1]["reason"] == "retainBytes"
+    v = root_user.verify(log, "--key", key)
+    assert v.returncode == 0, v.stdout
+    tile = log / "tile/0/000"
+    good = tile.read_bytes()
+    tile.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    v = root_user.verify(log, "--key", key)
+    assert v.returncode == 4 and "tile/0/000" in v.stdout, v.stdout
+    tile.write_bytes(good)
+    oldest = segments.pop(first)
+    oldest.unlink()
+    v = root_user.verify(log, "--key", key)
+    assert v.returncode == 4 and "lines %d to %d are missing" % (first + 1, min(segments)) in v.stdout, v.stdout

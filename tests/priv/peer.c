@@ -145,13 +145,16 @@ int main(int argc, char **argv)
         return hostile(argv[2], argv[3], argv[4]);
     if (argc == 4 && strcmp(argv[1], "claims") == 0)
         return claims(argv[2], argv[3]);
-    if (argc == 5 && strcmp(argv[1], "many") == 0)
+    if (argc >= 5 && argc <= 5 + SUSPECT_OPTIONS && strcmp(argv[1], "many") == 0) {
+        suspect_options(argv + 5, (size_t)argc - 5);
         return claims_many(strtoul(argv[2], NULL, 10), argv[3], argv[4]);
+    }
     if (argc == 4 && strcmp(argv[1], "crowd") == 0)
         return crowd(argv[2], argv[3]);
     if (argc == 2 && strcmp(argv[1], "frames") == 0)
         return frames();
-    fprintf(stderr, "usage: peer hostile KIND BIN-DIR DIR | claims BIN-DIR DIR | many COUNT BIN-DIR DIR | "
+    fprintf(stderr, "usage: peer hostile KIND BIN-DIR DIR | claims BIN-DIR DIR | many COUNT BIN-DIR DIR "
+                    "[OPTION VALUE]... | "
                     "crowd BIN-DIR DIR | frames\n");
     return 2;
 }

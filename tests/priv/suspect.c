@@ -94,11 +94,20 @@ static void exec_zygote(const char *path)
     die("unshare");
 }
 
+static const char *extra_options[SUSPECT_OPTIONS];
+
+void suspect_options(char *const *options, size_t n)
+{
+    for (size_t i = 0; i < SUSPECT_OPTIONS; i++)
+        extra_options[i] = i < n ? options[i] : NULL;
+}
+
 static void exec_daemon(const struct suspect *s, const char *path)
 {
     char pid[32], count[32], names[128] = "LISTEN_FDNAMES=";
     char *env[] = {pid, count, names, NULL};
-    const char *argv[] = {path, "--mode", "embedded", NULL, NULL, NULL};
+    const char *argv[5 + SUSPECT_OPTIONS + 1] = {path, "--mode", "embedded"};
+    size_t nargs = 3;
     size_t n = s->kind->nlines;
 
     for (size_t i = 0; i < s->kind->nlines; i++)
@@ -110,9 +119,10 @@ static void exec_daemon(const struct suspect *s, const char *path)
         n++;
     }
     if (strcmp(s->kind->name, "supervisor") == 0) {
-        argv[3] = "--private-path";
-        argv[4] = s->dir;
+        argv[nargs++] = "--private-path";
+        argv[nargs++] = s->dir;
     }
+    memcpy(argv + nargs, extra_options, sizeof(extra_options));
     snprintf(pid, sizeof(pid), "LISTEN_PID=%d", getpid());
     snprintf(count, sizeof(count), "LISTEN_FDS=%zu", n);
     execve(path, (char *const *)(void *)argv, env);

@@ -27,6 +27,10 @@ struct suspect {
 
 const struct suspect_kind *suspect_kind(const char *name);
 
+/* Options for all that are started from now on, behind their own: pairs, at most SUSPECT_OPTIONS strings. */
+#define SUSPECT_OPTIONS 8
+void suspect_options(char *const *options, size_t n);
+
 /* Starts it with fresh directories below base; ends the program when that fails. */
 void suspect_start(const struct suspect_kind *k, const char *bin_dir, const char *base, struct suspect *ret);
 

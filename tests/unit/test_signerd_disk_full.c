@@ -178,7 +178,7 @@ static void test_a_mixed_batch(void **state)
     n++;
     assert_int_equal(good_lines(&r), n);
     fill();
-    for (unsigned i = 0; i < 400; i++) { /* use up the slack */
+    for (unsigned i = 0; i < 2000; i++) { /* use up what was allocated ahead */
         struct rig_ack ack;
 
         if (rig_l7(&r, cell, "example.test", &ack) < 0)
