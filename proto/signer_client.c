@@ -68,6 +68,8 @@ static int errno_of(const struct error *e)
         return -EPERM;
     case FAIL_QUOTA:
         return -EDQUOT;
+    case FAIL_SECRET:
+        return -EKEYREJECTED;
     case FAIL_INTERNAL:
         return -EIO;
     default:

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "common/base/nearest.h"
 #include "common/base/num.h"
 #include "supervisor/ctl/run_document.h"
 #include "supervisor/ctl/run_flags.h"
@@ -263,7 +264,7 @@ static int unknown(struct parser *p, const char *arg)
     const char *words[ARRAY_LEN(table)];
     for (size_t i = 0; i < ARRAY_LEN(table); i++)
         words[i] = bare(table[i].name);
-    const char *near = doc_nearest(bare(arg), words, ARRAY_LEN(words));
+    const char *near = nearest_word(bare(arg), words, ARRAY_LEN(words));
     for (size_t i = 0; near && i < ARRAY_LEN(table); i++)
         if (near == words[i])
             return usage(p, "unknown flag \"%s\", did you mean \"%s\"?", arg, table[i].name);
