@@ -178,3 +178,14 @@ int redact_parse(struct redact *r, struct str text, char why[static REDACT_WHY_M
     }
     return REDACT_OK;
 }
+
+const char *redact_format(const struct redact *r, char dst[static REDACT_TEXT_MAX])
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < r->n; i++)
+        n += (size_t)snprintf(dst + n, REDACT_TEXT_MAX - n, "%s%.*s", i ? "," : "", (int)r->name[i].len,
+                              r->name[i].p);
+    dst[n] = '\0';
+    return dst;
+}

@@ -30,5 +30,9 @@ int redact_add(struct redact *r, struct str name, char why[static REDACT_WHY_MAX
 /* The same for a list with commas between, "argv,path" or "defaults,host". *r is empty at first. */
 int redact_parse(struct redact *r, struct str text, char why[static REDACT_WHY_MAX]) MUST_CHECK;
 
+/* The names with commas between: what redact_parse() makes the same of. Returns dst. */
+#define REDACT_TEXT_MAX (LIMIT_REDACT_NAMES * (LIMIT_REDACT_NAME + 1) + 1)
+const char *redact_format(const struct redact *r, char dst[static REDACT_TEXT_MAX]);
+
 /* Whether the value of this field of an event's schema is left out. */
 bool redact_has(const struct redact *r, const struct field *f);

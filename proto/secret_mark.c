@@ -183,6 +183,13 @@ const struct secret_mark *secret_marks_at(const struct secret_marks *m, size_t i
     return &m->mark[i];
 }
 
+size_t secret_marks_names(const struct secret_marks *m, struct str dst[static LIMIT_SECRETS])
+{
+    for (size_t i = 0; i < m->nnames; i++)
+        dst[i] = str_of(m->name[i]);
+    return m->nnames;
+}
+
 /* ---- searching ---- */
 
 /* The secret with a form that is exactly these bytes, or NULL. Every mark of the length is compared. */

@@ -52,6 +52,8 @@ void secret_marks_seal(struct secret_marks *m);
 
 size_t secret_marks_count(const struct secret_marks *m);
 const struct secret_mark *secret_marks_at(const struct secret_marks *m, size_t i);
+/* All names, in the order of their indices, borrowed. Their number. */
+size_t secret_marks_names(const struct secret_marks *m, struct str dst[static LIMIT_SECRETS]);
 
 /* The name of a secret whose value is in the text, or NULL. Time: length of the text x number of different
  * lengths of forms. NULL-safe: without marks nothing is found. */

@@ -77,6 +77,21 @@ static int errno_of(const struct error *e)
     }
 }
 
+const char *signer_error_text(int err)
+{
+    switch (err) {
+    case -EKEYREJECTED:
+        return "it holds the value of a secret";
+    case -EDQUOT:
+        return "a quota of the log is reached";
+    case -EPERM:
+    case -EPROTO:
+        return "it may not be said, or not now";
+    default:
+        return strerrordesc_np(-err);
+    }
+}
+
 static void claim_finish(struct claim *c, int err, uint64_t sequence)
 {
     claim_unlink(c);

@@ -34,6 +34,9 @@ int signer_claim_body(struct signer_client *s, const char *run_id, enum event_ty
 /* The owner of data goes away: its callbacks never come. */
 void signer_forget(struct signer_client *s, const void *data);
 
+/* Such an err as a phrase for people. */
+const char *signer_error_text(int err);
+
 /* The number of claims not yet answered. */
 size_t signer_client_open(const struct signer_client *s);
 

@@ -160,6 +160,12 @@ static int on_seal(struct parser *p, const char *value, char *why, size_t cap)
     return p->flags->seal ? 0 : wrong(why, cap, "must be event or batch");
 }
 
+static int on_redact(struct parser *p, const char *value, char *why, size_t cap)
+{
+    char reason[REDACT_WHY_MAX];
+    return redact_parse(&p->flags->redact, str_of(value), reason) == REDACT_OK ? 0 : wrong(why, cap, reason);
+}
+
 static int on_file(const char **to, const char *value, char *why, size_t cap)
 {
     if (*value == '\0')
@@ -239,6 +245,7 @@ static const struct flag {
     {"--config", false, true, true, on_config},
     {"--evidence", false, true, true, on_evidence},
     {"--seal", false, true, true, on_seal},
+    {"--redact", false, true, true, on_redact},
     {"--events", false, true, true, on_events},
     {"--checkpoint", false, true, true, on_checkpoint},
     {"--verbose", false, false, false, on_verbose},
