@@ -21,6 +21,7 @@ static const struct {
     {"redacted", "it says what was redacted"},
     {"sequence", "an evidence bundle names its events by it"},
     {"type", "an evidence bundle names its events by it"},
+    {"action", "it is what was decided"},
     {"lost", "what was left out is always counted"},
 };
 

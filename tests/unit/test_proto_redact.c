@@ -55,6 +55,7 @@ static void test_refused(void **state)
         {"redacted", "cannot be redacted"},
         {"sequence", "an evidence bundle names its events by it"},
         {"type", "cannot be redacted"},
+        {"action", "it is what was decided"},
         {"lost", "what was left out is always counted"},
         {"previousSize", "only events of the log itself have it, and verification reads them"},
         {"previousRoot", "only events of the log itself"},
