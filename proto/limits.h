@@ -121,9 +121,9 @@
 #define LIMIT_REASON              256u     /* why a claim was refused */
 
 /* quotas: of what one role says of one cell (netd and proxyd; an operator may set others) */
-#define LIMIT_QUOTA_SUPERVISOR_RATE 2000u  /* events a second */
-#define LIMIT_QUOTA_NETD_RATE       2000u  /* LIMIT_FLOWS_PER_SEC, counters of every rule at the end */
-#define LIMIT_QUOTA_PROXYD_RATE     60000u /* more than signerd takes on one core */
+#define LIMIT_QUOTA_SUPERVISOR_RATE 2000u   /* events a second */
+#define LIMIT_QUOTA_NETD_RATE       2000u   /* LIMIT_FLOWS_PER_SEC, counters of every rule at the end */
+#define LIMIT_QUOTA_PROXYD_RATE     250000u /* more than signerd takes on one core */
 #define LIMIT_QUOTA_RATE_MAX        10000000u
 #define LIMIT_QUOTA_DNS_EVENTS      4u     /* a question may cost: query, answer, and what they lead to */
 #define LIMIT_QUOTA_BURST_S         2u     /* seconds of the rate that may come at once */

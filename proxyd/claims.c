@@ -62,7 +62,7 @@ struct claims {
     unsigned denials;
     struct gap gaps[_GAP_CAUSE_MAX];
     struct ev_timer gap_timer;
-    bool careful; /* async, but signerd refused an event: effects wait until it takes one again */
+    bool careful[_CLASS_MAX]; /* async, but signerd refused one: effects wait until it takes one again */
     bool draining;
     void (*drained)(void *self);
     void *drained_self;
@@ -70,9 +70,9 @@ struct claims {
 
 static void gaps_emit(struct claims *e);
 
-static bool effects_wait(const struct claims *e)
+static bool effects_wait(const struct claims *e, enum claim_class class)
 {
-    return e->cfg.strict || e->careful;
+    return e->cfg.strict || e->careful[class];
 }
 
 /* Where effects do not wait, what waits is the log: the queue is longer, and bounded all the same. */
@@ -125,8 +125,7 @@ static void on_ack(void *data, int err, uint64_t sequence)
         log_errno(err, "a gap event of run %s is lost", e->run_id);
     else if (err < 0 && err != -EPIPE) /* without signerd the suite ends, and the log says where it stopped */
         claims_lost(e, GAP_UNACKNOWLEDGED, 1);
-    if (c->class == CLASS_L7 || c->class == CLASS_DNS)
-        e->careful = err < 0;
+    e->careful[c->class] = err < 0;
     if (c->ack)
         c->ack(c->data, err);
     free(c);
@@ -215,7 +214,7 @@ static void held_serve(struct claims *e)
     while (e->nheld > 0 && has_credit(e, CLASS_DNS)) {
         struct held *h = held_take(e);
         const struct str body = {(const char *)h->body, h->len};
-        bool waits = effects_wait(e);
+        bool waits = effects_wait(e, CLASS_DNS);
         int r = claim_body(e, CLASS_DNS, h->type, body, waits, waits ? h->ack : NULL, h->data);
         if (h->ack && (r < 0 || !waits))
             h->ack(h->data, r);
@@ -245,7 +244,7 @@ int claims_allow_held(struct claims *e, enum event_type type, const void *rec, c
 int claims_allow(struct claims *e, enum event_type type, const void *rec, claims_ack ack, void *data)
 {
     enum claim_class class = type == EVENT_L7 ? CLASS_L7 : CLASS_DNS;
-    bool waits = effects_wait(e);
+    bool waits = effects_wait(e, class);
     int r = claim_new(e, class, type, rec, waits, waits ? ack : NULL, data);
     if (r < 0)
         return r;

@@ -20,9 +20,9 @@ const char signerd_options_help[] =
     "kept\n"
     "  --redact NAMES|defaults events are sealed without the values of these fields; defaults: "
     "argv,path,reason\n"
-    "  --quota-rate N          events a second that proxyd may claim for one cell (60000)\n"
+    "  --quota-rate N          events a second that proxyd may claim for one cell (250000)\n"
     "  --quota-events N, --quota-bytes N   in all, proxyd and netd each, for one cell (10^9, 1 TiB)\n";
-_Static_assert(LIMIT_QUOTA_PROXYD_RATE == 60000 && LIMIT_QUOTA_EVENTS == 1000000000 &&
+_Static_assert(LIMIT_QUOTA_PROXYD_RATE == 250000 && LIMIT_QUOTA_EVENTS == 1000000000 &&
                    LIMIT_QUOTA_BYTES == 1ull << 40,
                "the sentences above name them");
 

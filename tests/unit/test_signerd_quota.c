@@ -109,7 +109,7 @@ static void test_defaults_and_options(void **state)
 
     (void)state;
     quota_table_init(&t, NULL);
-    assert_true(t.of[ROLE_PROXYD].rate >= 2 * 30000);
+    assert_true(t.of[ROLE_PROXYD].rate >= 8 * 30000);
     assert_true(t.of[ROLE_PROXYD].rate >= LIMIT_QUOTA_DNS_EVENTS * LIMIT_DNS_PER_SECOND);
     assert_true(t.of[ROLE_NETD].rate >= 10 * LIMIT_FLOWS_PER_SEC);
     for (uint32_t role = ROLE_SUPERVISOR; role <= ROLE_PROXYD; role++) {
