@@ -122,7 +122,8 @@ SCHEMA_DECLARE(ev_reference, EV_REFERENCE_FIELDS)
     F(X, ENUM, REQ, backend, "backend", backend, 0)                                                          \
     F(X, STR, REQ, spec_digest, "specDigest", _, LIMIT_DIGEST)                                               \
     F(X, ENUM, REQ, evidence, "evidence", evidence, 0)                                                       \
-    F(X, OBJ, REQ, isolation, "isolation", ev_isolation, 0)
+    F(X, OBJ, REQ, isolation, "isolation", ev_isolation, 0)                                                  \
+    F(X, STRS, OPT, redacted, "redacted", LIMIT_REDACT_NAME, LIMIT_REDACT_NAMES) /* signerd says it */
 SCHEMA_DECLARE(ev_started, EV_STARTED_FIELDS)
 
 #define EV_DESTROYED_FIELDS(F, X)                                                                            \
@@ -326,7 +327,7 @@ SCHEMA_DECLARE(ev_syscall_denied, EV_SYSCALL_DENIED_FIELDS)
     F(X, ENUM, REQ, role, "role", role_name, 0)                                                              \
     F(X, STR, REQ, type, "type", _, 64)                                                                      \
     F(X, STR, OPT, claimed_cell_id, "claimedCellId", _, LIMIT_CELL_ID)                                       \
-    F(X, STR, REQ, reason, "reason", _, 128)                                                                 \
+    F(X, STR, REQ, reason, "reason", _, LIMIT_REASON)                                                        \
     F(X, UINT, REQ, count, "count", _, UINT64_MAX)
 SCHEMA_DECLARE(ev_claim_refused, EV_CLAIM_REFUSED_FIELDS)
 

@@ -116,3 +116,26 @@
 #define LIMIT_CLOSED_RUNS         65536u /* run ids remembered; older ones are looked up in the log */
 #define LIMIT_REFUSAL_KINDS       64u    /* role x type x reason x run counted apart; the rest as "various" */
 #define LIMIT_REFUSAL_WINDOW_US   1000000u /* repeats of one kind collapse into one event */
+#define LIMIT_REDACT_NAMES        64u      /* field names an operator may have redacted */
+#define LIMIT_REDACT_NAME         64u      /* of one */
+#define LIMIT_REASON              256u     /* why a claim was refused */
+
+/* quotas: of what one role says of one cell (netd and proxyd; an operator may set others) */
+#define LIMIT_QUOTA_SUPERVISOR_RATE 2000u   /* events a second */
+#define LIMIT_QUOTA_NETD_RATE       2000u   /* LIMIT_FLOWS_PER_SEC, counters of every rule at the end */
+#define LIMIT_QUOTA_PROXYD_RATE     250000u /* more than signerd takes on one core */
+#define LIMIT_QUOTA_RATE_MAX        10000000u
+#define LIMIT_QUOTA_DNS_EVENTS      4u     /* a question may cost: query, answer, and what they lead to */
+#define LIMIT_QUOTA_BURST_S         2u     /* seconds of the rate that may come at once */
+#define LIMIT_QUOTA_NETD_BURST      32768u /* open flows are reported at once when a cell ends */
+#define LIMIT_QUOTA_EVENTS          1000000000ull /* over the life of a cell */
+#define LIMIT_QUOTA_BYTES           (1ull << 40)  /* of data */
+#define LIMIT_QUOTA_END_EVENTS      64u           /* end events of the supervisor that no quota touches */
+#define LIMIT_QUOTA_NETD_END_EVENTS 2048u         /* counters of rules, the same */
+#define LIMIT_QUOTA_GAPS_RATE       16u /* gap events a second beside all quotas: what was lost is said */
+#define LIMIT_QUOTA_GAPS_BURST      64u
+
+/* values of secrets that signerd refuses */
+#define LIMIT_SECRET_SEARCHED 8u  /* bytes: shorter values are found only as a whole field */
+#define LIMIT_SECRET_FORMS    10u /* as they are, and in the usual encodings */
+#define LIMIT_SECRET_MARKS    (LIMIT_SECRETS * LIMIT_SECRET_FORMS)

@@ -73,6 +73,27 @@ SCHEMA_DECLARE(signer_result, SIGNER_RESULT_FIELDS)
 #define SIGNER_CLAIMS_REP_FIELDS(F, X) F(X, LIST, REQ, results, "results", signer_result, LIMIT_CLAIMS_FRAME)
 SCHEMA_DECLARE(signer_claims_rep, SIGNER_CLAIMS_REP_FIELDS)
 
+/* Values that no event of the run may hold (proto/secret_mark.h): once for a run, before its first claim.
+ * key: 32 random bytes; digest: 32 bytes. secret: index of its name. */
+#define SIGNER_SECRET_MARK_FIELDS(F, X)                                                                      \
+    F(X, UINT, REQ, secret, "secret", _, LIMIT_SECRETS - 1)                                                  \
+    F(X, UINT, REQ, length, "length", _, LIMIT_CLAIM_BODY)                                                   \
+    F(X, UINT, REQ, filter, "filter", _, 255)                                                                \
+    F(X, BIN, REQ, digest, "digest", _, 32)
+SCHEMA_DECLARE(signer_secret_mark, SIGNER_SECRET_MARK_FIELDS)
+
+#define SIGNER_SECRETS_REQ_FIELDS(F, X)                                                                      \
+    F(X, STR, REQ, run_id, "runId", _, LIMIT_RUN_ID)                                                         \
+    F(X, BIN, REQ, key, "key", _, 32)                                                                        \
+    F(X, STRS, REQ, names, "names", LIMIT_SECRET_NAME, LIMIT_SECRETS)                                        \
+    F(X, LIST, REQ, marks, "marks", signer_secret_mark, LIMIT_SECRET_MARKS)
+SCHEMA_DECLARE(signer_secrets_req, SIGNER_SECRETS_REQ_FIELDS)
+/* array heads 4 x 3, run id, key, names, marks (48: head 1, index 1, length 3, filter 2, digest 34, and room)
+ */
+_Static_assert(64 + LIMIT_RUN_ID + 34 + LIMIT_SECRETS * (LIMIT_SECRET_NAME + 2) + LIMIT_SECRET_MARKS * 48 <
+                   LIMIT_FRAME,
+               "all marks of a run fit into one frame");
+
 #define SIGNER_HEAD_REP_FIELDS(F, X)                                                                         \
     F(X, UINT, REQ, tree_size, "treeSize", _, UINT64_MAX)                                                    \
     F(X, STR, REQ, checkpoint, "checkpoint", _, 1024)
@@ -99,7 +120,10 @@ SCHEMA_DECLARE(signer_log_failed, SIGNER_LOG_FAILED_FIELDS)
     M(SIGNER_HEAD_REQ, empty, 6, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL, 0, 64)                  \
     M(SIGNER_HEAD_REP, signer_head_rep, 7, FROM_SERVER, MR_(SIGNERD), LINE_READY, MSG_REPLY, 0, 2048)        \
     M(SIGNER_LOG_FAILED, signer_log_failed, 8, FROM_SERVER, MR_(SIGNERD), LINE_READY, MSG_NOTE | MSG_ONCE,   \
-      0, 1024)
+      0, 1024)                                                                                               \
+    M(SIGNER_SECRETS_REQ, signer_secrets_req, 10, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL, 0,     \
+      LIMIT_FRAME)                                                                                           \
+    M(SIGNER_SECRETS_REP, empty, 11, FROM_SERVER, MR_(SIGNERD), LINE_READY, MSG_REPLY, 0, 64)
 
 /* ---- netd: supervisor -> netd ---- */
 /* fds: user namespace U1, network namespace. Mode intercept; the two other modes have rows of their own,
@@ -393,7 +417,7 @@ SCHEMA_DECLARE(control_policy_rep, CONTROL_POLICY_REP_FIELDS)
 
 /* ---- all interfaces: I(name, version, table, "what") ---- */
 #define INTERFACES(I)                                                                                        \
-    I(signer, 2, SIGNER_MESSAGES, "supervisor, netd, proxyd to signerd: claims of events")                   \
+    I(signer, 3, SIGNER_MESSAGES, "supervisor, netd, proxyd to signerd: claims of events")                   \
     I(netd, 1, NETD_MESSAGES, "supervisor to netd: the network of a cell")                                   \
     I(proxy, 1, PROXY_MESSAGES, "supervisor to proxyd: policies and sockets of a cell")                      \
     I(pin, 1, PIN_MESSAGES, "proxyd to netd: addresses of names, for routed cells")                          \

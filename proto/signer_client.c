@@ -68,10 +68,27 @@ static int errno_of(const struct error *e)
         return -EPERM;
     case FAIL_QUOTA:
         return -EDQUOT;
+    case FAIL_SECRET:
+        return -EKEYREJECTED;
     case FAIL_INTERNAL:
         return -EIO;
     default:
         return -EPROTO;
+    }
+}
+
+const char *signer_error_text(int err)
+{
+    switch (err) {
+    case -EKEYREJECTED:
+        return "it holds the value of a secret";
+    case -EDQUOT:
+        return "a quota of the log is reached";
+    case -EPERM:
+    case -EPROTO:
+        return "it may not be said, or not now";
+    default:
+        return strerrordesc_np(-err);
     }
 }
 

@@ -28,7 +28,8 @@ ENUM_DECLARE(role_name, ROLE_ENUM)
     X(FAIL_TIMEOUT, "timeout")                                                                               \
     X(FAIL_UNSUPPORTED, "unsupported") /* this kernel or configuration cannot */                             \
     X(FAIL_NO_SPACE, "no_space")       /* the disk under the log is full */                                  \
-    X(FAIL_UNAVAILABLE, "unavailable") /* a process this needs is away */
+    X(FAIL_UNAVAILABLE, "unavailable") /* a process this needs is away */                                    \
+    X(FAIL_SECRET, "secret")           /* the data holds the value of a secret */
 ENUM_DECLARE(fail, FAIL_ENUM)
 
 #define ACTION_ENUM(X) X(ACTION_ALLOW, "allow") X(ACTION_DENY, "deny")

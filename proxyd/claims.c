@@ -62,12 +62,18 @@ struct claims {
     unsigned denials;
     struct gap gaps[_GAP_CAUSE_MAX];
     struct ev_timer gap_timer;
+    bool careful[_CLASS_MAX]; /* async, but signerd refused one: effects wait until it takes one again */
     bool draining;
     void (*drained)(void *self);
     void *drained_self;
 };
 
 static void gaps_emit(struct claims *e);
+
+static bool effects_wait(const struct claims *e, enum claim_class class)
+{
+    return e->cfg.strict || e->careful[class];
+}
 
 /* Where effects do not wait, what waits is the log: the queue is longer, and bounded all the same. */
 static bool has_credit(const struct claims *e, enum claim_class class)
@@ -119,6 +125,7 @@ static void on_ack(void *data, int err, uint64_t sequence)
         log_errno(err, "a gap event of run %s is lost", e->run_id);
     else if (err < 0 && err != -EPIPE) /* without signerd the suite ends, and the log says where it stopped */
         claims_lost(e, GAP_UNACKNOWLEDGED, 1);
+    e->careful[c->class] = err < 0;
     if (c->ack)
         c->ack(c->data, err);
     free(c);
@@ -207,9 +214,9 @@ static void held_serve(struct claims *e)
     while (e->nheld > 0 && has_credit(e, CLASS_DNS)) {
         struct held *h = held_take(e);
         const struct str body = {(const char *)h->body, h->len};
-        int r =
-            claim_body(e, CLASS_DNS, h->type, body, e->cfg.strict, e->cfg.strict ? h->ack : NULL, h->data);
-        if (h->ack && (r < 0 || !e->cfg.strict))
+        bool waits = effects_wait(e, CLASS_DNS);
+        int r = claim_body(e, CLASS_DNS, h->type, body, waits, waits ? h->ack : NULL, h->data);
+        if (h->ack && (r < 0 || !waits))
             h->ack(h->data, r);
         free(h);
     }
@@ -237,10 +244,11 @@ int claims_allow_held(struct claims *e, enum event_type type, const void *rec, c
 int claims_allow(struct claims *e, enum event_type type, const void *rec, claims_ack ack, void *data)
 {
     enum claim_class class = type == EVENT_L7 ? CLASS_L7 : CLASS_DNS;
-    int r = claim_new(e, class, type, rec, e->cfg.strict, e->cfg.strict ? ack : NULL, data);
+    bool waits = effects_wait(e, class);
+    int r = claim_new(e, class, type, rec, waits, waits ? ack : NULL, data);
     if (r < 0)
         return r;
-    return e->cfg.strict ? CLAIMS_WAITS : CLAIMS_GOES;
+    return waits ? CLAIMS_WAITS : CLAIMS_GOES;
 }
 
 void claims_forget(struct claims *e, const void *data)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The evidence of one cell: its claims at signerd with a bounded number under way (decisions 10, 28, 29). An
- * allowed decision waits for its acknowledgement before it takes effect; a denial has taken effect already
- * and its event follows. What a limit or a fault leaves out is counted and sealed as one gap event a second.
- */
+ * allowed decision waits for its acknowledgement before it takes effect (in async only while signerd refuses:
+ * a decision it does not take becomes a denial); a denial has taken effect already and its event follows.
+ * What a limit or a fault leaves out is counted and sealed as one gap event a second. */
 #pragma once
 
 #include "proto/signer_client.h"

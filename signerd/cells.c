@@ -33,6 +33,12 @@ int cells_new(struct cells **ret)
     return 0;
 }
 
+static void cell_free(struct cell *cell)
+{
+    secret_marks_free(cell->secrets);
+    free(cell);
+}
+
 struct cells *cells_free(struct cells *c)
 {
     if (!c)
@@ -42,7 +48,7 @@ struct cells *cells_free(struct cells *c)
             struct cell *cell = c->bucket[i];
 
             c->bucket[i] = cell->next;
-            free(cell);
+            cell_free(cell);
         }
     free(c->closed);
     free(c);
@@ -186,7 +192,7 @@ void cells_remove(struct cells *c, struct cell *cell)
             c->n--;
             if (cell->state == AUTHORITY_CLOSED)
                 cells_remember(c, cell);
-            free(cell);
+            cell_free(cell);
             return;
         }
 }

@@ -5,6 +5,8 @@
 
 #include "common/base/uuid.h"
 #include "proto/events.h"
+#include "proto/secret_mark.h"
+#include "signerd/quota.h"
 
 struct cell {
     struct cell *next;
@@ -18,6 +20,8 @@ struct cell {
     bool rewound;                    /* used while the log takes back what the disk refused */
     uint32_t claims;                 /* not yet durable; a cell is freed only at 0 */
     uint32_t credits[ROLE_INIT + 1]; /* the same, by role */
+    struct quota quota[ROLE_PROXYD + 1];
+    struct secret_marks *secrets; /* values no event of it may hold; NULL: none */
 };
 
 struct cells;

@@ -6,14 +6,20 @@
  * sealing. signerd asks nobody anything. */
 #include "signerd/dispatch.h"
 
+#include <sodium.h>
+#include <stdio.h>
+
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "proto/secret_record.h"
 #include "signerd/authority.h"
 #include "signerd/event.h"
 
 #define DISPATCH_TOO_LARGE "the event is too large"
 #define DISPATCH_MALFORMED "the body does not fit its type"
 #define DISPATCH_CREDITS   "too many unacknowledged claims of this cell"
+#define DISPATCH_PENDING   "too much is waiting for the disk"
+#define DISPATCH_OPEN      "too many claims of this line are open"
 #define DISPATCH_RESUME_S                                                                                    \
     86400 /* how far the clock may have gone back between a run's id and its first line */
 
@@ -34,6 +40,8 @@ static uint32_t dispatch_fail_of(int err)
         return FAIL_INVALID;
     case -EPROTO:
         return FAIL_STATE;
+    case -EKEYREJECTED:
+        return FAIL_SECRET;
     default:
         return FAIL_INTERNAL;
     }
@@ -118,9 +126,15 @@ static void dispatch_repeat(struct dispatch_answer *a, const struct dispatch_to 
         dispatch_reply(&before, FAIL_STATE, 0, NULL);
 }
 
-/* The place of a counter, or NULL when it was seen before (and is answered again if it can be). */
-static struct dispatch_answer *dispatch_place(const struct dispatch_to *to, uint64_t counter)
+static void dispatch_note(struct dispatch_line *l, uint64_t type, const struct cell *cell,
+                          const char *reason);
+
+/* The place of a new claim's counter. NULL: it was seen before (and is answered again if it can be), or there
+ * is no place. */
+static struct dispatch_answer *dispatch_place(const struct dispatch_to *to, const struct signer_claim_req *req,
+                                              const struct cell *cell)
 {
+    uint64_t counter = req->counter;
     struct dispatch_line *l = to->line;
     struct dispatch_answer *a = &l->answers[counter % LIMIT_ANSWERS];
 
@@ -132,7 +146,8 @@ static struct dispatch_answer *dispatch_place(const struct dispatch_to *to, uint
         return NULL;
     }
     if (a->counter && !a->done) {
-        dispatch_reply(to, FAIL_QUOTA, 0, "too many claims are open");
+        dispatch_reply(to, FAIL_QUOTA, 0, DISPATCH_OPEN);
+        dispatch_note(l, req->type, cell, DISPATCH_OPEN);
         return NULL;
     }
     l->counter = counter;
@@ -184,35 +199,53 @@ static void dispatch_on_refused_timer(struct ev_loop *loop, ev_timer *w, int rev
         ev_timer_stop(d->loop, &d->refused_timer);
 }
 
+/* Counts a refusal. The first of its kind in a second is said at once, here and in the log. */
+static void dispatch_note(struct dispatch_line *l, uint64_t type, const struct cell *cell, const char *reason)
+{
+    struct dispatch *d = l->d;
+    struct refused_kind *k =
+        refused_add(&d->refused, l->role, type, reason, cell ? cell->run_id : NULL, clock_boottime_us());
+
+    if (k) {
+        log_warning("claim of %s for event %u refused: %s", enum_text(&enum_role_name, l->role),
+                    (unsigned)type, reason);
+        dispatch_seal_refusal(d, k);
+    }
+    if (!ev_is_active(&d->refused_timer))
+        ev_timer_again(d->loop, &d->refused_timer);
+}
+
 static void dispatch_refuse(struct dispatch_answer *a, uint64_t type, const struct cell *cell, int err,
                             const char *reason)
 {
-    struct dispatch *d = a->to.line->d;
-    struct refused_kind *k = refused_add(&d->refused, a->to.line->role, type, reason,
-                                         cell ? cell->run_id : NULL, clock_boottime_us());
-
-    log_warning("claim of %s for event %u refused: %s", enum_text(&enum_role_name, a->to.line->role),
-                (unsigned)type, reason);
-    if (k)
-        dispatch_seal_refusal(d, k);
-    if (!ev_is_active(&d->refused_timer))
-        ev_timer_again(d->loop, &d->refused_timer);
+    dispatch_note(a->to.line, type, cell, reason);
     dispatch_answer(a, err, 0);
 }
 
 /* ---- claims ---- */
 
-/* Decodes the body by its row, renders data. 0 or a negative errno. */
-static int dispatch_render(const struct event_row *row, const struct cell *cell, struct str body,
-                           struct buf *json)
+/* signerd alone knows what it leaves out: whatever the claim says about that does not count. */
+static void dispatch_say_redacted(const struct dispatch *d, struct ev_started *ev)
+{
+    ev->redacted = (struct strs){NULL, 0};
+    if (d->redact && d->redact->n > 0)
+        ev->redacted = (struct strs){d->redact->name, d->redact->n};
+}
+
+/* Decodes the body by its row, renders data. 0 or a negative errno; -EKEYREJECTED: why says where. */
+static int dispatch_render(const struct dispatch *d, const struct event_row *row, const struct cell *cell,
+                           struct str body, struct buf *json, char why[static LIMIT_REASON])
 {
     struct event_stamps stamps = {
         .cell_id = str_of(cell->cell_id),
         .run_id = str_of(cell->run_id),
         .policy_digest = *cell->policy_digest ? str_of(cell->policy_digest) : STR_NONE,
         .correlation_id = *cell->correlation_id ? str_of(cell->correlation_id) : STR_NONE,
+        .redact = d->redact,
     };
     _cleanup_(arena_done) struct arena arena = {.chunks = NULL};
+    char path[SECRET_PATH_MAX];
+    const char *secret;
     void *rec;
     int r;
 
@@ -223,40 +256,73 @@ static int dispatch_render(const struct event_row *row, const struct cell *cell,
     r = codec_decode_all(row->data, body, &arena, rec);
     if (r < 0)
         return r;
+    secret = secret_record_find(cell->secrets, d->redact, row->data, rec, path);
+    if (secret) {
+        (void)snprintf(why, LIMIT_REASON, "%s contains the value of the secret %s", path, secret);
+        return -EKEYREJECTED;
+    }
+    if (row->type == EVENT_STARTED)
+        dispatch_say_redacted(d, rec);
     return event_render(row, rec, &stamps, json);
+}
+
+/* May it be said now, and how? 0 with data in json; else a negative errno with *ret_why (why is its room), or
+ * NULL where no rule was broken. */
+static int dispatch_check(struct dispatch_answer *a, const struct event_row *row, struct cell *cell,
+                          struct str body, struct buf *json, char why[static LIMIT_REASON],
+                          const char **ret_why)
+{
+    const struct dispatch *d = a->to.line->d;
+    uint32_t role = a->to.line->role;
+    struct quota *q = &cell->quota[role];
+    const struct quota_event e = {row->type, cell->state, clock_boottime_us() * 1000};
+    enum quota_verdict v;
+    int r;
+
+    *ret_why = DISPATCH_CREDITS;
+    if (cell->credits[role] >= LIMIT_CLAIM_CREDITS)
+        return -EDQUOT;
+    v = quota_take(q, &d->quota, role, &e);
+    *ret_why = quota_text(v);
+    if (v != QUOTA_OK)
+        return -EDQUOT;
+    r = dispatch_render(d, row, cell, body, json, why);
+    *ret_why = r == -EMSGSIZE       ? DISPATCH_TOO_LARGE
+               : r == -EBADMSG      ? DISPATCH_MALFORMED
+               : r == -EKEYREJECTED ? why
+                                    : NULL;
+    if (r < 0)
+        return r;
+    v = quota_charge(q, &d->quota, role, &e, json->len);
+    *ret_why = quota_text(v);
+    return v == QUOTA_OK ? 0 : -EDQUOT;
 }
 
 static void dispatch_accept(struct dispatch_answer *a, const struct event_row *row, struct cell *cell,
                             struct str body)
 {
     _cleanup_(buf_done) struct buf json = {.data = NULL};
+    char room[LIMIT_REASON];
+    const char *why;
     int r;
 
     buf_init(&json, LIMIT_EVENT_DATA);
-    if (cell->credits[a->to.line->role] >= LIMIT_CLAIM_CREDITS) {
-        dispatch_refuse(a, row->type, cell, -EDQUOT, DISPATCH_CREDITS);
-        return;
-    }
-    r = dispatch_render(row, cell, body, &json);
-    if (r == -EMSGSIZE) {
-        dispatch_refuse(a, row->type, cell, r, DISPATCH_TOO_LARGE);
-        return;
-    }
-    if (r == -EBADMSG) {
-        dispatch_refuse(a, row->type, cell, r, DISPATCH_MALFORMED);
-        return;
-    }
-    if (r == 0)
+    r = dispatch_check(a, row, cell, body, &json, room, &why);
+    if (r == 0) {
         r = elog_submit(
             a->to.line->d->log,
             &(struct elog_event){.role = a->to.line->role, .row = row, .cell = cell, .data = buf_str(&json)},
             dispatch_on_durable, a);
-    if (r < 0) {
-        dispatch_answer(a, r, 0);
-        return;
+        why = r == -EDQUOT ? DISPATCH_PENDING : NULL;
     }
-    a->cell = cell;
-    cell->credits[a->to.line->role]++;
+    if (r < 0 && why) {
+        dispatch_refuse(a, row->type, cell, r, why);
+    } else if (r < 0) {
+        dispatch_answer(a, r, 0);
+    } else {
+        a->cell = cell;
+        cell->credits[a->to.line->role]++;
+    }
 }
 
 static void dispatch_claim(const struct dispatch_to *to, const struct signer_claim_req *req)
@@ -264,7 +330,7 @@ static void dispatch_claim(const struct dispatch_to *to, const struct signer_cla
     struct dispatch_line *l = to->line;
     const struct event_row *row = event_row(req->type);
     struct cell *cell = cells_find(l->d->cells, req->run_id);
-    struct dispatch_answer *a = dispatch_place(to, req->counter);
+    struct dispatch_answer *a = dispatch_place(to, req, cell);
     enum authority_verdict v;
 
     if (!a)
@@ -391,6 +457,54 @@ static int dispatch_on_cell_open(void *self, struct endpoint *e, struct endpoint
     }
 }
 
+/* Why the marks of a run cannot be taken, or NULL. */
+static const char *dispatch_marks(const struct signer_secrets_req *req, struct secret_marks *marks)
+{
+    for (size_t i = 0; i < req->names.n; i++)
+        if (secret_marks_add_name(marks, req->names.v[i]) < 0)
+            return "a name is not in its form";
+    for (size_t i = 0; i < req->marks.n; i++) {
+        const struct signer_secret_mark *from = &req->marks.v[i];
+        struct secret_mark mark = {(uint32_t)from->length, (uint8_t)from->secret, (uint8_t)from->filter, {0}};
+
+        if (from->digest.len != sizeof(mark.digest))
+            return "a digest is not in its form";
+        memcpy(mark.digest, from->digest.p, sizeof(mark.digest));
+        if (secret_marks_add(marks, &mark) < 0)
+            return "a mark is not in its form";
+    }
+    return NULL;
+}
+
+/* The marks hold for everything that is claimed from here on, on every line. */
+static int dispatch_on_secrets(void *self, struct endpoint *e, struct endpoint_msg *m)
+{
+    const struct signer_secrets_req *req = m->rec;
+    struct dispatch_line *l = self;
+    struct cell *cell = cells_find(l->d->cells, req->run_id);
+    _cleanup_(secret_marks_freep) struct secret_marks *marks = NULL;
+    struct empty rep;
+    const char *wrong;
+    int r;
+
+    if (!cell || cell->state == AUTHORITY_CLOSED)
+        return endpoint_fail(e, m->seq, FAIL_UNKNOWN, "no cell with this run id is open");
+    if (cell->secrets)
+        return endpoint_fail(e, m->seq, FAIL_EXISTS, "the secrets of this run are known already");
+    if (req->key.len != SECRET_KEY_LEN)
+        return endpoint_fail(e, m->seq, FAIL_INVALID, "the key is not in its form");
+    r = secret_marks_new((const uint8_t *)req->key.p, req->names.n, req->marks.n, &marks);
+    if (r < 0)
+        return endpoint_fail(e, m->seq, FAIL_INTERNAL, "no memory for the marks");
+    wrong = dispatch_marks(req, marks);
+    sodium_memzero((char *)req->key.p, req->key.len); /* in the receive buffer, which is ours */
+    if (wrong)
+        return endpoint_fail(e, m->seq, FAIL_INVALID, "%s", wrong);
+    secret_marks_seal(marks);
+    cell->secrets = TAKE_PTR(marks);
+    return endpoint_reply(e, MSG_SIGNER_SECRETS_REQ, m->seq, &rep, NULL, 0);
+}
+
 static int dispatch_on_head(void *self, struct endpoint *e, struct endpoint_msg *m)
 {
     struct dispatch_line *l = self;
@@ -469,6 +583,7 @@ static const struct endpoint_handler dispatch_supervisor[] = {
     {MSG_SIGNER_CLAIM_REQ, dispatch_on_claim},
     {MSG_SIGNER_CLAIMS_REQ, dispatch_on_claims},
     {MSG_SIGNER_HEAD_REQ, dispatch_on_head},
+    {MSG_SIGNER_SECRETS_REQ, dispatch_on_secrets},
 };
 static const struct endpoint_handler dispatch_emitter[] = {
     {MSG_SIGNER_CLAIM_REQ, dispatch_on_claim},
@@ -513,6 +628,7 @@ int dispatch_init(struct dispatch *d, struct ev_loop *loop, struct cells *cells,
     int r = 0;
 
     *d = (struct dispatch){.loop = loop, .cells = cells, .started_ms = clock_realtime_ms()};
+    quota_table_init(&d->quota, NULL);
     ev_init(&d->refused_timer, dispatch_on_refused_timer);
     d->refused_timer.repeat = LIMIT_REFUSAL_WINDOW_US / 1e6;
     d->refused_timer.data = d;
@@ -525,6 +641,12 @@ int dispatch_init(struct dispatch *d, struct ev_loop *loop, struct cells *cells,
             close(sock);
     }
     return r;
+}
+
+void dispatch_configure(struct dispatch *d, const struct quota_options *quota, const struct redact *redact)
+{
+    quota_table_init(&d->quota, quota);
+    d->redact = redact;
 }
 
 void dispatch_done(struct dispatch *d)

@@ -6,6 +6,7 @@
 
 #include "proto/endpoint.h"
 #include "signerd/log.h"
+#include "signerd/quota.h"
 #include "signerd/refused.h"
 
 #define DISPATCH_LINES 3
@@ -50,9 +51,11 @@ struct dispatch {
     struct ev_loop *loop;
     struct elog *log;
     struct cells *cells;
-    uint64_t started_ms; /* wall clock at the start: runs with older ids may be in the log already */
-    size_t open;         /* lines that live */
-    bool failed;         /* the log is dead: the process ends with an error */
+    uint64_t started_ms;         /* wall clock at the start: runs with older ids may be in the log already */
+    size_t open;                 /* lines that live */
+    bool failed;                 /* the log is dead: the process ends with an error */
+    struct quota_table quota;    /* the defaults, unless dispatch_configure() */
+    const struct redact *redact; /* borrowed; NULL: nothing */
     struct refused refused;
     ev_timer refused_timer;
     struct dispatch_line line[DISPATCH_LINES];
@@ -63,6 +66,10 @@ struct dispatch {
  * is broken out of. 0 or -errno. */
 int dispatch_init(struct dispatch *d, struct ev_loop *loop, struct cells *cells, int *socks) MUST_CHECK;
 void dispatch_done(struct dispatch *d);
+
+/* What the operator wants: how much may be said (NULL: the defaults), and what is left out of it (NULL:
+ * nothing; borrowed). Before the loop runs. */
+void dispatch_configure(struct dispatch *d, const struct quota_options *quota, const struct redact *redact);
 
 /* Closes all lines; the loop is broken out of as above. */
 void dispatch_stop(struct dispatch *d);

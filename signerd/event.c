@@ -5,7 +5,8 @@
 
 #include "common/base/encoding.h"
 
-static void event_put_object(struct buf *b, const struct schema *s, const void *rec, bool first);
+static void event_put_object(struct buf *b, const struct schema *s, const void *rec,
+                             const struct redact *redact, bool first);
 
 /* Length of the character at p that must be escaped though JSON would allow it raw, 0 for none. */
 static size_t event_hidden(const unsigned char *p, size_t left, unsigned *ret_code)
@@ -108,12 +109,13 @@ static void event_put_strs(struct buf *b, const struct strs *s)
     buf_putc(b, ']');
 }
 
-static void event_put_list(struct buf *b, const struct schema *s, const struct schema_list *l)
+static void event_put_list(struct buf *b, const struct schema *s, const struct schema_list *l,
+                           const struct redact *redact)
 {
     buf_putc(b, '[');
     for (size_t i = 0; i < l->n && !b->err; i++) {
         buf_puts(b, i ? ",{" : "{");
-        event_put_object(b, s, (const char *)l->v + i * s->size, true);
+        event_put_object(b, s, (const char *)l->v + i * s->size, redact, true);
         buf_putc(b, '}');
     }
     buf_putc(b, ']');
@@ -126,7 +128,17 @@ static void event_put_bytes(struct buf *b, const struct str *s)
     buf_putc(b, '"');
 }
 
-static void event_put_value(struct buf *b, const struct field *f, const void *at)
+/* Of an empty list too: how much there was is not said either. */
+static void event_put_redacted(struct buf *b, const struct field *f)
+{
+    if (f->kind == FIELD_OBJ)
+        buf_puts(b, "{}");
+    else
+        buf_puts(b, f->kind == FIELD_STRS || f->kind == FIELD_LIST ? "[\"" REDACT_SHOWN "\"]"
+                                                                   : "\"" REDACT_SHOWN "\"");
+}
+
+static void event_put_value(struct buf *b, const struct field *f, const void *at, const struct redact *redact)
 {
     switch (f->kind) {
     case FIELD_UINT:
@@ -152,17 +164,18 @@ static void event_put_value(struct buf *b, const struct field *f, const void *at
         break;
     case FIELD_OBJ:
         buf_putc(b, '{');
-        event_put_object(b, f->sub, *(const void *const *)at, true);
+        event_put_object(b, f->sub, *(const void *const *)at, redact, true);
         buf_putc(b, '}');
         break;
     case FIELD_LIST:
-        event_put_list(b, f->sub, at);
+        event_put_list(b, f->sub, at, redact);
         break;
     }
 }
 
 /* The members without the braces. The schemas nest at most LIMIT_DEPTH deep, so this recursion is bounded. */
-static void event_put_object(struct buf *b, const struct schema *s, const void *rec, bool first)
+static void event_put_object(struct buf *b, const struct schema *s, const void *rec,
+                             const struct redact *redact, bool first)
 {
     for (size_t i = 0; i < s->n && !b->err; i++) {
         const struct field *f = &s->fields[i];
@@ -179,8 +192,10 @@ static void event_put_object(struct buf *b, const struct schema *s, const void *
         buf_putc(b, ':');
         if (absent)
             event_put_string(b, STR_LIT("unknown"));
+        else if (redact_has(redact, f))
+            event_put_redacted(b, f);
         else
-            event_put_value(b, f, at);
+            event_put_value(b, f, at, redact);
     }
 }
 
@@ -207,7 +222,7 @@ int event_render(const struct event_row *row, const void *rec, const struct even
     first = event_put_stamp(b, "runId", stamps->run_id, first);
     first = event_put_stamp(b, "policyDigest", stamps->policy_digest, first);
     first = event_put_stamp(b, "correlationId", stamps->correlation_id, first);
-    event_put_object(b, row->data, rec, first);
+    event_put_object(b, row->data, rec, stamps->redact, first);
     buf_putc(b, '}');
     if (b->err == -ENOBUFS || b->len - start > LIMIT_EVENT_DATA)
         return -EMSGSIZE;

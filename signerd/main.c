@@ -85,6 +85,7 @@ static int signerd_run(struct signerd *s, struct ev_loop *loop)
                               .self = &s->dispatch};
     int r = dispatch_init(&s->dispatch, loop, s->cells, s->daemon.fds);
 
+    dispatch_configure(&s->dispatch, &s->options.quota, &s->options.redact);
     if (r == 0)
         r = elog_open(&cfg, &s->dispatch.log);
     if (r == 0)

@@ -17,7 +17,14 @@ const char signerd_options_help[] =
     "  --segment-bytes N       a segment is closed when it is so long (64 MiB)\n"
     "  --segment-age SECONDS   or when its first line is so old (a day)\n"
     "  --retain-bytes N, --retain-age SECONDS   closed segments beyond that are pruned; 0: everything is "
-    "kept\n";
+    "kept\n"
+    "  --redact NAMES|defaults events are sealed without the values of these fields; defaults: "
+    "argv,path,reason\n"
+    "  --quota-rate N          events a second that proxyd may claim for one cell (250000)\n"
+    "  --quota-events N, --quota-bytes N   in all, proxyd and netd each, for one cell (10^9, 1 TiB)\n";
+_Static_assert(LIMIT_QUOTA_PROXYD_RATE == 250000 && LIMIT_QUOTA_EVENTS == 1000000000 &&
+                   LIMIT_QUOTA_BYTES == 1ull << 40,
+               "the sentences above name them");
 
 static int options_suffix(struct signerd_options *o, const char *value)
 {
@@ -51,13 +58,42 @@ static int options_retain_age(struct signerd_options *o, const char *value)
     return num_parse_u64(str_of(value), 0, LIMIT_RETAIN_AGE_S, &o->retain_age_s);
 }
 
+static int options_redact(struct signerd_options *o, const char *value)
+{
+    char why[REDACT_WHY_MAX];
+
+    return redact_parse(&o->redact, str_of(value), why) == REDACT_OK ? 0 : log_errno(-EINVAL, "%s", why);
+}
+
+static int options_quota_rate(struct signerd_options *o, const char *value)
+{
+    return num_parse_u64(str_of(value), 1, LIMIT_QUOTA_RATE_MAX, &o->quota.rate);
+}
+
+static int options_quota_events(struct signerd_options *o, const char *value)
+{
+    return num_parse_u64(str_of(value), 1, LIMIT_QUOTA_EVENTS, &o->quota.events);
+}
+
+static int options_quota_bytes(struct signerd_options *o, const char *value)
+{
+    return num_parse_u64(str_of(value), 1, LIMIT_QUOTA_BYTES, &o->quota.bytes);
+}
+
 static const struct {
     const char *name;
     int (*take)(struct signerd_options *o, const char *value);
 } options_table[] = {
-    {"--origin-suffix", options_suffix},        {"--seal", options_seal},
-    {"--segment-bytes", options_segment_bytes}, {"--segment-age", options_segment_age},
-    {"--retain-bytes", options_retain_bytes},   {"--retain-age", options_retain_age},
+    {"--origin-suffix", options_suffix},
+    {"--seal", options_seal},
+    {"--segment-bytes", options_segment_bytes},
+    {"--segment-age", options_segment_age},
+    {"--retain-bytes", options_retain_bytes},
+    {"--retain-age", options_retain_age},
+    {"--redact", options_redact},
+    {"--quota-rate", options_quota_rate},
+    {"--quota-events", options_quota_events},
+    {"--quota-bytes", options_quota_bytes},
 };
 
 static int options_take(struct signerd_options *o, const char *name, const char *value)

@@ -38,11 +38,9 @@ struct refused_kind *refused_add(struct refused *r, uint32_t role, uint64_t type
         return NULL;
     }
     k = &r->kind[r->n++];
-    *k = (struct refused_kind){.role = role,
-                               .type = type,
-                               .reason = reason,
-                               .count = 1,
-                               .until_us = now_us + LIMIT_REFUSAL_WINDOW_US};
+    *k = (struct refused_kind){
+        .role = role, .type = type, .count = 1, .until_us = now_us + LIMIT_REFUSAL_WINDOW_US};
+    (void)snprintf(k->reason, sizeof(k->reason), "%s", reason);
     (void)snprintf(k->run_id, sizeof(k->run_id), "%s", run_id ? run_id : "");
     return k;
 }
@@ -68,5 +66,5 @@ const char *refused_type_text(const struct refused_kind *k)
 {
     const struct event_row *row = event_row(k->type);
 
-    return row ? row->suffix : k->reason == refused_various ? refused_various : "unknown";
+    return row ? row->suffix : strcmp(k->reason, refused_various) == 0 ? refused_various : "unknown";
 }

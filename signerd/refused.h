@@ -9,10 +9,10 @@
 struct refused_kind {
     uint32_t role;
     uint64_t type;                  /* as claimed; 0 in the kind "various" */
-    const char *reason;             /* a constant text */
     char run_id[UUID_TEXT_LEN + 1]; /* "" = no open cell */
     uint64_t count;                 /* not yet reported */
-    uint64_t until_us;              /* end of the window (clock_boottime_us) */
+    char reason[LIMIT_REASON + 1];
+    uint64_t until_us; /* end of the window (clock_boottime_us) */
 };
 
 struct refused {

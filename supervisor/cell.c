@@ -252,6 +252,7 @@ void cell_free(struct cell *c)
     ev_timer_stop(c->m->loop, &c->deadline);
     ev_io_stop(c->m->loop, &c->pid_watch);
     cell_forget_claims(c);
+    c->marks = secret_marks_free(c->marks);
     c->change = policy_change_drop(c->change);
     c->live = policy_live_free(c->live);
     cell_unlock_id(c);

@@ -7,6 +7,7 @@
 
 #include "common/base/uuid.h"
 #include "common/ipc/frame.h"
+#include "proto/secret_record.h"
 #include "supervisor/manager.h"
 #include "supervisor/spec/violation.h"
 
@@ -68,7 +69,9 @@ struct cell {
     bool declared, init_ready, attached, proxied, started, go, ran;
     struct cell_claim *claims; /* not acknowledged yet */
     size_t open_claims;
-    int claim_error; /* the first refusal */
+    int claim_error;            /* the first refusal */
+    struct secret_marks *marks; /* of the cell's secrets; NULL: it has none */
+    bool farewell;              /* lifecycle.destroyed is claimed */
 
     /* how it ended */
     bool failed;     /* the suite's fault */
@@ -127,6 +130,13 @@ int cell_claim(struct cell *c, enum event_type type, const void *rec) MUST_CHECK
 /* The cell goes: open claims are answered to nobody. */
 void cell_forget_claims(struct cell *c);
 
+/* cell_secrets.c: recognising secret values in events. cell_mark_secrets: c->marks from the values, before
+ * the cell is opened at signerd; key: for cell_send_marks, once it is, and to be wiped. 0 or a negative
+ * errno. cell_mask_body: a claim's body without the texts that hold a value; -EKEYREJECTED: there is none. */
+int cell_mark_secrets(struct cell *c, uint8_t key[static SECRET_KEY_LEN]) MUST_CHECK;
+int cell_send_marks(struct cell *c, const uint8_t key[static SECRET_KEY_LEN]) MUST_CHECK;
+int cell_mask_body(const struct cell *c, enum event_type type, struct str body, struct buf *ret) MUST_CHECK;
+
 /* cell_check.c: SPEC_OK with c->spec and c->policy, SPEC_INVALID with c->violations, or a negative errno.
  * Takes the id's lock, which cell_unlock_id gives back. */
 int cell_check(struct cell *c, struct str document, const struct attachments *files) MUST_CHECK;
@@ -154,7 +164,8 @@ int cell_enter_unproxy(struct cell *c);
 int cell_enter_detach(struct cell *c);
 int cell_enter_destroyed(struct cell *c);
 int cell_enter_head(struct cell *c);
-void cell_answer(struct cell *c); /* the control reply */
+void cell_say_farewell(struct cell *c); /* everything else is answered: lifecycle.destroyed */
+void cell_answer(struct cell *c);       /* the control reply */
 
 /* cell_init_line.c: the supervisor's end of the init line */
 int cell_open_init_line(struct cell *c, int sock) MUST_CHECK;

@@ -7,6 +7,9 @@ struct cell_claim {
     struct cell *c;
     enum event_type type;
     struct cell_claim *next, **at;
+    bool masked; /* claimed again, without the values of secrets */
+    size_t len;
+    uint8_t body[]; /* of a cell with secrets: to be claimed again */
 };
 
 static void claim_unlink(struct cell_claim *k)
@@ -23,39 +26,75 @@ static bool waits_for_claims(enum cell_state s)
     return s == CELL_DECLARED || s == CELL_STARTED || s == CELL_DESTROYED || s == CELL_REJECT;
 }
 
+static void on_claim_ack(void *data, int err, uint64_t sequence);
+
+static int send_claim(struct cell_claim *k, struct str body)
+{
+    return signer_claim_body(k->c->m->signer, k->c->run_id, k->type, body, true, on_claim_ack, k);
+}
+
+/* signerd found the value of a secret, and has sealed that it did. What the suite has to say of the cell is
+ * said all the same, without that text. */
+static int claim_again(struct cell_claim *k)
+{
+    _cleanup_(buf_done) struct buf b = {0};
+    buf_init(&b, LIMIT_CLAIM_BODY);
+    if (!k->c->m->signer)
+        return -EPIPE;
+    k->masked = true;
+    int r = cell_mask_body(k->c, k->type, (struct str){(const char *)k->body, k->len}, &b);
+    return r < 0 ? r : send_claim(k, buf_str(&b));
+}
+
+static void on_refused(struct cell *c, int err, const char *type)
+{
+    log_error("cell %s: event %s is not in the log: %s", c->id, type, signer_error_text(err));
+    if (c->claim_error == 0)
+        c->claim_error = err;
+    if (c->state < CELL_KILL)
+        cell_abort(c, "the log did not take the event %s: %s", type, signer_error_text(err));
+}
+
 static void on_claim_ack(void *data, int err, uint64_t sequence)
 {
     struct cell_claim *k = data;
     struct cell *c = k->c;
     const char *type = event_row(k->type)->suffix;
+    if (err == -EKEYREJECTED && k->len > 0 && !k->masked && claim_again(k) == 0)
+        return;
     claim_unlink(k);
     free(k);
     if (err == 0 && c->nrefs < CELL_REFS_MAX)
         c->refs[c->nrefs++] = (struct ev_reference){str_of(type), sequence};
-    if (err < 0) {
-        log_failed(LOG_ERR, err, "cell %s: event %s is not in the log", c->id, type);
-        if (c->claim_error == 0)
-            c->claim_error = err;
-        if (c->state < CELL_KILL)
-            cell_abort(c, "the log did not take the event %s: %s", type, strerror(-err));
-    }
-    if (waits_for_claims(c->state) && c->open_claims == 0)
+    if (err < 0)
+        on_refused(c, err, type);
+    if (!waits_for_claims(c->state) || c->open_claims > 0)
+        return;
+    if (c->state == CELL_DESTROYED && !c->farewell)
+        cell_say_farewell(c);
+    else
         cell_step_done(c, c->state);
 }
 
 int cell_claim(struct cell *c, enum event_type type, const void *rec)
 {
+    _cleanup_(buf_done) struct buf b = {0};
+    buf_init(&b, LIMIT_CLAIM_BODY);
     if (!c->m->signer)
         return -EPIPE;
-    struct cell_claim *k = malloc(sizeof(*k));
+    int r = codec_encode(event_row(type)->data, rec, &b);
+    size_t kept = c->marks ? b.len : 0;
+    struct cell_claim *k = r < 0 ? NULL : malloc(sizeof(*k) + kept);
     if (!k)
-        return -ENOMEM;
-    int r = signer_claim(c->m->signer, c->run_id, type, rec, true, on_claim_ack, k);
+        return r < 0 ? r : -ENOMEM;
+    *k = (struct cell_claim){.c = c, .type = type, .next = c->claims, .at = &c->claims, .len = kept};
+    if (kept > 0)
+        memcpy(k->body, b.data, kept);
+    r = send_claim(k, buf_str(&b));
     if (r < 0) {
         free(k);
         return log_failed(LOG_ERR, r, "cell %s: claiming %s", c->id, event_row(type)->suffix);
     }
-    *k = (struct cell_claim){c, type, c->claims, &c->claims};
     if (c->claims)
         c->claims->at = &k->next;
     c->claims = k;

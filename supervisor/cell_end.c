@@ -143,7 +143,22 @@ static void note_residue(struct cell *c)
         log_warning("cell %s: %s", c->id, c->residue);
 }
 
-/* All at once: they share a commit, and the order on a line is the order in the log. */
+static int claim_farewell(struct cell *c)
+{
+    c->farewell = true;
+    return cell_claim_destroyed(c);
+}
+
+void cell_say_farewell(struct cell *c)
+{
+    int r = claim_farewell(c);
+    if (r < 0)
+        cell_step_failed(c, CELL_DESTROYED, "the log does not take the end of the cell: %s", strerror(-r));
+}
+
+/* All at once: they share a commit, and the order on a line is the order in the log. A cell with secrets
+ * waits before its last event: another one may have to be claimed again (cell_claims.c), and behind the last
+ * one nothing is taken. */
 int cell_enter_destroyed(struct cell *c)
 {
     note_residue(c);
@@ -153,7 +168,9 @@ int cell_enter_destroyed(struct cell *c)
     all = (c->nrefs == 0 || cell_claim_bundle(c) >= 0) && all;
     if (!all)
         log_error("cell %s: a summary is not in the log", c->id);
-    int r = cell_claim_destroyed(c);
+    if (c->marks && c->open_claims > 0)
+        return CELL_STEP_WAIT;
+    int r = claim_farewell(c);
     return r < 0 ? r : CELL_STEP_WAIT;
 }
 
@@ -176,6 +193,8 @@ int cell_enter_head(struct cell *c)
 {
     if (!c->m->signer)
         return -EPIPE;
+    if (c->marks && c->declared && !c->farewell && claim_farewell(c) < 0) /* the step before took too long */
+        log_error("cell %s: its end is not in the log", c->id);
     struct empty none = {};
     int r = endpoint_call(signer_client_endpoint(c->m->signer), MSG_SIGNER_HEAD_REQ, &none, NULL, 0,
                           LIMIT_ACK_MS, on_head, c);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The steps from a checked document to a running workload. Evidence first: nothing leaves a step before the
  * events it owes are on their way, and the barrier opens only when lifecycle.started is durable. */
+#include <sodium.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 
@@ -53,7 +54,13 @@ static int claim_residue(struct cell *c)
 
 int cell_enter_declare(struct cell *c)
 {
-    int r = declare_at_signer(c);
+    uint8_t key[SECRET_KEY_LEN];
+    int r = cell_mark_secrets(c, key);
+    if (r >= 0)
+        r = declare_at_signer(c);
+    if (r >= 0 && c->marks)
+        r = cell_send_marks(c, key);
+    sodium_memzero(key, sizeof(key));
     if (r >= 0)
         r = cell_claim_network_scope(c);
     if (r >= 0)
@@ -198,6 +205,12 @@ int cell_enter_secrets(struct cell *c)
         struct str name = c->spec->secrets.v[i], value;
         if (secrets_resolve(c->m->secrets, name, &value, text) != SECRETS_OK) {
             cell_step_failed(c, CELL_SECRETS, "%s", text);
+            return CELL_STEP_WAIT;
+        }
+        if (!secret_marks_is(c->marks, name, value)) { /* a file can change: then its marks are of nothing */
+            secrets_forget(c->m->secrets);
+            cell_step_failed(c, CELL_SECRETS, "the value of the secret %.*s changed while the cell was made",
+                             (int)name.len, name.p);
             return CELL_STEP_WAIT;
         }
         struct init_secret s = {str_of(secret_workload_variable(name, variable)), value};

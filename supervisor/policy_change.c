@@ -171,7 +171,7 @@ static void on_durable(void *data, int err, uint64_t sequence)
     struct policy_change *p = data;
     struct cell *c = p->c;
     if (err < 0) {
-        broken(p, "the log", str_of(strerror(-err)));
+        broken(p, "the log", str_of(signer_error_text(err)));
     } else if (c->state != CELL_RUN) {
         c->change = policy_change_drop(p);
     } else {

@@ -17,7 +17,8 @@ static const struct events_row {
     const char *suffix;
     const char *fields[10];
 } events_rows[] = {
-    {"lifecycle.v1.started", {"backend", "ttlSeconds", "evidence", "isolation.cgroup", "isolation.seccomp"}},
+    {"lifecycle.v1.started",
+     {"backend", "ttlSeconds", "evidence", "isolation.cgroup", "isolation.seccomp", "redacted"}},
     {"lifecycle.v1.destroyed", {"outcome", "terminalState", "reason", "residueClass", "residueException"}},
     {"lifecycle.v1.rejected", {"violations[].path", "violations[].message"}},
     {"lifecycle.v1.policy_changed", {"added", "removed", "requestedByUid"}},
@@ -79,7 +80,7 @@ static void events_put_list(const json_t *list, const char *member)
 
         if (i)
             (void)fputs(", ", stdout);
-        events_put_scalar(member ? json_object_get(v, member) : v);
+        events_put_scalar(member && json_is_object(v) ? json_object_get(v, member) : v); /* or "[redacted]" */
     }
     if (n > EVENTS_ITEMS_MAX)
         (void)printf(", %zu more", n - EVENTS_ITEMS_MAX);

@@ -18,7 +18,7 @@
 #include "supervisor/ctl/paths.h"
 
 #define FDS_MAX  8
-#define ARGS_MAX 16
+#define ARGS_MAX 24
 
 /* What one daemon is started with: fds with their names, and arguments of its own. */
 struct start {
@@ -223,12 +223,13 @@ static int start_one(const struct wiring *w, const struct start *s, const struct
 
 /* What the operator decided about the log, as signerd's flags; what is not said is signerd's default. */
 struct log_args {
-    char number[4][24];
+    char number[7][24], redact[REDACT_TEXT_MAX];
     const char *v[ARGS_MAX];
 };
 
-static void log_args_fill(struct log_args *a, const char *run_id, const struct operator_log *l)
+static void log_args_fill(struct log_args *a, const char *run_id, const struct launcher_options *o)
 {
+    const struct operator_log *l = o->log;
     size_t n = 0;
 
     a->v[n++] = "--origin-suffix";
@@ -237,16 +238,25 @@ static void log_args_fill(struct log_args *a, const char *run_id, const struct o
         const struct {
             const char *name;
             uint64_t value;
-        } numbers[] = {{"--segment-bytes", l->segment_bytes},
-                       {"--segment-age", l->segment_age_s},
-                       {"--retain-bytes", l->retain_bytes},
-                       {"--retain-age", l->retain_age_s}};
+            bool always; /* else 0 is not said */
+        } numbers[] = {
+            {"--segment-bytes", l->segment_bytes, true}, {"--segment-age", l->segment_age_s, true},
+            {"--retain-bytes", l->retain_bytes, true},   {"--retain-age", l->retain_age_s, true},
+            {"--quota-rate", o->quota_rate, false},      {"--quota-events", l->quota_events, false},
+            {"--quota-bytes", l->quota_bytes, false}};
+        _Static_assert(ARRAY_LEN(numbers) == ARRAY_LEN(a->number), "one text each");
         a->v[n++] = "--seal";
         a->v[n++] = enum_text(&enum_seal_mode, l->seal);
         for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+            if (!numbers[i].always && numbers[i].value == 0)
+                continue;
             snprintf(a->number[i], sizeof(a->number[i]), "%" PRIu64, numbers[i].value);
             a->v[n++] = numbers[i].name;
             a->v[n++] = a->number[i];
+        }
+        if (l->redact.n > 0) {
+            a->v[n++] = "--redact";
+            a->v[n++] = redact_format(&l->redact, a->redact);
         }
     }
     a->v[n] = NULL;
@@ -256,7 +266,7 @@ static int start_all(const struct wiring *w, struct launcher *l, const struct la
                      char *error, size_t cap)
 {
     struct log_args log_args;
-    log_args_fill(&log_args, l->run_id, o->log);
+    log_args_fill(&log_args, l->run_id, o);
     struct start starts[_LAUNCHER_MAX] = {
         [LAUNCHER_SIGNERD] = {launcher_name(LAUNCHER_SIGNERD),
                               {w->signer[0][1], w->signer[1][1], w->signer[2][1], w->keys, l->log_dir},

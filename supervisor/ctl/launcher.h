@@ -34,6 +34,7 @@ struct launcher_options {
     const char *routed_pool; /* for netd; NULL: no cell is routed */
     const char *ca_file;     /* for proxyd; NULL: the system's */
     const struct operator_log *log; /* for signerd; NULL: its defaults */
+    uint64_t quota_rate;            /* for signerd; 0: its default */
 };
 
 /* Makes the state directories and starts the four. On failure everything started is ended again and one

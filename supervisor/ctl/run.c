@@ -88,7 +88,8 @@ static int run_in_suite(const struct run_flags *f, const struct run_operator *op
                                   .verbose = f->verbose,
                                   .config_json = op->json,
                                   .ca_file = op->config->ca_file.p,
-                                  .log = &op->config->log};
+                                  .log = &op->config->log,
+                                  .quota_rate = operator_quota_rate(op->config)};
     if (op->config->network.mode == NET_MODE_ROUTED)
         lo.routed_pool = op->config->routed_pool.p;
     if (launcher_start(&lo, &l, error, sizeof(error)) < 0)

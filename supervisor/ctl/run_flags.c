@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "common/base/nearest.h"
 #include "common/base/num.h"
 #include "supervisor/ctl/run_document.h"
 #include "supervisor/ctl/run_flags.h"
@@ -159,6 +160,12 @@ static int on_seal(struct parser *p, const char *value, char *why, size_t cap)
     return p->flags->seal ? 0 : wrong(why, cap, "must be event or batch");
 }
 
+static int on_redact(struct parser *p, const char *value, char *why, size_t cap)
+{
+    char reason[REDACT_WHY_MAX];
+    return redact_parse(&p->flags->redact, str_of(value), reason) == REDACT_OK ? 0 : wrong(why, cap, reason);
+}
+
 static int on_file(const char **to, const char *value, char *why, size_t cap)
 {
     if (*value == '\0')
@@ -238,6 +245,7 @@ static const struct flag {
     {"--config", false, true, true, on_config},
     {"--evidence", false, true, true, on_evidence},
     {"--seal", false, true, true, on_seal},
+    {"--redact", false, true, true, on_redact},
     {"--events", false, true, true, on_events},
     {"--checkpoint", false, true, true, on_checkpoint},
     {"--verbose", false, false, false, on_verbose},
@@ -263,7 +271,7 @@ static int unknown(struct parser *p, const char *arg)
     const char *words[ARRAY_LEN(table)];
     for (size_t i = 0; i < ARRAY_LEN(table); i++)
         words[i] = bare(table[i].name);
-    const char *near = doc_nearest(bare(arg), words, ARRAY_LEN(words));
+    const char *near = nearest_word(bare(arg), words, ARRAY_LEN(words));
     for (size_t i = 0; near && i < ARRAY_LEN(table); i++)
         if (near == words[i])
             return usage(p, "unknown flag \"%s\", did you mean \"%s\"?", arg, table[i].name);

@@ -8,6 +8,7 @@
 #include "common/base/uuid.h"
 #include "common/net/addr.h"
 #include "proto/limits.h"
+#include "proto/redact.h"
 #include "proto/words.h"
 
 #define RUN_FLAGS_TTL_S     3600u
@@ -18,12 +19,13 @@ struct run_flags {
     char *json;      /* the built document (LF at the end); NULL when document is set; owned */
     bool print_spec; /* print json and stop */
     bool verbose;
-    uint32_t evidence;   /* enum evidence; 0 = not given */
-    uint32_t seal;       /* enum seal_mode; 0 = not given */
-    uint32_t network;    /* enum net_mode; 0 = not given */
-    const char *config;  /* NULL or a path; borrowed from argv */
-    const char *ca_file; /* NULL or a path; borrowed from argv */
-    uint32_t proxy_kind; /* enum upstream_proxy; 0 = not given */
+    uint32_t evidence;    /* enum evidence; 0 = not given */
+    uint32_t seal;        /* enum seal_mode; 0 = not given */
+    struct redact redact; /* n == 0: not given */
+    uint32_t network;     /* enum net_mode; 0 = not given */
+    const char *config;   /* NULL or a path; borrowed from argv */
+    const char *ca_file;  /* NULL or a path; borrowed from argv */
+    uint32_t proxy_kind;  /* enum upstream_proxy; 0 = not given */
     char proxy_endpoint[ADDR_ENDPOINT_MAX];
     const char *events;     /* NULL, "-", or a path; borrowed from argv */
     const char *checkpoint; /* NULL or a path; borrowed from argv */

@@ -175,6 +175,8 @@ int run_operator_load(const struct run_flags *f, struct run_operator *ret)
         ret->config->network.evidence = f->evidence;
     if (r == 0 && f->seal)
         ret->config->log.seal = f->seal;
+    if (r == 0 && f->redact.n > 0)
+        ret->config->log.redact = f->redact;
     return r;
 }
 

@@ -2,10 +2,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "common/base/nearest.h"
 #include "proto/limits.h"
 #include "supervisor/ctl/ctl.h"
 #include "supervisor/ctl/term.h"
-#include "supervisor/spec/doc.h"
 
 const struct ctl_verb *const ctl_verbs[] = {&ctl_verb_run,    &ctl_verb_validate, &ctl_verb_verify,
                                             &ctl_verb_events, &ctl_verb_why,      &ctl_verb_policy,
@@ -52,7 +52,7 @@ static int unknown(const char *name)
     size_t n = 0;
     for (; n < ARRAY_LEN(words) && ctl_verbs[n]; n++)
         words[n] = ctl_verbs[n]->name;
-    const char *near = doc_nearest(name, words, n);
+    const char *near = nearest_word(name, words, n);
     if (near)
         return ctl_fail(CTL_USAGE, NULL, "unknown verb \"%s\", did you mean \"%s\"?", name, near);
     return ctl_fail(CTL_USAGE, NULL, "unknown verb \"%s\": `cellctl --help` lists them", name);

@@ -136,6 +136,20 @@ static void see_rejected(struct why_report *w, const json_t *data, struct str ti
     }
 }
 
+/* What is not in the log has no effect: a claim that signerd refused is a decision that became a denial. */
+static void see_refused(struct why_report *w, const json_t *data, struct str time)
+{
+    struct why_finding f = {.kind = "log",
+                            .by = "signerd",
+                            .count = number(data, "count"),
+                            .never =
+                                "no rule of a spec can allow it: what the log does not take does not happen"};
+    (void)snprintf(f.what, sizeof(f.what), "event %.80s of %.16s (%.256s)", why_text(data, "type"),
+                   why_text(data, "role"), why_text(data, "reason"));
+    (void)snprintf(f.reason, sizeof(f.reason), "not taken into the log");
+    why_add(w, &f, time);
+}
+
 void why_see_other(struct why_report *w, struct str suffix, const json_t *data, struct str time)
 {
     if (str_is(suffix, "observability.v1.network_flow_decision"))
@@ -144,6 +158,8 @@ void why_see_other(struct why_report *w, struct str suffix, const json_t *data, 
         see_syscall(w, data, time);
     else if (str_is(suffix, "lifecycle.v1.rejected"))
         see_rejected(w, data, time);
+    else if (str_is(suffix, "log.v1.claim_refused") && strcmp(why_text(data, "role"), "supervisor") != 0)
+        see_refused(w, data, time);
     else if (str_is(suffix, "observability.v1.gap"))
         w->lost += number(data, "lost");
     else if (str_is(suffix, "lifecycle.v1.destroyed"))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
 
+#include "proto/redact.h"
 #include "supervisor/ctl/why.h"
 
 const char *why_text(const json_t *data, const char *key)
@@ -18,8 +19,20 @@ void why_advise_entry(struct why_finding *f, const char *path, json_t *entry)
     f->entry = entry;
 }
 
+/* The operator had the log say less than a rule needs. */
+static bool is_redacted(struct why_finding *f, const char *text)
+{
+    if (text[0] && strcmp(text, REDACT_SHOWN) != 0)
+        return false;
+    (void)snprintf(f->never, sizeof(f->never),
+                   "the log does not say for what: it was redacted (lifecycle.v1.started says what was)");
+    return true;
+}
+
 void why_advise_rule(struct why_finding *f, const char *host, unsigned port, const char *protocol)
 {
+    if (is_redacted(f, port ? host : ""))
+        return;
     bool v6 = strchr(host, ':') != NULL;
     (void)snprintf(f->flag, sizeof(f->flag), "--allow %s%.260s%s:%u%s%s", v6 ? "[" : "", host, v6 ? "]" : "",
                    port, protocol ? "/" : "", protocol ? protocol : "");
@@ -30,6 +43,8 @@ void why_advise_rule(struct why_finding *f, const char *host, unsigned port, con
 
 void why_advise_answer(struct why_finding *f, const char *host, const char *address)
 {
+    if (is_redacted(f, host))
+        return;
     (void)snprintf(f->flag, sizeof(f->flag), "--allow-answer %.260s:%.60s", host, address);
     why_advise_entry(f, "spec.authority.dnsAuthority.rebindingPolicy.responseIpAllowlist",
                      json_sprintf("%s:%s", host, address));

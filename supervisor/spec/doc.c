@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
 
+#include "common/base/nearest.h"
 #include "proto/limits.h"
 #include "supervisor/spec/doc.h"
 
@@ -102,7 +103,7 @@ static void unknown_key(struct doc *d, const struct doc_at *at, const char *key,
     for (size_t i = 0; i < nwords; i++)
         words[i] = keys[i].name;
     struct doc_at here = {.up = at, .key = key};
-    const char *near = doc_nearest(key, words, nwords);
+    const char *near = nearest_word(key, words, nwords);
     if (near)
         doc_complain(d, &here, "unknown-key", "unknown key, did you mean \"%s\"?", near);
     else

@@ -62,6 +62,3 @@ bool doc_enum(struct doc *d, const struct doc_at *at, const struct enum_names *e
 /* n zeroed elements of size bytes from the arena (n may be 0: returns a non-NULL pointer); NULL sets
  * out->err. */
 void *doc_alloc(struct doc *d, size_t n, size_t size);
-
-/* The word in the list nearest to s (edit distance at most 2, and less than half of its length), or NULL. */
-const char *doc_nearest(const char *s, const char *const *words, size_t n);

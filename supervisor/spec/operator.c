@@ -5,6 +5,7 @@
 
 #include "proto/limits.h"
 #include "supervisor/spec/load.h"
+#include "supervisor/spec/operator_internal.h"
 #include "supervisor/spec/validate.h"
 
 /* ---- network ---- */
@@ -109,11 +110,10 @@ static void network(struct validate *v, const struct doc_at *at, struct operator
 
 static void log_settings(struct validate *v, const struct doc_at *at, struct operator_log *l)
 {
-    static const struct doc_key keys[] = {{"seal", false},
-                                          {"segmentBytes", false},
-                                          {"segmentAgeSeconds", false},
-                                          {"retainBytes", false},
-                                          {"retainAgeSeconds", false}};
+    static const struct doc_key keys[] = {
+        {"seal", false},        {"segmentBytes", false},     {"segmentAgeSeconds", false},
+        {"retainBytes", false}, {"retainAgeSeconds", false}, {"redact", false},
+        {"quota", false}};
     const struct {
         const char *name;
         uint64_t min, max, *to;
@@ -129,6 +129,10 @@ static void log_settings(struct validate *v, const struct doc_at *at, struct ope
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         if (doc_member(at, numbers[i].name, &f))
             doc_uint(&v->doc, &f, numbers[i].min, numbers[i].max, numbers[i].to);
+    if (doc_member(at, "redact", &f))
+        operator_redact(v, &f, &l->redact);
+    if (doc_member(at, "quota", &f))
+        operator_log_quota(v, &f, l);
 }
 
 /* ---- the document ---- */

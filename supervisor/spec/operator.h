@@ -9,12 +9,16 @@
  *                metadataAddresses[]?: cloud metadata addresses that specs may list,
  *                caFile?: certificates for dot and doh resolvers; the system's unless given }
  *   log        { seal?: "event" (default) or "batch", segmentBytes?, segmentAgeSeconds?: when a segment is
- * closed, retainBytes?, retainAgeSeconds?: closed segments beyond that are pruned; 0 (default): none }
+ * closed, retainBytes?, retainAgeSeconds?: closed segments beyond that are pruned; 0 (default): none,
+ *                redact?: names of fields of events whose values are left out, or "defaults"
+ * (proto/redact.h), quota?: { maxEventsPerSecond?, maxEvents?, maxBytes? }: what proxyd (and netd, but for
+ * the rate) may say of one cell; the rate follows network.quota.maxDnsPerSecond unless given }
  *
  * Unknown keys, wrong types and values out of range are violations as in a spec. No spec can change any of
  * it. */
 #pragma once
 
+#include "proto/redact.h"
 #include "supervisor/spec/policy.h"
 #include "supervisor/spec/violation.h"
 
@@ -26,6 +30,8 @@ struct operator_log {
     uint32_t seal; /* enum seal_mode */
     uint64_t segment_bytes, segment_age_s;
     uint64_t retain_bytes, retain_age_s; /* 0: everything is kept */
+    struct redact redact;
+    uint64_t quota_rate, quota_events, quota_bytes; /* 0: signerd's defaults */
 };
 
 struct operator_config {
@@ -45,6 +51,9 @@ int operator_parse(struct str bytes, struct operator_config **ret, struct violat
 
 /* What holds without any document. 0 or -ENOMEM. */
 int operator_default(struct operator_config **ret) MUST_CHECK;
+
+/* The events a second that a cell's proxyd may claim; 0: signerd's default. */
+uint64_t operator_quota_rate(const struct operator_config *c);
 
 /* NULL-safe; returns NULL. */
 struct operator_config *operator_free(struct operator_config *c);

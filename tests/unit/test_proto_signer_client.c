@@ -226,10 +226,11 @@ static void test_refusals(void **state)
         uint32_t fail;
         int err;
     } rows[] = {
-        {FAIL_INTERNAL, -EIO},       {FAIL_INVALID, -EPROTO},  {FAIL_STATE, -EPROTO},
-        {FAIL_UNKNOWN, -EPROTO},     {FAIL_EXISTS, -EPROTO},   {FAIL_QUOTA, -EDQUOT},
-        {FAIL_AUTHORITY, -EPERM},    {FAIL_BAD_FD, -EPROTO},   {FAIL_TIMEOUT, -ETIMEDOUT},
-        {FAIL_UNSUPPORTED, -EPROTO}, {FAIL_NO_SPACE, -ENOSPC}, {FAIL_UNAVAILABLE, -EPIPE},
+        {FAIL_INTERNAL, -EIO},        {FAIL_INVALID, -EPROTO},  {FAIL_STATE, -EPROTO},
+        {FAIL_UNKNOWN, -EPROTO},      {FAIL_EXISTS, -EPROTO},   {FAIL_QUOTA, -EDQUOT},
+        {FAIL_AUTHORITY, -EPERM},     {FAIL_BAD_FD, -EPROTO},   {FAIL_TIMEOUT, -ETIMEDOUT},
+        {FAIL_UNSUPPORTED, -EPROTO},  {FAIL_NO_SPACE, -ENOSPC}, {FAIL_UNAVAILABLE, -EPIPE},
+        {FAIL_SECRET, -EKEYREJECTED},
     };
     struct fixture *x = *state;
     start(x);

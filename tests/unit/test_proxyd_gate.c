@@ -233,6 +233,38 @@ static void test_async(void **state)
     stop(&t);
 }
 
+/* In async too nothing goes on without evidence: what signerd refuses makes the next effects wait for it, and
+ * those are denied, until it takes events again. */
+static void test_async_refused(void **state)
+{
+    (void)state;
+    struct test t = start_with(policy_of(EVIDENCE_ASYNC));
+    char got[4096];
+    t.s->refuse = FAIL_QUOTA;
+    int c = client_says("93.184.216.34", REQUEST("www.example"));
+    int s = server_accept(&t); /* the first went before anybody could say no */
+    expect_text(&t, s, SENT("www.example"));
+    close(s);
+    close(c);
+    suite_run(t.s, NULL, 50);
+    for (int i = 0; i < 2; i++) {
+        c = client_says("93.184.216.34", REQUEST("www.example"));
+        assert_true(gets_n(&t, c, got, sizeof(got) - 1) > 0);
+        assert_ptr_equal(strstr(got, "HTTP/1.1 503 "), got);
+        assert_int_equal(accept4(t.server, NULL, NULL, 0), -1);
+        close(c);
+    }
+    t.s->refuse = 0;
+    for (int i = 0; i < 2; i++) {
+        c = client_says("93.184.216.34", REQUEST("www.example"));
+        s = server_accept(&t);
+        expect_text(&t, s, SENT("www.example"));
+        close(s);
+        close(c);
+    }
+    stop(&t);
+}
+
 static void test_ipv6(void **state)
 {
     (void)state;
@@ -718,6 +750,7 @@ int main(void)
         NET_TEST(test_evidence_refused),
         NET_TEST(test_evidence_late),
         NET_TEST(test_async),
+        NET_TEST(test_async_refused),
         NET_TEST(test_ipv6),
         NET_TEST(test_loopback),
         NET_TEST(test_tls_allowed),

@@ -61,6 +61,72 @@ static void test_promises(void **state)
     }
 }
 
+/* The vocabulary's table, written down a second time: a letter a role (s, n, p, S for signerd), then the
+ * states (o opened, s started, e ended, L the log itself). Exports, keysets' and the like come with what
+ * makes them. */
+static const struct {
+    const char *suffix, *roles, *states;
+} vocabulary[] = {
+    {"lifecycle.v1.started", "s", "o"},
+    {"lifecycle.v1.destroyed", "s", "ose"},
+    {"lifecycle.v1.rejected", "s", "o"},
+    {"command.v1.completed", "s", "s"},
+    {"identity.v1.materialized", "s", "os"},
+    {"identity.v1.revoked", "s", "ose"},
+    {"compliance.v1.summary", "s", "ose"},
+    {"observability.v1.network_scope", "s", "o"},
+    {"observability.v1.network_enforcement", "n", "o"},
+    {"observability.v1.network_flow_decision", "n", "ose"},
+    {"observability.v1.dns_query", "p", "se"},
+    {"observability.v1.dns_answer", "p", "se"},
+    {"observability.v1.l7_egress_decision", "p", "se"},
+    {"observability.v1.homeostasis", "s", "se"},
+    {"observability.v1.gap", "snpS", "oseL"},
+    {"evidence_bundle.v1.emitted", "s", "ose"},
+    {"lifecycle.v1.residue_removed", "sn", "ose"},
+    {"observability.v1.syscall_denied", "s", "se"},
+    {"log.v1.claim_refused", "S", "oseL"},
+    {"log.v1.recovered", "S", "L"},
+    {"observability.v1.dns_authority_drift", "p", "se"},
+    {"observability.v1.dns_authority_rebind_threshold", "p", "se"},
+    {"observability.v1.dns_authority_rebind_rejected", "p", "se"},
+    {"observability.v1.dns_authority_dnssec_failed", "p", "se"},
+    {"lifecycle.v1.policy_changed", "s", "se"},
+};
+
+static bool vocabulary_allows(const char *suffix, uint32_t role, uint32_t state)
+{
+    static const char roles[] = {
+        [ROLE_SUPERVISOR] = 's', [ROLE_NETD] = 'n', [ROLE_PROXYD] = 'p', [ROLE_SIGNERD] = 'S'};
+    char s = state == CELL_STATE_OPENED    ? 'o'
+             : state == CELL_STATE_STARTED ? 's'
+             : state == CELL_STATE_ENDED   ? 'e'
+             : state == CELL_STATE_LOG     ? 'L'
+                                           : '-';
+
+    for (size_t i = 0; i < ARRAY_LEN(vocabulary); i++)
+        if (strcmp(vocabulary[i].suffix, suffix) == 0)
+            return role < sizeof(roles) && roles[role] && strchr(vocabulary[i].roles, roles[role]) &&
+                   strchr(vocabulary[i].states, s);
+    fail_msg("%s is not in the table of this test", suffix);
+    return false;
+}
+
+static void test_every_triple(void **state)
+{
+    (void)state;
+    assert_int_equal(ARRAY_LEN(vocabulary), _EVENT_TYPE_MAX - 1);
+    for (uint64_t type = 1; type < _EVENT_TYPE_MAX; type++)
+        for (uint32_t role = 0; role <= ROLE_INIT + 1; role++)
+            for (uint32_t st = 0; st <= 16; st = st ? st << 1 : 1) {
+                bool ok = authority_judge(role, event_row(type), st) == AUTHORITY_OK;
+
+                if (ok != vocabulary_allows(event_row(type)->suffix, role, st))
+                    fail_msg("%s by role %u in state %u: %s", event_row(type)->suffix, role, st,
+                             ok ? "allowed" : "refused");
+            }
+}
+
 static void test_walk(void **state)
 {
     uint32_t s = CELL_STATE_OPENED;
@@ -185,9 +251,13 @@ static void test_limit_and_forgetting(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_row), cmocka_unit_test(test_promises),
-        cmocka_unit_test(test_walk),      cmocka_unit_test(test_cells),
-        cmocka_unit_test(test_bad_ids),   cmocka_unit_test(test_limit_and_forgetting),
+        cmocka_unit_test(test_every_row),
+        cmocka_unit_test(test_promises),
+        cmocka_unit_test(test_every_triple),
+        cmocka_unit_test(test_walk),
+        cmocka_unit_test(test_cells),
+        cmocka_unit_test(test_bad_ids),
+        cmocka_unit_test(test_limit_and_forgetting),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

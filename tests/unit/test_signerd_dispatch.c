@@ -454,7 +454,8 @@ static void test_broken_frames_cut_the_line(void **state)
     struct suite s;
 
     (void)state;
-    for (unsigned how = 0; how < 8; how++) {
+    for (unsigned how = 0; how < 9; how++) {
+        struct signer_secrets_req secrets = {.run_id = STR_LIT("x"), .key = STR_LIT("")};
         struct hello bad = {STR_LIT("signer"), iface_signer.version + 1, ROLE_NETD};
         struct signer_cell_open_req open_req = {.run_id = STR_LIT("x"), .cell_id = STR_LIT("y")};
         struct signer_claim_req req = {
@@ -479,6 +480,10 @@ static void test_broken_frames_cut_the_line(void **state)
         case 4: /* only the supervisor opens cells */
             hello(&s, 1, ROLE_NETD);
             send_rec(&s, 1, MSG_SIGNER_CELL_OPEN_REQ, 1, &open_req);
+            break;
+        case 8: /* nor may others say what a secret is */
+            hello(&s, 1, ROLE_NETD);
+            send_rec(&s, 1, MSG_SIGNER_SECRETS_REQ, 1, &secrets);
             break;
         case 5: /* nor is the head for others */
             hello(&s, 1, ROLE_NETD);
@@ -667,6 +672,193 @@ static void test_credits(void **state)
     suite_done(&s);
 }
 
+/* ---- quotas ---- */
+
+static void start_cell(struct suite *s, const char *run)
+{
+    struct ev_isolation iso = {.cgroup = STR_LIT("none"),
+                               .seccomp = STR_LIT("core"),
+                               .landlock = STR_LIT("none"),
+                               .uid_map = STR_LIT("1 -> 1")};
+    struct ev_started ev = {.ttl_seconds = 1,
+                            .backend = BACKEND_PROCESS,
+                            .spec_digest = STR_LIT("x"),
+                            .evidence = EVIDENCE_STRICT,
+                            .isolation = &iso};
+
+    assert_int_equal(open_cell(s, run, "a"), 0);
+    assert_int_equal(claim(s, 0, run, EVENT_STARTED, &ev, NULL), 0);
+}
+
+static struct ev_dns_query query = {
+    .query_name = {"a.test", 6}, .action = ACTION_DENY, .reason_code = DNS_ALLOWLIST_MISS};
+
+/* What is refused is refused as a quota, counted exactly, and costs nobody else anything: not the other
+ * roles, not another cell; and the end of the cell is in the log. */
+static void test_quotas(void **state)
+{
+    static const struct quota_options small = {.rate = 1, .events = 3};
+    _cleanup_(buf_done) struct buf lines = {.data = NULL};
+    char run[UUID_TEXT_LEN + 1], other[UUID_TEXT_LEN + 1];
+    struct suite s;
+
+    (void)state;
+    buf_init(&lines, 1u << 20);
+    suite_init(&s, true);
+    dispatch_configure(&s.d, &small, NULL);
+    uuid_v7(run);
+    start_cell(&s, run);
+    uuid_v7(other);
+    start_cell(&s, other);
+    unsigned ok = 0, refused = 0;
+    for (unsigned i = 0; i < 50; i++) {
+        int r = claim(&s, 2, run, EVENT_DNS_QUERY, &query, NULL);
+        assert_true(r == 0 || r == -EDQUOT);
+        ok += r == 0;
+        refused += r == -EDQUOT;
+    }
+    assert_in_range(ok, LIMIT_QUOTA_BURST_S, 3);
+    assert_int_equal(claim(&s, 2, other, EVENT_DNS_QUERY, &query, NULL), 0);
+    assert_int_equal(claim(&s, 1, run, EVENT_GAP, &gap, NULL), 0);
+    assert_int_equal(claim(&s, 2, run, EVENT_GAP, &gap, NULL), 0); /* what is missing may still be said */
+    assert_int_equal(claim(&s, 0, run, EVENT_DESTROYED, &destroyed, NULL), 0);
+    assert_int_equal(claim(&s, 0, other, EVENT_DESTROYED, &destroyed, NULL), 0);
+    for (size_t i = 0; i < DISPATCH_LINES; i++)
+        s.client[i] = signer_client_free(s.client[i]);
+    while (s.d.open > 0 || !elog_is_idle(s.d.log))
+        ev_run(s.r.loop, EVRUN_ONCE);
+    rig_read(&s.r, RIG_FIRST, &lines);
+    unsigned counted = 0;
+    for (const char *at = buf_cstr(&lines); (at = strstr(at, "\"reason\":\"quota: more events")); at++)
+        counted += (unsigned)strtoul(strstr(at, "\"count\":") + 8, NULL, 10);
+    assert_int_equal(counted, refused);
+    suite_done(&s);
+}
+
+/* ---- redaction ---- */
+
+static void test_started_says_what_is_redacted(void **state)
+{
+    static struct redact redact;
+    _cleanup_(buf_done) struct buf lines = {.data = NULL};
+    char run[UUID_TEXT_LEN + 1], why[REDACT_WHY_MAX];
+    struct suite s;
+
+    (void)state;
+    buf_init(&lines, 1u << 20);
+    assert_int_equal(redact_parse(&redact, STR_LIT("reason,queryName"), why), REDACT_OK);
+    suite_init(&s, true);
+    dispatch_configure(&s.d, NULL, &redact);
+    uuid_v7(run);
+    start_cell(&s, run);
+    assert_int_equal(claim(&s, 2, run, EVENT_DNS_QUERY, &query, NULL), 0);
+    assert_int_equal(claim(&s, 0, run, EVENT_DESTROYED, &destroyed, NULL), 0);
+    rig_read(&s.r, RIG_FIRST, &lines);
+    assert_non_null(strstr(buf_cstr(&lines), "\"redacted\":[\"reason\",\"queryName\"]"));
+    assert_non_null(strstr(buf_cstr(&lines), "\"queryName\":\"[redacted]\""));
+    assert_non_null(strstr(buf_cstr(&lines), "\"reason\":\"[redacted]\""));
+    assert_null(strstr(buf_cstr(&lines), "a.test"));
+    suite_done(&s);
+}
+
+/* ---- values of secrets ---- */
+
+#define SECRET "correct-horse-battery"
+
+static struct secret_marks *secret_of(const uint8_t *key)
+{
+    struct secret_marks *m = NULL;
+
+    assert_int_equal(secret_marks_new(key, 1, LIMIT_SECRET_FORMS, &m), 0);
+    assert_int_equal(secret_marks_add_value(m, STR_LIT("token"), STR_LIT(SECRET)), 0);
+    return m;
+}
+
+/* The request with all that it points to; broken one way. */
+enum wrong { GOOD, SHORT_KEY, SHORT_DIGEST, NO_NAMES, EMPTY_NAME, BAD_INDEX, ZERO_LENGTH, _WRONG_MAX };
+
+static uint32_t send_secrets(struct suite *s, const char *run, enum wrong wrong)
+{
+    static const uint8_t key[SECRET_KEY_LEN] = {7};
+    struct secret_marks *m = secret_of(key);
+    struct signer_secret_mark marks[LIMIT_SECRET_FORMS];
+    struct str names[] = {wrong == EMPTY_NAME ? STR_LIT("") : STR_LIT("token")};
+    size_t n = secret_marks_count(m);
+    struct opened o = {false, 0};
+
+    for (size_t i = 0; i < n; i++) {
+        const struct secret_mark *from = secret_marks_at(m, i);
+
+        marks[i] = (struct signer_secret_mark){wrong == BAD_INDEX ? 1 : from->secret,
+                                               wrong == ZERO_LENGTH ? 0 : from->length,
+                                               from->filter,
+                                               {(const char *)from->digest, wrong == SHORT_DIGEST ? 31 : 32}};
+    }
+    struct signer_secrets_req req = {str_of(run),
+                                     {(const char *)key, wrong == SHORT_KEY ? 31 : 32},
+                                     {names, wrong == NO_NAMES ? 0 : 1},
+                                     {marks, n}};
+    assert_int_equal(endpoint_call(signer_client_endpoint(s->client[0]), MSG_SIGNER_SECRETS_REQ, &req, NULL,
+                                   0, 0, on_opened, &o),
+                     0);
+    while (!o.done)
+        ev_run(s->r.loop, EVRUN_ONCE);
+    secret_marks_free(m);
+    return o.fail;
+}
+
+/* On every line, in every encoding that is looked for; only for that cell; the log has the path, and neither
+ * value nor any form of it. */
+static void test_secret_values(void **state)
+{
+    static const char *const texts[] = {SECRET, "x." SECRET ".test", "Y29ycmVjdC1ob3JzZS1iYXR0ZXJ5",
+                                        "636f72726563742d686f7273652d62617474657279",
+                                        "CORRECT-HORSE-BATTERY"};
+    _cleanup_(buf_done) struct buf lines = {.data = NULL};
+    char run[UUID_TEXT_LEN + 1], other[UUID_TEXT_LEN + 1];
+    struct ev_dns_query q = query;
+    struct ev_gap g = gap;
+    struct suite s;
+
+    (void)state;
+    buf_init(&lines, 1u << 20);
+    suite_init(&s, true);
+    uuid_v7(run);
+    assert_int_equal(send_secrets(&s, run, GOOD), FAIL_UNKNOWN); /* before it is open */
+    start_cell(&s, run);
+    for (enum wrong w = SHORT_KEY; w < _WRONG_MAX; w++)
+        assert_int_equal(send_secrets(&s, run, w), FAIL_INVALID);
+    assert_null(cells_find(s.r.cells, str_of(run))->secrets);
+    assert_int_equal(send_secrets(&s, run, GOOD), 0);
+    assert_int_equal(send_secrets(&s, run, GOOD), FAIL_EXISTS); /* once: they cannot be taken away */
+    uuid_v7(other);
+    start_cell(&s, other);
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        q.query_name = str_of(texts[i]);
+        assert_int_equal(claim(&s, 2, run, EVENT_DNS_QUERY, &q, NULL), -EKEYREJECTED);
+    }
+    g.cause = STR_LIT(SECRET);
+    assert_int_equal(claim(&s, 1, run, EVENT_GAP, &g, NULL), -EKEYREJECTED);
+    assert_int_equal(claim(&s, 0, run, EVENT_GAP, &g, NULL), -EKEYREJECTED);
+    q.query_name = STR_LIT("correct-horse-batter"); /* a part is none */
+    assert_int_equal(claim(&s, 2, run, EVENT_DNS_QUERY, &q, NULL), 0);
+    q.query_name = STR_LIT("fine.test");
+    assert_int_equal(claim(&s, 2, other, EVENT_DNS_QUERY, &q, NULL), 0);
+    assert_int_equal(claim(&s, 0, run, EVENT_DESTROYED, &destroyed, NULL), 0);
+    assert_int_equal(send_secrets(&s, run, GOOD), FAIL_UNKNOWN); /* after it was closed */
+    assert_int_equal(claim(&s, 0, other, EVENT_DESTROYED, &destroyed, NULL), 0);
+    for (size_t i = 0; i < DISPATCH_LINES; i++)
+        s.client[i] = signer_client_free(s.client[i]);
+    while (s.d.open > 0 || !elog_is_idle(s.d.log))
+        ev_run(s.r.loop, EVRUN_ONCE);
+    rig_read(&s.r, RIG_FIRST, &lines);
+    assert_non_null(strstr(buf_cstr(&lines), "data.queryName contains the value of the secret token"));
+    assert_non_null(strstr(buf_cstr(&lines), "data.cause contains the value of the secret token"));
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        assert_null(strcasestr(buf_cstr(&lines), texts[i]));
+    suite_done(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -683,6 +875,9 @@ int main(void)
         cmocka_unit_test(test_groups),
         cmocka_unit_test(test_group_of_a_line_that_died),
         cmocka_unit_test(test_credits),
+        cmocka_unit_test(test_quotas),
+        cmocka_unit_test(test_started_says_what_is_redacted),
+        cmocka_unit_test(test_secret_values),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,7 +47,7 @@ static void test_scalars_and_absence(void **state)
 static void test_stamps(void **state)
 {
     struct ev_residue_removed ev = {.kind = STR_LIT("cgroup"), .name = STR_LIT("x")};
-    struct event_stamps all = {STR_LIT("c"), STR_LIT("r"), STR_LIT("sha256:0"), STR_LIT("job")};
+    struct event_stamps all = {STR_LIT("c"), STR_LIT("r"), STR_LIT("sha256:0"), STR_LIT("job"), NULL};
 
     (void)state;
     expect(EVENT_RESIDUE_REMOVED, &ev, &all,
@@ -74,6 +74,44 @@ static void test_lists_and_enums(void **state)
            "{\"action\":\"deny\",\"reasonCode\":\"malformed_query\",\"cached\":true,\"answers\":["
            "{\"name\":\"a\",\"type\":\"A\",\"ttl\":60,\"data\":\"192.0.2.1\"},"
            "{\"name\":\"a\",\"type\":\"AAAA\",\"ttl\":0,\"data\":\"2001:db8::1\"}]}");
+}
+
+/* Scalars, lists and objects, at every depth; what is absent stays absent, the stamps stay. */
+static void test_redacted(void **state)
+{
+    const struct str argv[] = {STR_LIT("sh"), STR_LIT("-c")};
+    const struct ev_violation v = {STR_LIT("spec.run"), STR_LIT("x"), STR_LIT("m")};
+    struct ev_usage usage = {.cpu_micros = OPT_UINT(1)};
+    struct ev_completed ev = {.argv = {argv, 2}, .exit_code = 7, .usage = &usage};
+    struct ev_rejected rejected = {.violations = {&v, 1}};
+    struct ev_claim_refused own = {ROLE_NETD, STR_LIT("x"), STR_NONE, STR_LIT("why"), 1};
+    struct redact r = {.n = 0};
+    struct event_stamps s = stamps;
+    char why[REDACT_WHY_MAX];
+
+    (void)state;
+    s.redact = &r;
+    expect(EVENT_COMPLETED, &ev, &s,
+           "{\"cellId\":\"c\",\"specId\":\"c\",\"runId\":\"r\",\"argv\":[\"sh\",\"-c\"],\"exitCode\":7,"
+           "\"durationMs\":0,\"usage\":{\"cpuMicros\":1}}");
+    assert_int_equal(redact_parse(&r, STR_LIT("defaults,usage,exitCode,spawnError"), why), REDACT_OK);
+    expect(EVENT_COMPLETED, &ev, &s,
+           "{\"cellId\":\"c\",\"specId\":\"c\",\"runId\":\"r\",\"argv\":[\"[redacted]\"],"
+           "\"exitCode\":\"[redacted]\",\"durationMs\":0,\"usage\":{}}");
+    ev.argv.n = 0; /* how much there was is not said either */
+    ev.usage = NULL;
+    expect(EVENT_COMPLETED, &ev, &s,
+           "{\"cellId\":\"c\",\"specId\":\"c\",\"runId\":\"r\",\"argv\":[\"[redacted]\"],"
+           "\"exitCode\":\"[redacted]\",\"durationMs\":0}");
+    expect(EVENT_REJECTED, &rejected, &s,
+           "{\"cellId\":\"c\",\"specId\":\"c\",\"runId\":\"r\",\"violations\":[{\"path\":\"[redacted]\","
+           "\"rule\":\"x\",\"message\":\"m\"}]}");
+    assert_int_equal(redact_parse(&r, STR_LIT("violations,process"), why), REDACT_OK);
+    expect(EVENT_REJECTED, &rejected, &s,
+           "{\"cellId\":\"c\",\"specId\":\"c\",\"runId\":\"r\",\"violations\":[\"[redacted]\"]}");
+    expect(EVENT_CLAIM_REFUSED, &own, &s, /* signerd's own words */
+           "{\"cellId\":\"c\",\"specId\":\"c\",\"runId\":\"r\",\"role\":\"netd\",\"type\":\"x\","
+           "\"reason\":\"why\",\"count\":1}");
 }
 
 static void test_escaping(void **state)
@@ -169,6 +207,7 @@ int main(void)
         cmocka_unit_test(test_scalars_and_absence),
         cmocka_unit_test(test_stamps),
         cmocka_unit_test(test_lists_and_enums),
+        cmocka_unit_test(test_redacted),
         cmocka_unit_test(test_escaping),
         cmocka_unit_test(test_too_large),
         cmocka_unit_test(test_refusals_collapse),

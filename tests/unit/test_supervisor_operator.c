@@ -50,7 +50,35 @@ static void test_defaults(void **state)
     assert_false(c->network.quota.max_connections.set);
     assert_int_equal(c->network.metadata.n, 0);
     assert_null(c->ca_file.p);
+    assert_int_equal(c->log.redact.n, 0);
+    assert_int_equal(c->log.quota_rate, 0);
+    assert_int_equal(operator_quota_rate(c), 0);
     operator_free(c);
+    violations_done(&found);
+}
+
+static void test_log(void **state)
+{
+    (void)state;
+    struct violations found = {0};
+    struct operator_config *c = NULL;
+    char text[REDACT_TEXT_MAX];
+    assert_int_equal(parse(DOC("{'log':{'redact':['argv','host','argv'],'quota':{'maxEventsPerSecond':5,"
+                               "'maxEvents':6,'maxBytes':7}}}"),
+                           &c, &found),
+                     OPERATOR_OK);
+    assert_string_equal(redact_format(&c->log.redact, text), "argv,host");
+    assert_int_equal(operator_quota_rate(c), 5);
+    assert_int_equal(c->log.quota_events, 6);
+    assert_int_equal(c->log.quota_bytes, 7);
+    c = operator_free(c);
+    assert_int_equal(
+        parse(DOC("{'log':{'redact':'defaults'},'network':{'quota':{'maxDnsPerSecond':100000}}}"), &c,
+              &found),
+        OPERATOR_OK);
+    assert_string_equal(redact_format(&c->log.redact, text), "argv,path,reason");
+    assert_int_equal(operator_quota_rate(c), 100000 * LIMIT_QUOTA_DNS_EVENTS); /* it follows */
+    c = operator_free(c);
     violations_done(&found);
 }
 
@@ -110,6 +138,16 @@ static const struct {
      AT "metadataAddresses[0]: " METADATA "\n" AT "metadataAddresses[1]: " METADATA "\n" AT
         "metadataAddresses[2]: must be a string, not an integer"},
     {N("'caFile':'ca.pem'"), AT "caFile: must be an absolute path"},
+    {DOC("{'log':{'redact':['argvv','cellId',3]}}"),
+     "spec.log.redact[0]: no event has a field \"argvv\": did you mean \"argv\"?\n"
+     "spec.log.redact[1]: \"cellId\" cannot be redacted: it repeats the signed subject, and verification "
+     "compares "
+     "the two\n"
+     "spec.log.redact[2]: must be a string, not an integer"},
+    {DOC("{'log':{'redact':'argv'}}"), "spec.log.redact: must be a list of names of fields, or \"defaults\""},
+    {DOC("{'log':{'redact':{}}}"), "spec.log.redact: must be an array, not an object"},
+    {DOC("{'log':{'quota':{'maxEvents':0,'rate':1}}}"),
+     "spec.log.quota.rate: unknown key\nspec.log.quota.maxEvents: must be between 1 and 1000000000, not 0"},
 };
 
 static void test_wrong(void **state)
@@ -142,6 +180,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_full),
+        cmocka_unit_test(test_log),
         cmocka_unit_test(test_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

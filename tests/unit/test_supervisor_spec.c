@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "common/base/nearest.h"
 #include "proto/limits.h"
 #include "supervisor/spec/attach.h"
 #include "supervisor/spec/doc.h"
@@ -388,7 +389,7 @@ static void test_nearest(void **state)
                 {"proto", NULL},
                 {"dnsEgressJustificatoin", "dnsEgressJustification"}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        const char *near = doc_nearest(rows[i].word, words, ARRAY_LEN(words));
+        const char *near = nearest_word(rows[i].word, words, ARRAY_LEN(words));
         if (rows[i].want)
             assert_string_equal(near, rows[i].want);
         else
@@ -397,7 +398,7 @@ static void test_nearest(void **state)
     char huge[4096];
     memset(huge, 'p', sizeof(huge) - 1);
     huge[sizeof(huge) - 1] = '\0';
-    assert_null(doc_nearest(huge, words, ARRAY_LEN(words)));
+    assert_null(nearest_word(huge, words, ARRAY_LEN(words)));
 }
 
 int main(void)

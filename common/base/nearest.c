@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* "Did you mean": the nearest known word by edit distance, on short words only. */
-#include "supervisor/spec/doc.h"
+#include "common/base/nearest.h"
+
+#include <string.h>
 
 #define NEAREST_MAX 40 /* longer words are never compared: the cost stays bounded */
 
@@ -40,7 +42,7 @@ static size_t distance(const char *a, size_t an, const char *b, size_t bn)
     return up[bn];
 }
 
-const char *doc_nearest(const char *s, const char *const *words, size_t n)
+const char *nearest_word(const char *s, const char *const *words, size_t n)
 {
     size_t len = strlen(s), best = 3;
     const char *found = NULL;
