@@ -26,10 +26,9 @@ void ship_dead_name(uint64_t sequence, const char *id, char dst[static SHIP_STAT
 /* The name of the reason beside it. */
 static void reason_name(const char *name, char dst[static SHIP_STATE_NAME_MAX + sizeof(REASON_SUFFIX)])
 {
-    size_t n = strlen(name) - strlen(LINE_SUFFIX);
+    int n = (int)(strlen(name) - strlen(LINE_SUFFIX));
 
-    memcpy(dst, name, n);
-    memcpy(dst + n, REASON_SUFFIX, sizeof(REASON_SUFFIX));
+    (void)snprintf(dst, SHIP_STATE_NAME_MAX + sizeof(REASON_SUFFIX), "%.*s" REASON_SUFFIX, n, name);
 }
 
 static void reason_text(const struct ship_dead *d, struct buf *b)

@@ -198,7 +198,7 @@ static int read_line(struct ship_log *l, struct log_line *ret, char why[static S
 
 static int take_data(struct ship_item *i, struct str data)
 {
-    i->data = malloc(data.len);
+    i->data = malloc(data.len + 1);
     if (!i->data)
         return -ENOMEM;
     memcpy(i->data, data.p, data.len);

@@ -19,7 +19,7 @@ static int add(struct ship_logs *l, const char *path)
     struct ship_log **more = l->log;
 
     if ((l->n & (l->n - 1)) == 0) { /* grows at every power of two */
-        more = reallocarray(l->log, l->n ? 2 * l->n : 1, sizeof(*more));
+        more = reallocarray(l->log, l->n ? 2 * l->n : 1, sizeof(struct ship_log *));
         if (!more)
             return -ENOMEM;
         l->log = more;

@@ -358,28 +358,40 @@ static void drop_removed(struct loop *l)
     l->w.n = kept;
 }
 
-int ship_loop_dead(struct ship *s, struct ship_dest *d)
+static int dead_all(struct loop *l, char **names, size_t n)
 {
-    _cleanup_free_ struct loop *l = malloc(sizeof(*l));
-    char **names = NULL;
-    int r = CTL_OK, n = ship_dead_list(&s->state, &names);
+    struct ship *s = l->ship;
     size_t at = 0;
+    int r = CTL_OK;
 
-    if (n < 0 || !l)
-        return ctl_fail(CTL_FAILED, "ship", "cannot read the dead letters below %s", s->state.path);
-    loop_start(l, s, d);
     if (ship_logs_look(&s->logs, &s->state, &s->told) < 0)
         r = ctl_fail(CTL_FAILED, "ship", "cannot read %s", s->args.dir);
     while (r == CTL_OK && !ship_stopping(s, NULL)) {
-        r = fill_dead(l, names, (size_t)n, &at);
+        r = fill_dead(l, names, n, &at);
         if (l->w.n == 0)
             break;
         if (r == CTL_OK)
             r = deliver(l);
         drop_removed(l);
     }
+    return r;
+}
+
+int ship_loop_dead(struct ship *s, struct ship_dest *d)
+{
+    char **names = NULL;
+    int r, n = ship_dead_list(&s->state, &names);
+    struct loop *l = n < 0 ? NULL : malloc(sizeof(*l));
+
+    if (l) {
+        loop_start(l, s, d);
+        r = loop_end(l, dead_all(l, names, (size_t)n));
+    } else {
+        r = ctl_fail(CTL_FAILED, "ship", "cannot read the dead letters below %s", s->state.path);
+    }
     for (int i = 0; i < n; i++)
         free(names[i]);
     free(names);
-    return loop_end(l, r);
+    free(l);
+    return r;
 }

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* A stream of NATS JetStream as destination.
  *
- * Why nothing is doubled and nothing overtakes, whatever breaks: every message of a window says which
- * sequence the stream must be at for it to be stored (Nats-Expected-Last-Sequence), so the server stores a
- * prefix of the window or nothing, also when bytes of an older connection arrive late. The server's duplicate
- * window, which ends after minutes, is only the second net. After every connect the stream's end is compared
- * with the position that was saved with the cursors: what lies behind it is read (headers only), and what of
- * it is ours moves the cursors.
+ * Why nothing is doubled and nothing overtakes, whatever breaks: the first message of a window says which
+ * sequence the stream must end with for it to be stored (Nats-Expected-Last-Sequence), every other one which
+ * message must be the newest (Nats-Expected-Last-Msg-Id: the one before it). So the server stores a prefix of
+ * the window or nothing, also when bytes of an older connection arrive late. The server's duplicate window,
+ * which ends after minutes, is only the second net. After every connect and every lost race the stream's end
+ * is compared with the position that was saved with the cursors: what lies behind it is read (headers only),
+ * and what of it is ours moves the cursors.
  *
- * Others may publish into the same stream. A window that lost the race is sent again from its first message
- * that was not stored; after SHIP_RACES_MAX lost races the first message of a window goes without a condition
- * (its message id alone protects it) and the others each demand the one before them
- * (Nats-Expected-Last-Msg-Id), so that every window progresses. */
+ * Others may publish into the same stream. After SHIP_RACES_MAX lost races in a row the first message of a
+ * window goes without a condition (its id alone protects it, as long as the server remembers ids), so that
+ * every window progresses. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -120,16 +120,19 @@ static bool connected(struct ship_nats *n, struct ship_result *ret)
     return resolve(n, ret);
 }
 
-/* The condition under which the server stores it. */
+/* The condition under which the server stores it: the one before it is the newest message with an id; of the
+ * first one: nobody was faster since we looked. A sequence would not do for the others: where somebody else
+ * publishes too, it may fit a later one of the window after the first was refused. */
 static natsStatus set_condition(struct ship_nats *n, natsMsg *m, const struct ship_item *items, size_t i)
 {
     char number[24];
 
-    if (n->races < SHIP_RACES_MAX) {
-        (void)snprintf(number, sizeof(number), "%" PRIu64, n->last + i);
-        return natsMsgHeader_Set(m, "Nats-Expected-Last-Sequence", number);
-    }
-    return i > 0 ? natsMsgHeader_Set(m, "Nats-Expected-Last-Msg-Id", items[i - 1].id) : NATS_OK;
+    if (i > 0)
+        return natsMsgHeader_Set(m, "Nats-Expected-Last-Msg-Id", items[i - 1].id);
+    if (n->races >= SHIP_RACES_MAX)
+        return NATS_OK;
+    (void)snprintf(number, sizeof(number), "%" PRIu64, n->last);
+    return natsMsgHeader_Set(m, "Nats-Expected-Last-Sequence", number);
 }
 
 static natsStatus set_headers(struct ship_nats *n, natsMsg *m, const struct ship_item *items, size_t i)
@@ -173,6 +176,7 @@ static natsStatus publish(struct ship_nats *n, const struct ship_item *items, si
 
 /* {"stream":..., "seq":..., "duplicate"?} or {"error":{"code","err_code","description"}} */
 static void read_ack(struct slot *slot, const char *data, size_t len)
+
 {
     json_t *j = len <= ACK_MAX ? json_loadb(data, len, JSON_REJECT_DUPLICATES, NULL) : NULL;
     const json_t *error = json_object_get(j, "error");
@@ -328,7 +332,8 @@ static int nats_saved(struct ship_dest *d)
     if (!n->stream.name[0])
         return 0;
     memcpy(p.stream, n->stream.name, sizeof(p.stream));
-    if (memcmp(&p, &n->saved, sizeof(p)) == 0)
+    if (strcmp(p.stream, n->saved.stream) == 0 && p.created == n->saved.created &&
+        p.sequence == n->saved.sequence)
         return 0;
     n->saved = p;
     return ship_position_save(&n->ship->state, &p);

@@ -57,6 +57,10 @@ class Ships:
     def dest(self):
         return self.state / "test"
 
+    def next(self):
+        """What the cursors say, added up."""
+        return sum(int(re.search(r"next (\d+)\n", c.read_text())[1]) for c in self.dest.glob("*.cursor"))
+
     def dead(self):
         return sorted((self.dest / "dead").glob("*.json"))
 
@@ -274,7 +278,7 @@ def test_server_moved_and_empty(ships, nats, tmp_path):
     p = ships.start(nats.url + "," + other.url, "--create-stream", "CELLOS")
     try:
         stored(nats, 40)
-        wait_for(lambda: "next 40\n" in next(ships.dest.glob("*.cursor")).read_text())
+        wait_for(lambda: ships.next() == 40)
         first = messages(nats)
         nats.stop()
         log.add(25)
@@ -379,13 +383,33 @@ def test_others_publish_too(ships, nats):
         for _ in range(20):
             log.add(50)
         c = Client(nats.port)
-        wait_for(lambda: "next %d\n" % len(log.lines) in next(ships.dest.glob("*.cursor")).read_text(), PATIENCE)
+        wait_for(lambda: ships.next() == len(log.lines), PATIENCE)
         ships.end(p)
     finally:
         stop.set()
         t.join()
     check([m for m in c.all() if not m[0].startswith("other.")], [log])
     c.close()
+
+
+def test_two_ships_one_stream(ships, nats):
+    """Two hosts with their own logs, one stream that forgets message ids at once, and one of them is killed again and again."""
+    make_stream(nats, **SHORT)
+    first, second = Log(ships.logs), Log(ships.tmp / "other")
+    p = ships.start(nats.url)
+    rand = random.Random(5)
+    for _ in range(15):
+        first.add(120)
+        second.add(80)
+        q = ships.user.popen("ship", ships.tmp / "other", "--state", ships.state, "--id", "other", "--to", nats.url)
+        time.sleep(rand.random() * 0.1)
+        q.kill()
+        q.wait()
+    r = ships.user.ctl("ship", ships.tmp / "other", "--state", ships.state, "--id", "other", "--to", nats.url, "--once")
+    assert r.returncode == 0, r.stderr
+    stored(nats, len(first.lines) + len(second.lines))
+    ships.end(p)
+    check(messages(nats), [first, second])
 
 
 # ---- the ship breaks ----
