@@ -201,7 +201,8 @@ static int take_data(struct ship_item *i, struct str data)
     i->data = malloc(data.len + 1);
     if (!i->data)
         return -ENOMEM;
-    memcpy(i->data, data.p, data.len);
+    if (data.len > 0)
+        memcpy(i->data, data.p, data.len);
     i->len = data.len;
     return 0;
 }
