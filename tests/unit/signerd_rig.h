@@ -168,11 +168,17 @@ struct rig_ack {
     uint64_t sequence;
 };
 
+/* For tests that keep count: called with the data of every event that is claimed with an ack, and again (json absent)
+ * when that ack has come. */
+static void (*rig_watch)(struct rig_ack *ack, struct str json);
+
 static void rig_on_ack(void *data, int err, uint64_t sequence)
 {
     struct rig_ack *a = data;
 
     *a = (struct rig_ack){true, err, sequence};
+    if (rig_watch)
+        rig_watch(a, STR_NONE);
 }
 
 /* Claims an event as dispatch does; the row's state rule is asserted. Returns elog_submit's result. */
@@ -190,6 +196,8 @@ static inline int rig_submit(struct rig *r, uint32_t role, enum event_type type,
     assert_int_equal(event_render(row, rec, &stamps, &json), 0);
     if (ack)
         *ack = (struct rig_ack){.done = false};
+    if (ack && rig_watch)
+        rig_watch(ack, buf_str(&json));
     return elog_submit(r->log,
                        &(struct elog_event){.role = role, .row = row, .cell = cell, .data = buf_str(&json)},
                        ack ? rig_on_ack : NULL, ack);
