@@ -86,6 +86,16 @@ static bool recover_name(const struct recover *v, uint64_t segment, char name[st
     return plain;
 }
 
+/* What is torn has its name for good before the segment loses it. */
+static int recover_sync_torn(int dir)
+{
+    _cleanup_close_ int torn = openat(dir, DISK_TORN, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (torn < 0)
+        return -errno;
+    return fsync(torn) < 0 || fsync(dir) < 0 ? -errno : 0;
+}
+
 /* The bytes of one segment from `from` on go to torn/<segment>-<from>; the segment keeps what is before. */
 static int recover_tear(struct recover *v, uint64_t segment, uint64_t from)
 {
@@ -111,9 +121,11 @@ static int recover_tear(struct recover *v, uint64_t segment, uint64_t from)
             return -errno;
     }
     r = recover_copy(fd, from, out, &n);
+    if (r == 0)
+        r = recover_sync_torn(dir);
     if (r < 0)
         return r;
-    if (fsync(dir) < 0 || ftruncate(fd, (off_t)from) < 0 || fsync(fd) < 0)
+    if (ftruncate(fd, (off_t)from) < 0 || fsync(fd) < 0)
         return -errno;
     v->ret->torn_bytes += n;
     log_warning("%" PRIu64 " unfinished bytes at the end of the log were moved to %s", n, path);
