@@ -400,18 +400,27 @@ static uint64_t dispatch_run_ms(struct str run_id)
     return ms;
 }
 
+/* Whether the id was made since this process started: only then the log cannot know it. The time of day may
+ * have been set meanwhile, so it is the id's age that counts; one from the future has none. */
+static bool dispatch_is_younger(const struct dispatch *d, uint64_t ms, uint64_t now_ms)
+{
+    return ms <= now_ms && (now_ms - ms) * 1000 < clock_boottime_us() - d->started_us;
+}
+
 /* Whether the run is new. 0: yes; 1: the log knows it, *ret says how far it got; -EEXIST: it was destroyed;
  * -errno. */
 static int dispatch_known_run(struct dispatch *d, struct str run_id, struct elog_run *ret)
 {
-    uint64_t ms = dispatch_run_ms(run_id),
-             since = ms / 1000 > DISPATCH_RESUME_S ? ms / 1000 - DISPATCH_RESUME_S : 0;
+    uint64_t ms = dispatch_run_ms(run_id), now_ms = clock_realtime_ms();
+    uint64_t oldest =
+        (ms < now_ms ? ms : now_ms) / 1000; /* the clock went back: so did the times in the log */
+    uint64_t since = oldest > DISPATCH_RESUME_S ? oldest - DISPATCH_RESUME_S : 0;
     bool unsure;
     int r;
 
     if (cells_was_closed(d->cells, run_id, &unsure))
         return -EEXIST;
-    if (ms > d->started_ms && !unsure)
+    if (dispatch_is_younger(d, ms, now_ms) && !unsure)
         return 0;
     r = elog_find_run(d->log, run_id, since, ret);
     return r > 0 && ret->destroyed ? -EEXIST : r;
@@ -627,7 +636,7 @@ int dispatch_init(struct dispatch *d, struct ev_loop *loop, struct cells *cells,
     static const uint32_t roles[DISPATCH_LINES] = {ROLE_SUPERVISOR, ROLE_NETD, ROLE_PROXYD};
     int r = 0;
 
-    *d = (struct dispatch){.loop = loop, .cells = cells, .started_ms = clock_realtime_ms()};
+    *d = (struct dispatch){.loop = loop, .cells = cells, .started_us = clock_boottime_us()};
     quota_table_init(&d->quota, NULL);
     ev_init(&d->refused_timer, dispatch_on_refused_timer);
     d->refused_timer.repeat = LIMIT_REFUSAL_WINDOW_US / 1e6;

@@ -51,7 +51,7 @@ struct dispatch {
     struct ev_loop *loop;
     struct elog *log;
     struct cells *cells;
-    uint64_t started_ms;         /* wall clock at the start: runs with older ids may be in the log already */
+    uint64_t started_us;         /* CLOCK_BOOTTIME: runs that are older may be in the log already */
     size_t open;                 /* lines that live */
     bool failed;                 /* the log is dead: the process ends with an error */
     struct quota_table quota;    /* the defaults, unless dispatch_configure() */

@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 #include <time.h>
 
+#include "tests/unit/fault_clock.h"
 #include "tests/unit/fault_journal.h"
 
 enum fault_call {
@@ -50,8 +51,6 @@ static struct {
     struct fault_plan plan;
     uint64_t count, happened; /* calls that counted, and that failed */
     bool interrupted;         /* the last one was: let the next pass */
-    int64_t clock_shift_s;    /* of the time of day */
-    int64_t boot_shift_s;     /* of the time since the machine started */
 } faults = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* From now on the calls below dirfd are recorded. Nobody may be writing there at this moment. */
@@ -400,15 +399,4 @@ ssize_t copy_file_range(int in, off_t *in_at, int out, off_t *out_at, size_t n, 
 {
     (void)faults_unknown(out);
     return syscall(SYS_copy_file_range, in, in_at, out, out_at, n, flags);
-}
-
-int clock_gettime(clockid_t id, struct timespec *t)
-{
-    int r = (int)syscall(SYS_clock_gettime, id, t);
-
-    if (r == 0 && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE))
-        t->tv_sec += __atomic_load_n(&faults.clock_shift_s, __ATOMIC_RELAXED);
-    if (r == 0 && id == CLOCK_BOOTTIME)
-        t->tv_sec += __atomic_load_n(&faults.boot_shift_s, __ATOMIC_RELAXED);
-    return r;
 }

@@ -2,6 +2,7 @@
 /* signerd's three lines with the real tables: the real client stub, and hostile frames. */
 #include <sys/socket.h>
 
+#include "tests/unit/fault_clock.h"
 #include "tests/unit/signerd_rig.h"
 
 #include "common/evidence/log_reader.h"
@@ -266,14 +267,13 @@ static void test_run_ids_are_used_once(void **state)
 }
 
 /* A second signer on the same log: a run of before the restart goes on where it was, a closed one stays
- * closed. */
-static void test_runs_of_before_a_restart(void **state)
+ * closed. Between the two somebody sets the clock. */
+static void restart(int64_t clock_set_by_s)
 {
     char open_run[UUID_TEXT_LEN + 1], closed_run[UUID_TEXT_LEN + 1];
     _cleanup_(buf_done) struct buf lines = {.data = NULL};
     struct suite s, again;
 
-    (void)state;
     buf_init(&lines, 1u << 20);
     suite_init(&s, true);
     uuid_v7(open_run);
@@ -288,6 +288,7 @@ static void test_runs_of_before_a_restart(void **state)
     s.d.log = elog_free(s.d.log);
     dispatch_done(&s.d);
 
+    fault_clock.day_s += clock_set_by_s;
     suite_init(&again, true);
     again.d.log = elog_free(again.d.log);
     close(again.r.log_dir);
@@ -317,6 +318,16 @@ static void test_runs_of_before_a_restart(void **state)
     dispatch_done(&again.d);
     rig_done(&again.r);
     rig_done(&s.r);
+    fault_clock.day_s = 0;
+}
+
+static void test_runs_of_before_a_restart(void **state)
+{
+    (void)state;
+    restart(0);
+    restart(-1);
+    restart(-5 * 86400);
+    restart(5 * 86400);
 }
 
 static void on_head(void *data, const struct error *error, const void *rec, int *fds, size_t nfds)

@@ -160,7 +160,7 @@ static void test_full_disk(void **state)
     rig_flush(&r);
     for (size_t i = 0; i < ARRAY_LEN(full); i++) {
         faults_plan(full[i]);
-        faults.boot_shift_s += 2; /* the log tries again */
+        fault_clock.boot_s += 2; /* the log tries again */
         claim(&r, CLAIM_L7, cell);
         claim(&r, CLAIM_L7, cell);
         rig_flush(&r);
