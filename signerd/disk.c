@@ -23,6 +23,7 @@ struct disk {
     uint64_t segment_bytes, segment_age_s;
     uint64_t reserve;  /* of the last batch */
     bool no_fallocate; /* this file system cannot reserve */
+    bool unknown;      /* a commit failed half way: nothing may be cut any more, recovery looks at it */
 };
 
 void disk_set_limits(struct disk *d, uint64_t segment_bytes, uint64_t segment_age_s)
@@ -51,7 +52,7 @@ int disk_open(int dirfd, struct disk **ret)
 /* Cutting a file at its own size drops the blocks that were reserved behind it. */
 static void disk_trim(struct disk *d)
 {
-    if (d->segment >= 0 && d->allocated > d->end && ftruncate(d->segment, (off_t)d->end) < 0)
+    if (d->segment >= 0 && !d->unknown && d->allocated > d->end && ftruncate(d->segment, (off_t)d->end) < 0)
         log_failed(LOG_WARNING, -errno, "cannot give back reserved disk space");
 }
 
@@ -184,13 +185,16 @@ static int disk_append(struct disk *d, struct str lines)
 }
 
 /* Back to the last durable line. The blocks behind it are lost with that, so the reserve is taken again, if
- * still possible. */
+ * still possible. 0; -EIO: the lines may still be there. */
 static int disk_undo(struct disk *d, uint64_t reserve)
 {
+    int r;
+
     if (ftruncate(d->segment, (off_t)d->end) < 0 || fdatasync(d->segment) < 0)
-        return -errno;
+        return -EIO;
     d->allocated = d->end;
-    return disk_make_room(d, 0, reserve);
+    r = disk_make_room(d, 0, reserve);
+    return r == -ENOSPC ? 0 : r;
 }
 
 static bool disk_is_old(const struct disk *d)
@@ -330,11 +334,15 @@ int disk_commit(struct disk *d, const struct disk_batch *b)
     if (r == 0)
         r = disk_space_error(disk_checkpoint(d, b->note));
     if (r == -ENOSPC) {
-        undone = disk_space_error(disk_undo(d, b->reserve));
-        return undone < 0 && undone != -ENOSPC ? undone : r;
+        undone = disk_undo(d, b->reserve);
+        if (undone == 0)
+            return r;
+        r = undone;
     }
-    if (r < 0)
+    if (r < 0) {
+        d->unknown = true;
         return r;
+    }
     if (d->end == 0)
         d->since_s = clock_realtime_ms() / 1000;
     d->end += b->lines.len;

@@ -102,7 +102,7 @@ static inline void rig_init_at(struct rig *r, const char *dir)
 {
     *r = (struct rig){.log = NULL};
     (void)snprintf(r->dir, sizeof(r->dir), "%s", dir);
-    log_init("test", LOG_CRIT);
+    log_init("test", getenv("RIG_LOG") ? LOG_DEBUG : LOG_CRIT);
     assert_int_equal(ed25519_init(), 0);
     assert_int_equal(digest_init(), 0);
     char path[96];
