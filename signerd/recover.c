@@ -111,16 +111,41 @@ static int recover_use_segment(struct recover *v)
     return r < 0 && r != -ENOENT ? r : disk_use_segment(v->disk, segments[n - 1], since_s);
 }
 
-/* The lines kept were written but perhaps not synced; a checkpoint may name them only when they are. */
+static int recover_write_again(int fd, uint64_t from, uint64_t to)
+{
+    uint8_t chunk[RECOVER_CHUNK];
+
+    while (from < to) {
+        size_t want = to - from < sizeof(chunk) ? (size_t)(to - from) : sizeof(chunk);
+        ssize_t n = pread(fd, chunk, want, (off_t)from);
+
+        if (n > 0)
+            n = pwrite(fd, chunk, (size_t)n, (off_t)from);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        from += (uint64_t)n;
+    }
+    return 0;
+}
+
+/* The lines kept were written but perhaps not synced; a checkpoint may name them only when they are. They are
+ * written again first: where the sync of them had failed, the kernel shows them but will not store them any
+ * more, and the next sync says that all is well (fsync(2)). */
 static int recover_sync_segments(struct recover *v)
 {
     char name[LOG_SEGMENT_NAME_MAX];
     _cleanup_close_ int fd = -EBADF;
+    int r;
 
     log_segment_name(v->segment, name);
-    fd = openat(disk_dirfd(v->disk), name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    fd = openat(disk_dirfd(v->disk), name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return -errno;
+    r = recover_write_again(fd, v->segment == v->kept_segment ? v->kept_from : 0, v->end);
+    if (r < 0)
+        return r;
     return fsync(fd) < 0 ? -errno : 0;
 }
 

@@ -6,6 +6,8 @@
 
 #define RECOVER_REMEDY "restore it from a copy, or move the log's directory away to begin a new log"
 
+#define RECOVER_CHUNK 65536 /* bytes that are copied at a time */
+
 struct recover {
     struct disk *disk;
     struct keys *keys;
@@ -15,6 +17,7 @@ struct recover {
     struct log_reader *reader;
     uint64_t segment, end; /* where the last good line ends */
     bool keep_tiles;       /* recover_store_tile() stores nothing: what it is given is not proven yet */
+    uint64_t kept_segment, kept_from; /* where the last line below the checkpoint ended */
 };
 
 /* recover_tree.c: the tree up to the checkpoint. Tiles are a cache: what they say counts only if it leads to

@@ -11,8 +11,6 @@
 #include "common/evidence/log_check.h"
 #include "signerd/segments.h"
 
-#define RECOVER_CHUNK 65536
-
 int recover_tail(struct recover *v)
 {
     _cleanup_(log_check_freep) struct log_check *check = log_check_new(&v->ret->tree);
@@ -22,6 +20,8 @@ int recover_tail(struct recover *v)
 
     if (!check)
         return -ENOMEM;
+    v->kept_segment = v->segment;
+    v->kept_from = v->end;
     for (;;) {
         struct log_check_line judged;
 

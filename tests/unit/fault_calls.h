@@ -279,11 +279,16 @@ ssize_t pwrite(int fd, const void *p, size_t n, off_t at)
 
 static int faults_sync(int fd, long number)
 {
-    FAULTS_ENTER(faults_node_of(fd), FAULT_SYNC)
-    int r = (int)syscall(number, fd);
-    if (r == 0 && node >= 0)
-        journal_op_add(faults.journal, JOURNAL_SYNC, (unsigned)node);
-    FAULTS_LEAVE(r, FAULT_SYNC);
+    pthread_mutex_lock(&faults.lock);
+    int node = faults_node_of(fd), fault = node < 0 ? 0 : faults_meet(FAULT_SYNC);
+    int r = fault ? -1 : (int)syscall(number, fd), saved = fault ? fault : errno;
+    if (node >= 0 && (r == 0 || (fault == EIO && !faults.journal->node[node].dir)))
+        journal_op_add(faults.journal, r == 0 ? JOURNAL_SYNC : JOURNAL_LOST, (unsigned)node);
+    if (node >= 0)
+        faults_left(FAULT_SYNC);
+    pthread_mutex_unlock(&faults.lock);
+    errno = saved;
+    return r;
 }
 
 int fsync(int fd)

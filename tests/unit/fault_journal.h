@@ -39,6 +39,7 @@ enum journal_kind {
     JOURNAL_RENAME,
     JOURNAL_SWAP,
     JOURNAL_SYNC,
+    JOURNAL_LOST, /* the sync failed: what was written before will not be tried again (fsync(2), EIO) */
     JOURNAL_MARK, /* of the test's: `at` is its number */
 };
 
@@ -186,6 +187,8 @@ static inline void journal_ready(struct journal *j)
         op->synced = op->kind < JOURNAL_SYNC ? last[op->node] : 0;
         if (op->kind == JOURNAL_SYNC)
             last[op->node] = i;
+        if (op->kind == JOURNAL_LOST)
+            last[op->node] = SIZE_MAX;
         /* Two directories: durable once both are. */
         if ((op->kind == JOURNAL_RENAME || op->kind == JOURNAL_SWAP) && last[op->dir2] != op->synced)
             op->synced = last[op->dir2] == SIZE_MAX || op->synced == SIZE_MAX ? SIZE_MAX
@@ -273,6 +276,7 @@ static inline void image_apply(struct image *im, const struct journal_op *op)
         image_bind(im, op->dir2, op->name2, op->target);
         break;
     case JOURNAL_SYNC:
+    case JOURNAL_LOST:
     case JOURNAL_MARK:
         break;
     }

@@ -93,6 +93,32 @@ static inline int history_claim(struct rig *r, enum history_what what, struct ce
     return err;
 }
 
+/* As a role would claim it: not what the cell's state does not allow, and on after a refusal. */
+static inline void history_attempt(struct rig *r, enum history_what what, struct cell *cell)
+{
+    static const enum event_type type[] = {EVENT_STARTED, EVENT_L7, EVENT_COMPLETED, EVENT_DESTROYED};
+    uint32_t role = what == CLAIM_L7 ? ROLE_PROXYD : ROLE_SUPERVISOR;
+
+    if (authority_judge(role, event_row(type[what]), cell->state) == AUTHORITY_OK)
+        (void)history_claim(r, what, cell);
+}
+
+static inline void history_run(struct rig *r, const char *name)
+{
+    struct cell *cell = rig_cell(r, name);
+
+    history_attempt(r, CLAIM_STARTED, cell);
+    rig_flush(r);
+    history_attempt(r, CLAIM_L7, cell);
+    rig_flush(r);
+    for (unsigned i = 0; i < 3; i++)
+        history_attempt(r, CLAIM_L7, cell);
+    history_attempt(r, CLAIM_COMPLETED, cell);
+    rig_flush(r);
+    history_attempt(r, CLAIM_DESTROYED, cell);
+    rig_flush(r);
+}
+
 /* ---- the lines of a directory ---- */
 
 struct lines_of {
@@ -282,4 +308,27 @@ static inline void history_case_done(struct rig *r, int before)
     close(r->log_dir);
     r->log_dir = before;
     rig_remove(path);
+}
+
+/* The machine stops behind the first `cut` calls: the directory, and its recovery (or what else is tried of
+ * it). */
+static inline void history_cut(struct rig *r, struct journal *j, size_t cut, enum loss loss, uint64_t seed,
+                               void (*try)(struct rig *r, struct journal *j, size_t cut, struct rng *g))
+{
+    static const char *const loss_name[_LOSS_MAX] = {"kill",       "all lost",  "names lost",
+                                                     "bytes lost", "cut short", "some lost"};
+    struct rng g = {.s = seed};
+    struct image im;
+
+    (void)snprintf(history_where, sizeof(history_where), "call %zu, %s, seed %llu", cut, loss_name[loss],
+                   (unsigned long long)seed);
+    journal_image(j, cut, loss, &g, &im);
+    int before = history_case(r);
+    image_store(j, &im, r->log_dir);
+    image_done(&im);
+    if (try)
+        try(r, j, cut, &g);
+    else
+        history_recover(r, j, cut);
+    history_case_done(r, before);
 }

@@ -15,32 +15,6 @@
 
 /* ---- a life ---- */
 
-/* As a role would: not what the cell's state does not allow, and on after a refusal. */
-static void attempt(struct rig *r, enum history_what what, struct cell *cell)
-{
-    static const enum event_type type[] = {EVENT_STARTED, EVENT_L7, EVENT_COMPLETED, EVENT_DESTROYED};
-    uint32_t role = what == CLAIM_L7 ? ROLE_PROXYD : ROLE_SUPERVISOR;
-
-    if (authority_judge(role, event_row(type[what]), cell->state) == AUTHORITY_OK)
-        (void)history_claim(r, what, cell);
-}
-
-static void run(struct rig *r, const char *name)
-{
-    struct cell *cell = rig_cell(r, name);
-
-    attempt(r, CLAIM_STARTED, cell);
-    rig_flush(r);
-    attempt(r, CLAIM_L7, cell);
-    rig_flush(r);
-    for (unsigned i = 0; i < 3; i++)
-        attempt(r, CLAIM_L7, cell);
-    attempt(r, CLAIM_COMPLETED, cell);
-    rig_flush(r);
-    attempt(r, CLAIM_DESTROYED, cell);
-    rig_flush(r);
-}
-
 /* Two starts, two runs. What cannot be opened is left. */
 static void life(struct rig *r)
 {
@@ -51,7 +25,7 @@ static void life(struct rig *r)
             r->log = NULL;
             return;
         }
-        run(r, names[i]);
+        history_run(r, names[i]);
         rig_close(r);
     }
 }
@@ -271,13 +245,13 @@ static void test_clock_jumps(void **state)
 
         assert_int_equal(rig_open(&r), 0);
         cell = rig_cell(&r, "a");
-        attempt(&r, CLAIM_STARTED, cell);
-        attempt(&r, CLAIM_L7, cell);
+        history_attempt(&r, CLAIM_STARTED, cell);
+        history_attempt(&r, CLAIM_L7, cell);
         fault_clock.day_s = days[i] * 86400;
-        attempt(&r, CLAIM_L7, cell);
+        history_attempt(&r, CLAIM_L7, cell);
         rig_flush(&r);
         fault_clock.day_s = -days[i] * 86400;
-        attempt(&r, CLAIM_DESTROYED, cell);
+        history_attempt(&r, CLAIM_DESTROYED, cell);
         rig_flush(&r);
         rig_close(&r);
     }
@@ -370,10 +344,10 @@ static void test_directory_replaced_under_it(void **state)
     (void)snprintf(path, sizeof(path), "%s/log", r.dir);
     (void)snprintf(moved, sizeof(moved), "%s/moved", r.dir);
     assert_int_equal(rig_open(&r), 0);
-    run(&r, "a");
+    history_run(&r, "a");
     assert_int_equal(rename(path, moved), 0);
     assert_int_equal(mkdir(path, 0700), 0);
-    run(&r, "b");
+    history_run(&r, "b");
     rig_close(&r);
     all_acknowledged();
     int fd = reach(path);
