@@ -212,13 +212,23 @@ int afterseal_step(struct afterseal *a, uint64_t n)
 
 /* ---- what an earlier process left ---- */
 
-/* How many lines of a segment have a place in one of its files already. */
-static uint64_t afterseal_signed(int dirfd, uint64_t segment)
+/* How many lines of a segment, from its first, have their signature. A hole is what a loss of power leaves:
+ * signatures are not synced one by one. */
+static uint64_t afterseal_signed(const struct afterseal *a, uint64_t segment, uint64_t size)
 {
     _cleanup_(sidecar_reader_freep) struct sidecar_reader *r = NULL;
+    struct log_line line = {.segment = segment};
+    const struct keyring_key *key;
+    uint8_t sig[ED25519_SIG_LEN];
     uint64_t n = 0;
 
-    return sidecar_reader_new(dirfd, &r) == 0 && sidecar_extent(r, segment, &n) == 0 ? n : 0;
+    if (sidecar_reader_new(a->dirfd, &r) < 0 || sidecar_extent(r, segment, &n) < 0)
+        return 0;
+    line.index = size > LIMIT_UNSIGNED && size - LIMIT_UNSIGNED > segment ? size - LIMIT_UNSIGNED : segment;
+    for (; line.index < segment + n; line.index++)
+        if (sidecar_read(r, &line, keys_ring(a->keys), &key, sig) == -ENODATA)
+            return line.index - segment;
+    return n;
 }
 
 /* Whether a segment without such a file needs one: its first line is bare. */
@@ -246,7 +256,7 @@ static int afterseal_find(struct afterseal *a, uint64_t size, uint64_t *ret)
 
         if (first >= end)
             continue;
-        have = afterseal_signed(a->dirfd, first);
+        have = afterseal_signed(a, first, size);
         if (have == 0 && !afterseal_is_bare(a->dirfd, first))
             break;
         if (have < end - first)
@@ -260,7 +270,8 @@ static int afterseal_find(struct afterseal *a, uint64_t size, uint64_t *ret)
 }
 
 /* Takes in the leaves of [a->next, size), which must lead to the signed root. */
-static int afterseal_restore(struct afterseal *a, uint64_t size, const uint8_t root[static DIGEST_LEN])
+static int afterseal_restore(struct afterseal *a, uint64_t size, const uint8_t root[static DIGEST_LEN],
+                             enum tile_reader_from from)
 {
     _cleanup_(tile_reader_freep) struct tile_reader *tiles = NULL;
     _cleanup_(log_reader_freep) struct log_reader *lines = NULL;
@@ -268,7 +279,7 @@ static int afterseal_restore(struct afterseal *a, uint64_t size, const uint8_t r
     struct proof_source source;
     struct merkle tree;
     struct log_line l;
-    int r = tile_reader_open(a->dirfd, size, TILE_READER_TILES, &tiles);
+    int r = tile_reader_open(a->dirfd, size, from, &tiles);
 
     if (r < 0)
         return r;
@@ -302,7 +313,11 @@ static int afterseal_resume(struct afterseal *a, uint64_t size, const uint8_t ro
         next = size - LIMIT_UNSIGNED;
     }
     a->next = a->end = next;
-    r = next < size ? afterseal_restore(a, size, root) : 0;
+    r = next < size ? afterseal_restore(a, size, root, TILE_READER_TILES) : 0;
+    if (r < 0) { /* tiles are a cache, and not synced */
+        a->end = next;
+        r = afterseal_restore(a, size, root, TILE_READER_LINES);
+    }
     if (r < 0) {
         log_failed(LOG_WARNING, r,
                    "the last lines of the log are not signed one by one: they do not lead to its checkpoint");

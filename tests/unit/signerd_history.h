@@ -5,6 +5,7 @@
 
 #include "common/evidence/json_check.h"
 #include "common/evidence/log_reader.h"
+#include "common/evidence/sidecar.h"
 #include "tests/unit/fault_calls.h"
 #include "tests/unit/signerd_rig.h"
 
@@ -252,6 +253,29 @@ static inline uint64_t history_bytes(const struct rig *r)
     return history_sizes(r, ".", ".jsonl") + history_torn_bytes(r);
 }
 
+/* seal: batch: once a signer has ended, every line has a signature beside it, whatever was lost of them
+ * before. */
+static inline void history_signed(const struct rig *r)
+{
+    uint8_t sig[ED25519_SIG_LEN];
+    const struct keyring_key *key;
+    struct sidecar_reader *sigs;
+    struct log_reader *lines;
+    struct log_line line;
+
+    assert_int_equal(sidecar_reader_new(r->log_dir, &sigs), 0);
+    assert_int_equal(log_reader_open(r->log_dir, 0, &lines), 0);
+    while (log_reader_next(lines, &line) == LOG_READ_LINE) {
+        int e = sidecar_read(sigs, &line, keys_ring(r->keys), &key, sig);
+
+        if (e < 0)
+            fail_msg("%s: line %llu has no signature: %d", history_where, (unsigned long long)line.index + 1,
+                     e);
+    }
+    log_reader_free(lines);
+    sidecar_reader_free(sigs);
+}
+
 /* Starts on what a crash left in r->log_dir, and ends: must work, keep what was good byte for byte, say what
  * it found, and leave a log that verifies. */
 static inline void history_recover(struct rig *r, const struct journal *j, size_t cut)
@@ -282,6 +306,8 @@ static inline void history_recover(struct rig *r, const struct journal *j, size_
         if (kept > before.text.len || memcmp(before.text.data, after.text.data, kept) != 0)
             fail_msg("%s: the lines before the crash are not what they were", history_where);
     }
+    if (r->config.seal == SEAL_BATCH && after.n > 0)
+        history_signed(r);
     history_compare(&after, j, cut);
     lines_done(&before);
     lines_done(&after);

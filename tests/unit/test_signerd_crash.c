@@ -84,7 +84,8 @@ static void told_read(void)
 /* One life, killed; then recovery. False when it survived: it has fewer calls. */
 static bool killed_at(struct rig *r, unsigned k, bool after)
 {
-    struct fault_plan plan = {.calls = FAULT_ALL, .from = k, .n = 1, .kill = !after, .kill_after = after};
+    unsigned calls = after ? FAULT_CHANGES | FAULT_OPEN : FAULT_ALL; /* a read that is done changes nothing */
+    struct fault_plan plan = {.calls = calls, .from = k, .n = 1, .kill = !after, .kill_after = after};
     int before = history_case(r), status;
 
     (void)snprintf(history_where, sizeof(history_where), "killed %s call %u", after ? "after" : "before", k);
@@ -105,22 +106,28 @@ static bool killed_at(struct rig *r, unsigned k, bool after)
     return !WIFEXITED(status);
 }
 
-static void test_killed_at_every_call(void **state)
+static void kill_everywhere(uint32_t seal)
 {
-    unsigned k = 1, n = 0;
+    unsigned n = 0;
     struct rig r;
 
-    (void)state;
     rig_init_fast(&r);
+    r.config.seal = seal;
     history_begin();
-    while (killed_at(&r, k, false) && killed_at(&r, k, true)) {
-        n += 2;
-        assert_true(++k < KILL_CALLS_MAX);
-    }
+    for (unsigned after = 0; after < 2; after++)
+        for (unsigned k = 1; killed_at(&r, k, after); k++)
+            assert_true(++n < 2 * KILL_CALLS_MAX);
     print_message("%u kills\n", n);
     assert_true(n > 150);
     history_end();
     rig_done(&r);
+}
+
+static void test_killed_at_every_call(void **state)
+{
+    (void)state;
+    kill_everywhere(SEAL_EVENT);
+    kill_everywhere(SEAL_BATCH);
 }
 
 /* ---- errors ---- */
@@ -145,12 +152,13 @@ static bool failed_at(struct rig *r, struct fault_plan plan)
     return happened;
 }
 
-static void fail_everywhere(unsigned calls, int err, unsigned least)
+static void fail_everywhere(uint32_t seal, unsigned calls, int err, unsigned least)
 {
     unsigned n = 0;
     struct rig r;
 
     rig_init_fast(&r);
+    r.config.seal = seal;
     for (unsigned once = 0; once < 2; once++)
         for (unsigned k = 1;
              failed_at(&r, (struct fault_plan){.calls = calls, .from = k, .n = once, .err = err}); k++)
@@ -164,25 +172,27 @@ static void fail_everywhere(unsigned calls, int err, unsigned least)
 static void test_eio_at_every_call(void **state)
 {
     (void)state;
-    fail_everywhere(FAULT_ALL, EIO, 200);
+    fail_everywhere(SEAL_EVENT, FAULT_ALL, EIO, 150);
+    fail_everywhere(SEAL_BATCH, FAULT_ALL, EIO, 150);
 }
 
 static void test_enospc_at_every_call(void **state)
 {
     (void)state;
-    fail_everywhere(FAULT_CHANGES, ENOSPC, 150);
+    fail_everywhere(SEAL_EVENT, FAULT_CHANGES, ENOSPC, 100);
+    fail_everywhere(SEAL_BATCH, FAULT_CHANGES, ENOSPC, 100);
 }
 
 static void test_edquot_at_every_call(void **state)
 {
     (void)state;
-    fail_everywhere(FAULT_WRITE | FAULT_ALLOCATE | FAULT_RENAME | FAULT_MKDIR, EDQUOT, 50);
+    fail_everywhere(SEAL_EVENT, FAULT_WRITE | FAULT_ALLOCATE | FAULT_RENAME | FAULT_MKDIR, EDQUOT, 50);
 }
 
 static void test_read_only_at_every_call(void **state)
 {
     (void)state;
-    fail_everywhere(FAULT_CHANGES, EROFS, 150);
+    fail_everywhere(SEAL_EVENT, FAULT_CHANGES, EROFS, 100);
 }
 
 /* ---- nuisances: nothing may be lost at all ---- */

@@ -93,12 +93,12 @@ static void run(struct rig *r, const char *name, unsigned batch)
 }
 
 /* From the empty directory on: laid out, used, ended, started again. */
-static void test_life(void **state)
+static void life(uint32_t seal, unsigned seeds)
 {
     struct rig r;
 
-    (void)state;
     rig_init_fast(&r);
+    r.config.seal = seal;
     history_begin();
     history_record(&journal, r.log_dir);
     assert_int_equal(rig_open(&r), 0);
@@ -108,11 +108,23 @@ static void test_life(void **state)
     run(&r, "b", 2);
     rig_close(&r);
     faults_stop();
-    try_all(&r, 4);
-    assert_true(cases > 1500);
+    try_all(&r, seeds);
     journal_done(&journal);
     history_end();
     rig_done(&r);
+}
+
+static void test_life(void **state)
+{
+    (void)state;
+    life(SEAL_EVENT, 4);
+    assert_true(cases > 1500);
+}
+
+static void test_life_sealed_by_batch(void **state)
+{
+    (void)state;
+    life(SEAL_BATCH, 3);
 }
 
 /* The disk is full for a while: undone batches, the reserve, the spare checkpoint that changes places. */
@@ -286,6 +298,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_life),
+        cmocka_unit_test(test_life_sealed_by_batch),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_full_tile),
         cmocka_unit_test(test_failed_sync_is_not_believed_later),
