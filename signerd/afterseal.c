@@ -231,15 +231,23 @@ static uint64_t afterseal_signed(const struct afterseal *a, uint64_t segment, ui
     return n;
 }
 
-/* Whether a segment without such a file needs one: its first line is bare. */
-static bool afterseal_is_bare(int dirfd, uint64_t segment)
+/* The first bare line of a segment that has no signature: end when there is none. Sealed lines have no place
+ * in the files; a log may have been sealed both ways. */
+static uint64_t afterseal_first(const struct afterseal *a, uint64_t segment, uint64_t end, uint64_t size)
 {
+    uint64_t from = segment + afterseal_signed(a, segment, size);
     _cleanup_(log_reader_freep) struct log_reader *r = NULL;
     struct envelope_line parsed;
     struct log_line l;
 
-    return log_reader_open(dirfd, segment, &r) == 0 && log_reader_next(r, &l) == LOG_READ_LINE &&
-           envelope_parse(l.text, &parsed) == ENVELOPE_OK && !parsed.dssematerial.p;
+    if (size > LIMIT_UNSIGNED && from < size - LIMIT_UNSIGNED - 1)
+        from = size - LIMIT_UNSIGNED - 1; /* one more than can be signed: told by the caller */
+    if (from >= end || log_reader_open(a->dirfd, from, &r) < 0)
+        return end;
+    while (log_reader_next(r, &l) == LOG_READ_LINE && l.index < end)
+        if (envelope_parse(l.text, &parsed) == ENVELOPE_OK && !parsed.dssematerial.p)
+            return l.index;
+    return end;
 }
 
 /* The first line without a signature, looked for from the end: lines are signed in order. */
@@ -252,16 +260,14 @@ static int afterseal_find(struct afterseal *a, uint64_t size, uint64_t *ret)
     if (n < 0)
         return n;
     while (n-- > 0 && size - next <= LIMIT_UNSIGNED) {
-        uint64_t first = segments[n], have;
+        uint64_t first = segments[n], due;
 
         if (first >= end)
             continue;
-        have = afterseal_signed(a, first, size);
-        if (have == 0 && !afterseal_is_bare(a->dirfd, first))
-            break;
-        if (have < end - first)
-            next = first + have;
-        if (have > 0)
+        due = afterseal_first(a, first, end, size);
+        if (due < end)
+            next = due;
+        if (due != first) /* some of it is signed: so is what was before */
             break;
         end = first;
     }
