@@ -134,7 +134,7 @@ def test_this_checker_agrees_with_the_published_vectors():
 
 
 def test_independent_verification(rich):
-    """Signatures, digests, tree, checkpoint: by evidence.py alone."""
+    """Signatures, digests, tree, checkpoint: by independent.py alone."""
     events = evidence.check_log(rich.last_log())
     assert len(events) == len(rich.events()) > 20
 

@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""independent.py LOG [--key VKEY] [--checkpoint FILE]: checks an evidence log with nothing of the suite's own code. Written from
+docs/evidence.md, RFC 6962, DSSE 1.0.2 and the CloudEvents verifiability extension; needs python3-cryptography, and zstd for closed
+segments. Exits with 0, or says what is wrong and where and exits with 4."""
+import argparse
+import base64
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+PAYLOAD_TYPE = "https://cloudevents.io/verifiability/dsse/v0.1"
+PREFIX = "dev.cellos.events.cell."
+CORE = ("id", "source", "specversion", "type", "datacontenttype", "dataschema", "subject", "time")
+SIGNED = ["sequence", "cellsequence", "runid"]
+LINE = re.compile(rb'(\{.*?),"data":(\{.*\})(?:,"dssematerial":"([A-Za-z0-9+/]*=*)")?\}\Z', re.S)
+FORM = {"id": r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", "time": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
+        "sequence": r"\d{20}", "cellsequence": r"\d{20}", "type": re.escape(PREFIX) + ".+", "datacontenttype": "application/json"}
+
+sha256 = lambda data: hashlib.sha256(data).digest()
+b64 = lambda data: base64.b64encode(data).decode()
+compact = lambda value: json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+leaf = lambda line: sha256(b"\0" + line)
+digest = lambda e, names, *more: sha256(b"".join([sha256(e.get(n, "").encode()) for n in names] + [sha256(m) for m in more]))
+
+
+def need(truth, what):
+    if not truth:
+        raise ValueError(what)
+
+
+def unb64(text):
+    raw = base64.b64decode(text, validate=True)
+    need(b64(raw) == text, "base64 in another spelling")
+    return raw
+
+
+class Vkey:
+    """C2SP signed-note: name+id+base64(0x01 || key)."""
+
+    def __init__(self, text, begin="", end="9", revoked="9"):
+        self.name, number, key = text.strip().split("+", 2)
+        raw = unb64(key)
+        self.public, self.keyid = raw[1:], "sha256:" + sha256(raw[1:]).hex()
+        self.id = sha256(self.name.encode() + b"\n" + raw)[:4]
+        need(raw[0] == 1 and self.id.hex() == number and self.name == "cellos.local/" + self.keyid[7:23], "not a verifier key of a log")
+        self.key = Ed25519PublicKey.from_public_bytes(self.public)
+        self.counts = lambda time: begin <= time <= end and time < revoked
+
+
+def check_event(line, *keys, signed=lambda key: None):
+    """One line alone: its spelling, digests, signature (of a bare line: signed(key), if there is one). The event. Raises."""
+    head, data, sealed = LINE.match(line).groups()
+    e = json.loads(head + b"}")
+    cell = "subject" in e
+    order = ["specversion", "id", "source", "type", *["subject"] * cell, "time", "datacontenttype", "sequence", *SIGNED[1:] * cell]
+    need(list(e) == order and compact(e) == head + b"}", "another spelling")
+    need(all(re.fullmatch(form, e[name]) for name, form in FORM.items() if name in e), "an attribute breaks its form")
+    body = compact({"core": b64(digest(e, CORE, data)), "ext": b64(digest(e, SIGNED)), "signedextattrs": SIGNED})
+    found = {k: signed(k) for k in keys if not sealed and signed(k)}
+    if sealed is not None:
+        (s,) = json.loads(unb64(sealed.decode()))["signatures"]
+        found = {k: unb64(s["sig"]) for k in keys if k.keyid == s["keyid"]}
+        envelope = {"payload": b64(body), "payloadType": PAYLOAD_TYPE, "signatures": [{"keyid": s["keyid"], "sig": s["sig"]}]}
+        need(found and b64(compact(envelope)) == sealed.decode(), "signed is another event, or by an unknown key")
+    for key, signature in found.items():
+        key.key.verify(signature, b"DSSEv1 %d %s %d %s" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode(), len(body), body))
+        need(key.counts(e["time"]), "its key did not count at that time")
+    return {**e, "data": json.loads(data)}
+
+
+def root(hashes):
+    """RFC 6962 2.1, as it is written there."""
+    if len(hashes) < 2:
+        return hashes[0] if hashes else sha256(b"")
+    k = 1 << (len(hashes) - 1).bit_length() - 1
+    return sha256(b"\1" + root(hashes[:k]) + root(hashes[k:]))
+
+
+def check_note(note, *keys):
+    """A signed checkpoint: (origin, size, root)."""
+    text, _, signatures = note.partition("\n\n")
+    mine = [(k, unb64(s.split(" ")[2])) for s in signatures.splitlines() for k in keys if s.startswith("\u2014 %s " % k.name)]
+    need(any(s[:4] == k.id for k, s in mine) and signatures.endswith("\n"), "not signed by the key")
+    for k, s in mine:
+        k.key.verify(s[4:], text.encode() + b"\n")
+    origin, size, top, *_ = text.split("\n")
+    need(str(int(size)) == size, "the size in another spelling")
+    return origin, int(size), unb64(top)
+
+
+def numbered_lines(log):
+    """(index, file, line in it, the bytes), in order."""
+    due = None
+    for f in sorted(f for f in log.glob("*.jsonl*") if f.name[20:] == ".jsonl" or not f.with_suffix("").exists()):
+        need(due in (None, int(f.name[:20])), "%s: line %s is due" % (f.name, due and due + 1))
+        data = f.read_bytes() if f.suffix == ".jsonl" else subprocess.run(["zstd", "-dcq", f], check=True, capture_output=True).stdout
+        *lines, rest = data.split(b"\n")
+        due = int(f.name[:20]) + len(lines)
+        for i, line in enumerate(lines):
+            yield due - len(lines) + i, f, i, line
+        need(not rest, "%s: line %d has no line feed" % (f.name, due + 1))
+
+
+def lines_of(log):
+    return [line for _, _, _, line in numbered_lines(log)]
+
+
+def check_order(n, e, runs, leaves):
+    need(int(e["sequence"]) == n, "sequence is %s: a line is missing, repeated or moved" % e["sequence"])
+    if e["type"] == PREFIX + "log.v1.recovered":
+        need(e["data"]["previousSize"] == n and e["data"]["previousRoot"] == "sha256:" + root(leaves).hex(), "seals another past")
+    if "subject" in e:
+        subject, last = runs.get(e["runid"], (e["subject"], 0))
+        need(int(e["cellsequence"]) == last + 1 and e["subject"] == subject, "an event of its run is missing, or its cell is another")
+        need(e["data"]["runId"] == e["runid"] and "urn:cellos:cell:" + e["data"]["cellId"] == subject, "data of another cell")
+        runs[e["runid"]] = (subject, last + 1 if not e["type"].endswith("lifecycle.v1.destroyed") else -9)
+
+
+def check_log(log, note=None, key=None, outside=None):
+    """Everything. The events. Raises ValueError that says where."""
+    where, events, leaves, runs = "vkey", [], [], {}
+    try:
+        keys = [Vkey(key or (log / "vkey").read_text())]
+        where = "checkpoint"
+        origin, size, top = check_note(note or (log / "checkpoint").read_text(), *keys)
+        need(origin == (log / "origin").read_text().rstrip("\n"), "of another log")
+        where = "segments"
+        for n, f, i, line in numbered_lines(log):
+            where = "line %d (%s, line %d)" % (n + 1, f.name, i + 1)
+            sides = {k: log / ("%s-%s.sig" % (f.name[:20], k.keyid[7:23])) for k in keys}
+            signed = lambda k: sides[k].exists() and (s := sides[k].read_bytes()[64 * i:][:64]) and any(s) and s
+            events.append(check_event(line, *keys, signed=signed))
+            check_order(n, events[-1], runs, leaves)
+            leaves.append(leaf(line))
+        where = "checkpoint"
+        need(size <= len(leaves) and root(leaves[:size]) == top, "signs another tree, or a longer one: %d lines of %d" % (len(leaves), size))
+        if outside:
+            where = "checkpoint from outside"
+            name, size, top = check_note(outside, *keys)
+            need(name == origin and size <= len(leaves) and root(leaves[:size]) == top, "the log was cut, or is another one")
+        return events
+    except Exception as e:
+        raise ValueError("%s: %s" % (where, str(e) or type(e).__name__)) from None
+
+
+if __name__ == "__main__":
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("log", type=Path)
+    p.add_argument("--key", help="the verifier key to trust; without it the log's own")
+    p.add_argument("--checkpoint", type=Path, help="one that was kept outside")
+    o = p.parse_args()
+    try:
+        print("good: %d events" % len(check_log(o.log, key=o.key, outside=o.checkpoint and o.checkpoint.read_text())))
+    except ValueError as bad:
+        print(bad)
+        sys.exit(4)
