@@ -10,16 +10,21 @@
 
 #include "common/base/clock.h"
 #include "common/base/io.h"
+#include "common/evidence/log_locate.h"
 #include "common/evidence/log_pruned.h"
 #include "common/evidence/log_reader.h"
+#include "common/evidence/sidecar.h"
 
 #define LOG_VERIFY_BATCH       1024       /* lines that are read, then judged on all threads */
 #define LOG_VERIFY_BATCH_BYTES (4u << 20) /* and their bytes; one line more always fits behind */
-#define LOG_VERIFY_BATCH_ALONE 64         /* so few are judged on this thread */
+#define VERIFY_ANOTHER_LINE    "it is not the line that the checkpoint signs at this place"
+#define LOG_VERIFY_BATCH_ALONE 64 /* so few are judged on this thread */
 
 /* One batch of lines, copied out of the reader. */
 struct verify_batch {
     struct log_line line[LOG_VERIFY_BATCH];
+    struct log_check_sig sig[LOG_VERIFY_BATCH]; /* of bare lines that have one; else key is NULL */
+    int sig_error[LOG_VERIFY_BATCH];            /* why a bare line has none: -ENODATA, -ENOKEY */
     struct log_check_line judged[LOG_VERIFY_BATCH];
     size_t n;
     int end; /* an enum log_read (not LINE) once the reader has no more, else LOG_READ_LINE; or -errno */
@@ -41,8 +46,10 @@ struct verify {
     const struct keyring *ring;
     struct keyring own;               /* what the log declares, where nothing else is given */
     const struct keyring_key *signer; /* of the checkpoint */
+    int dirfd;
     struct log_check *check;
     struct log_reader *reader;
+    struct sidecar_reader *sidecar;
     struct verify_batch *batch;
     unsigned threads;
     struct checkpoint outside;
@@ -166,7 +173,8 @@ static void *verify_judge(void *arg)
 
     s->error = digest_init();
     for (size_t i = s->from; s->error == 0 && i < s->to; i++)
-        log_check_alone(s->batch->line[i].text, s->ring, NULL, &s->batch->judged[i]);
+        log_check_alone(s->batch->line[i].text, s->ring, s->batch->sig[i].key ? &s->batch->sig[i] : NULL,
+                        &s->batch->judged[i]);
     return NULL;
 }
 
@@ -203,6 +211,21 @@ static int verify_judge_batch(struct verify *v)
     return 0;
 }
 
+/* A bare line ends with data, a sealed one with a string. Its form is looked at later, on another thread. */
+static bool verify_is_bare(struct str line)
+{
+    return line.len >= 2 && line.p[line.len - 2] == '}';
+}
+
+static int verify_read_sig(struct verify *v, const struct log_line *l, struct log_check_sig *ret)
+{
+    int e = verify_is_bare(l->text) ? sidecar_read(v->sidecar, l, v->ring, &ret->key, ret->sig) : 0;
+
+    if (e < 0)
+        ret->key = NULL;
+    return e;
+}
+
 static void verify_read_batch(struct verify *v)
 {
     struct verify_batch *b = v->batch;
@@ -223,6 +246,8 @@ static void verify_read_batch(struct verify *v)
         memcpy(b->text + b->used, l.text.p, l.text.len);
         l.text.p = b->text + b->used;
         b->used += l.text.len;
+        b->sig[b->n].key = NULL;
+        b->sig_error[b->n] = verify_read_sig(v, &l, &b->sig[b->n]);
         b->line[b->n++] = l;
     }
 }
@@ -337,11 +362,47 @@ static int verify_signer(struct verify *v, const struct log_line *l, const struc
                           l->index + 1, v->signer->vkey.name);
 }
 
+/* A line is wrong; perhaps only because of one before it, which looks good by itself. */
+static int verify_wrong_line(struct verify *v, const struct log_line *l, const char *why)
+{
+    struct log_line first;
+    int e = log_locate(v->dirfd, &v->report->checkpoint, v->pruned.first, &first);
+
+    if (e > 0 && first.index < l->index)
+        return verify_bad_line(v->report, &first, VERIFY_ANOTHER_LINE);
+    return verify_bad_line(v->report, l, why);
+}
+
+/* What is to be said of a bare line that has no signature that could be verified. */
+static int verify_no_sig(struct verify *v, size_t i, char why[static LOG_CHECK_WHY_MAX])
+{
+    switch (v->batch->sig_error[i]) {
+    case 0:
+        return 0;
+    case -ENODATA:
+        v->report->bare++;
+        return 0;
+    case -ENOKEY:
+        strcpy(why, envelope_error_text(ENVELOPE_E_KEY));
+        return -EBADMSG;
+    case -ELOOP:
+    case -EFBIG:
+    case -EBADMSG:
+        strcpy(why, "the signatures beside its segment are not a file, or too many files");
+        return -EBADMSG;
+    default:
+        return v->batch->sig_error[i];
+    }
+}
+
 static int verify_line(struct verify *v, size_t i)
 {
     const struct log_line *l = &v->batch->line[i];
     char why[LOG_CHECK_WHY_MAX] = "";
     int e = log_check_next(v->check, &v->batch->judged[i], why);
+
+    if (e == 0)
+        e = verify_no_sig(v, i, why);
 
     if (e == 0 && v->o->rule)
         e = v->o->rule(v->o->arg, &v->batch->judged[i].parsed.e, why);
@@ -349,7 +410,7 @@ static int verify_line(struct verify *v, size_t i)
         e = log_pruned_event(&v->pruned, &v->batch->judged[i].parsed.e, why);
     if (e == -EBADMSG) {
         e = verify_pruned_end(v, false);
-        return v->report->verdict == LOG_GOOD ? verify_bad_line(v->report, l, why) : e;
+        return v->report->verdict == LOG_GOOD ? verify_wrong_line(v, l, why) : e;
     }
     if (e < 0)
         return e;
@@ -414,6 +475,20 @@ static int verify_lines(struct verify *v)
     return v->report->verdict == LOG_GOOD ? verify_end(v) : 0;
 }
 
+/* Every line is good, but the checkpoint signs another tree. */
+static int verify_bad_root(struct verify *v)
+{
+    struct log_line l;
+    int e = log_locate(v->dirfd, &v->report->checkpoint, v->pruned.first, &l);
+
+    if (e < 0)
+        return e;
+    if (e > 0)
+        return verify_bad_line(v->report, &l, VERIFY_ANOTHER_LINE);
+    return verify_verdict(v->report, LOG_BAD_ROOT,
+                          "every line is good, but the checkpoint signs another tree");
+}
+
 static int verify_tree(struct verify *v)
 {
     struct log_report *r = v->report;
@@ -428,15 +503,14 @@ static int verify_tree(struct verify *v)
                               r->pruned + r->lines, r->checkpoint.size);
     bool good = memcmp(v->root, r->checkpoint.root, DIGEST_LEN) == 0;
     int e = verify_pruned_end(v, good);
-    if (!good && r->verdict == LOG_GOOD)
-        return verify_verdict(r, LOG_BAD_ROOT, "every line is good, but the checkpoint signs another tree");
-    return e;
+    return !good && r->verdict == LOG_GOOD ? verify_bad_root(v) : e;
 }
 
 static void verify_done(struct verify *v)
 {
     log_check_free(v->check);
     log_reader_free(v->reader);
+    sidecar_reader_free(v->sidecar);
     free(v->batch);
 }
 
@@ -453,6 +527,7 @@ static int verify_all(struct verify *v, int dirfd)
 
     if (e < 0 || v->report->verdict != LOG_GOOD)
         return e;
+    v->dirfd = dirfd;
     e = verify_pruned(v, dirfd);
     if (e == 0 && v->pruned.marked)
         e = verify_outside_root(v, v->pruned.mark_root);
@@ -465,6 +540,9 @@ static int verify_all(struct verify *v, int dirfd)
     v->threads = verify_threads(v->o->threads);
     e = verify_sizes(v); /* the empty tree may be what was signed */
     if (e < 0 || v->report->verdict != LOG_GOOD)
+        return e;
+    e = sidecar_reader_new(dirfd, &v->sidecar);
+    if (e < 0)
         return e;
     e = log_reader_open(dirfd, v->pruned.first, &v->reader);
     if (e < 0 && e != -ENOENT)

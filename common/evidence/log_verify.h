@@ -49,6 +49,7 @@ struct log_report {
     struct checkpoint checkpoint; /* when has_checkpoint */
     uint64_t pruned;              /* lines that retention took away: accounted for, and in the tree */
     uint64_t lines;               /* good lines behind them and below the checkpoint */
+    uint64_t bare; /* of these without a signature of their own: the checkpoint alone signs them */
     uint64_t runs;
     uint64_t open_runs;
     uint64_t segments;

@@ -145,6 +145,13 @@ static void verify_print_notes(const struct verify_log *l, const struct log_repo
 {
     char text[256];
 
+    if (r->bare > 0) {
+        (void)snprintf(
+            text, sizeof(text),
+            "%" PRIu64 " line%s no signature of %s own (seal: batch): the checkpoint alone signs %s", r->bare,
+            r->bare == 1 ? " has" : "s have", r->bare == 1 ? "its" : "their", r->bare == 1 ? "it" : "them");
+        verify_note(l->c, text);
+    }
     if (r->unacknowledged > 0 || r->torn_bytes > 0) {
         (void)snprintf(text, sizeof(text),
                        "behind the checkpoint: %" PRIu64
