@@ -263,3 +263,14 @@ bool report_is_denial(struct str suffix, const json_t *data)
     return strcmp(member(data, "action"), "deny") == 0 &&
            !(json_is_integer(packets) && json_integer_value(packets) == 0);
 }
+
+bool report_is_allowed(struct str suffix, const json_t *data)
+{
+    if (strcmp(member(data, "action"), "allow") != 0)
+        return false;
+    if (str_is(suffix, "observability.v1.network_flow_decision"))
+        return member(data, "destination")[0] && !json_is_true(json_object_get(data, "ended")) &&
+               strcmp(member(data, "reasonCode"), "flow_rule_accept") == 0;
+    return str_is(suffix, "observability.v1.dns_query") ||
+           str_is(suffix, "observability.v1.l7_egress_decision");
+}

@@ -26,3 +26,7 @@ struct str report_suffix(const struct envelope *e);
 /* Whether the event tells of something that was refused: a denied decision, a removed answer, a refused
  * system call, document or claim. Totals of a kernel rule that no packet met are none. */
 bool report_is_denial(struct str suffix, const json_t *data);
+
+/* Whether the event is a decision that let something out of the cell: a question, a connection, packets of a
+ * raw rule. */
+bool report_is_allowed(struct str suffix, const json_t *data);

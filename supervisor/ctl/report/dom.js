@@ -14,7 +14,7 @@ function fill(node, attrs, children) {
     if (k === "on") for (const [event, fn] of Object.entries(v)) node.addEventListener(event, fn);
     else if (v !== null && v !== undefined && v !== false) node.setAttribute(k, v === true ? "" : v);
   }
-  for (const c of children.flat(2))
+  for (const c of children.flat(Infinity))
     if (c !== null && c !== undefined && c !== false) node.append(typeof c === "object" ? c : visible(c));
   return node;
 }
