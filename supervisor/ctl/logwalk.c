@@ -50,7 +50,8 @@ int logwalk_size(const char *verb, const char *path, int fd, uint64_t *ret)
 }
 
 static int walk(const char *verb, const char *path, int fd, uint64_t size,
-                int (*see)(void *self, struct str line, const struct envelope_line *l), void *self)
+                int (*see)(void *self, const struct log_line *line, const struct envelope_line *l),
+                void *self)
 {
     _cleanup_(log_reader_freep) struct log_reader *reader = NULL;
     struct envelope_line l;
@@ -68,14 +69,15 @@ static int walk(const char *verb, const char *path, int fd, uint64_t size,
         if (envelope_parse(line.text, &l) != ENVELOPE_OK)
             return FAIL(CTL_TAMPERED, verb, "line %" PRIu64 " of %s is no event: see `cellctl verify`", i + 1,
                         path);
-        if (see(self, line.text, &l) == LOGWALK_STOP)
+        if (see(self, &line, &l) == LOGWALK_STOP)
             break;
     }
     return CTL_OK;
 }
 
 int logwalk_lines(const char *verb, const char *path, uint64_t size,
-                  int (*see)(void *self, struct str line, const struct envelope_line *l), void *self)
+                  int (*see)(void *self, const struct log_line *line, const struct envelope_line *l),
+                  void *self)
 {
     _cleanup_close_ int fd = logdir_open(path);
 
@@ -89,7 +91,7 @@ struct plain {
     void *self;
 };
 
-static int see_plain(void *self, struct str line, const struct envelope_line *l)
+static int see_plain(void *self, const struct log_line *line, const struct envelope_line *l)
 {
     const struct plain *p = self;
 

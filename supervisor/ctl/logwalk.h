@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/evidence/envelope.h"
+#include "common/evidence/log_reader.h"
 #include "supervisor/ctl/logdir.h"
 
 enum { LOGWALK_ON = 0, LOGWALK_STOP = 1 };
@@ -20,7 +21,7 @@ int logwalk_size(const char *verb, const char *path, int fd, uint64_t *ret) MUST
 /* Calls see with each of the first size lines and the event in it, in order, until it answers LOGWALK_STOP.
  * As logwalk below. */
 int logwalk_lines(const char *verb, const char *path, uint64_t size,
-                  int (*see)(void *self, struct str line, const struct envelope_line *l),
+                  int (*see)(void *self, const struct log_line *line, const struct envelope_line *l),
                   void *self) MUST_CHECK;
 
 /* Calls see with each event, in order, until it answers LOGWALK_STOP or the checkpoint's last line is

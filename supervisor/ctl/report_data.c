@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "common/evidence/sidecar.h"
 #include "supervisor/ctl/ctl.h"
 #include "supervisor/ctl/logwalk.h"
 #include "supervisor/ctl/report_rows.h"
@@ -29,7 +30,7 @@ static bool is_wanted(const char *want, const struct envelope *e)
            (e->subject.len > urn && str_is((struct str){e->subject.p + urn, e->subject.len - urn}, want));
 }
 
-static int see_newest(void *self, struct str line, const struct envelope_line *l)
+static int see_newest(void *self, const struct log_line *line, const struct envelope_line *l)
 {
     struct newest *n = self;
     const size_t urn = sizeof(ENVELOPE_SUBJECT) - 1;
@@ -68,6 +69,7 @@ struct load {
     uint64_t first, last;                 /* sequences of the run's first and last event */
     uint64_t bytes;
     bool any, failed;
+    struct sidecar_reader *sidecar; /* of the last pass */
 };
 
 /* The lines of the run; of the log's own events all when the log is the run's, else those from its time. */
@@ -149,7 +151,7 @@ static void keep_row(struct load *l, struct str suffix, const json_t *data, cons
     }
 }
 
-static int see_count(void *self, struct str line, const struct envelope_line *parsed)
+static int see_count(void *self, const struct log_line *line, const struct envelope_line *parsed)
 {
     static const char redacted[] = "\"[redacted]\"";
     struct load *l = self;
@@ -158,7 +160,9 @@ static int see_count(void *self, struct str line, const struct envelope_line *pa
     if (!is_ours(l, e, true))
         return LOGWALK_ON;
     if (e->runid.p) {
-        (void)snprintf(l->any ? r->last : r->began, sizeof(r->last), "%.*s", (int)e->time.len, e->time.p);
+        (void)snprintf(r->last, sizeof(r->last), "%.*s", (int)e->time.len, e->time.p);
+        if (!l->any)
+            memcpy(r->began, r->last, sizeof(r->began));
         l->first = l->any ? l->first : e->sequence;
         l->last = e->sequence;
         l->any = true;
@@ -171,7 +175,7 @@ static int see_count(void *self, struct str line, const struct envelope_line *pa
     r->total++;
     r->redacted += memmem(e->data.p, e->data.len, redacted, sizeof(redacted) - 1) != NULL;
     l->of_class[class_of(suffix, data)]++;
-    l->bytes += line.len;
+    l->bytes += line->text.len;
     if (data) {
         keep_data(l, suffix, data, e);
         keep_row(l, suffix, data, e);
@@ -200,7 +204,25 @@ static void share(struct load *l)
 
 /* ---- the lines ---- */
 
-static int see_take(void *self, struct str line, const struct envelope_line *parsed)
+/* The line as it is shown to others: with the event's own signature, where it has one by now. */
+static int keep_line(struct load *l, const struct log_line *line, const struct envelope_line *parsed)
+{
+    _cleanup_(buf_done) struct buf sealed = {.data = NULL};
+    struct report *r = l->r;
+    struct report_event *e = &r->events[r->n];
+    buf_init(&sealed, ENVELOPE_LINE_MAX);
+    *e = (struct report_event){.sequence = parsed->e.sequence, .bare = !parsed->dssematerial.p};
+    int err = e->bare ? sidecar_sealed_line(l->sidecar, line, &r->ring, &sealed) : -ENODATA;
+    struct str text = err == 0 ? buf_str(&sealed) : line->text;
+    if (err == -ENOMEM)
+        return err;
+    e->line = str_dup(text);
+    e->len = text.len;
+    r->n += e->line != NULL;
+    return e->line ? 0 : -ENOMEM;
+}
+
+static int see_take(void *self, const struct log_line *line, const struct envelope_line *parsed)
 {
     struct load *l = self;
     struct report *r = l->r;
@@ -224,15 +246,26 @@ static int see_take(void *self, struct str line, const struct envelope_line *par
         }
         r->events = more;
     }
-    char *copy = str_dup(line);
-    l->failed = !copy;
-    if (l->failed)
+    if (keep_line(l, line, parsed) < 0) {
+        l->failed = true;
         return LOGWALK_STOP;
-    r->events[r->n++] = (struct report_event){e->sequence, copy, line.len};
+    }
     *left -= *left > 0 && (e->runid.p || r->whole);
     if (c)
         c->embedded++;
     return LOGWALK_ON;
+}
+
+static int take_lines(struct load *l)
+{
+    _cleanup_close_ int fd = logdir_open(l->r->path);
+    int err = fd < 0 ? fd : sidecar_reader_new(fd, &l->sidecar);
+    if (err < 0)
+        return ctl_fail(CTL_FAILED, "report", "cannot read %s: %s", l->r->path, strerrordesc_np(-err));
+    keyring_one(&l->r->ring, &l->r->key);
+    int e = logwalk_lines("report", l->r->path, l->r->checkpoint.size, see_take, l);
+    l->sidecar = sidecar_reader_free(l->sidecar);
+    return e;
 }
 
 int report_load(struct report *r, const char *path, const char *run)
@@ -254,7 +287,7 @@ int report_load(struct report *r, const char *path, const char *run)
         e = logwalk_lines("report", path, r->checkpoint.size, see_count, &l);
     if (e == CTL_OK && !(l.failed || r->why.failed)) {
         share(&l);
-        e = logwalk_lines("report", path, r->checkpoint.size, see_take, &l);
+        e = take_lines(&l);
     }
     if (e == CTL_OK && (l.failed || r->why.failed))
         return ctl_fail(CTL_FAILED, "report", "out of memory");

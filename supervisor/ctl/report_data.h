@@ -17,8 +17,9 @@ enum report_class { REPORT_RARE, REPORT_DENIED, REPORT_ALLOWED, _REPORT_CLASS_MA
 
 struct report_event {
     uint64_t sequence;
-    char *line; /* sealed form, owned */
+    char *line; /* owned; with the event's own signature where it has one */
     size_t len;
+    bool bare; /* seal: batch: the leaf is the line without dssematerial */
 };
 
 struct report_count {
@@ -31,12 +32,12 @@ struct report {
     char path[PATH_MAX];
     char run[UUID_TEXT_LEN + 1];
     char cell[160];
-    struct vkey key; /* the log's own */
+    struct vkey key;     /* the log's own */
+    struct keyring ring; /* the keys of the log */
     struct checkpoint checkpoint;
     struct buf note;
     bool whole; /* the log is of this run alone: every line of it is here */
     bool cut;   /* not all of the run's events are in events */
-    bool bare;  /* seal: batch: the leaf is the line without dssematerial */
     uint64_t total;
     char began[24], last[24]; /* times of the run's first and last event */
     struct report_event *events;

@@ -153,12 +153,12 @@ static int put_meta(FILE *f, const struct report *r)
         return -ENOMEM;
     verdict_text(r, verdict, sizeof(verdict));
     json_t *meta = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:[s%], s:s%, s:I, s:b, s:b, s:b, s:I, s:I, s:s, s:o}", "format",
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:[s%], s:s%, s:I, s:b, s:b, s:I, s:I, s:s, s:o}", "format",
         "cellos-report/1", "cellctl", CELLOS_VERSION, "written", now, "runId", r->run, "cellId", r->cell,
         "origin", r->checkpoint.origin, "vkeys", (const char *)vkey.data, vkey.len, "checkpoint",
         (const char *)r->note.data, r->note.len, "logSize", (json_int_t)r->checkpoint.size, "whole", r->whole,
-        "cut", r->cut, "bare", r->bare, "total", (json_int_t)r->total, "embedded", (json_int_t)r->n,
-        "verdict", verdict, "counts", counts_json(r));
+        "cut", r->cut, "total", (json_int_t)r->total, "embedded", (json_int_t)r->n, "verdict", verdict,
+        "counts", counts_json(r));
     (void)fputs("<script type=\"application/json\" id=\"report-meta\">", f);
     int e = meta ? report_put_json(f, meta) : -ENOMEM;
     (void)fputs("</script>\n", f);
@@ -190,7 +190,8 @@ static int put_event(FILE *f, const struct report *r, const struct proof_source 
         return b.err;
     (void)fputs("{\"line\":\"", f);
     report_put_quoted(f, (struct str){ev->line, ev->len});
-    (void)fprintf(f, "\",\"proof\":\"%.*s\"}\n", (int)b.len, b.data ? (const char *)b.data : "");
+    (void)fprintf(f, "\",\"proof\":\"%.*s\"%s}\n", (int)b.len, b.data ? (const char *)b.data : "",
+                  ev->bare ? ",\"bare\":true" : "");
     return 0;
 }
 

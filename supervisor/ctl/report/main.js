@@ -7,7 +7,7 @@ function readEntries(source) {
   return source.split("\n").filter((l) => l !== "").map((raw) => {
     try {
       const o = JSON.parse(raw);
-      return { raw: text(o.line), proof: text(o.proof), event: parseEvent(text(o.line)) };
+      return { raw: text(o.line), proof: text(o.proof), bare: o.bare === true, event: parseEvent(text(o.line)) };
     } catch (e) {
       return { raw, proof: "", broken: e instanceof Err ? e.message : "it cannot be read" };
     }
@@ -116,7 +116,7 @@ function main() {
   const events = entries.filter((x) => x.event).map((x) => x.event), rows = rowsOf(entries);
   byId("app").hidden = false;
   viewHeader(events, meta);
-  put("sections", viewAuthority(events), viewEgress(events, rows), viewDenials(advice), viewUse(events), viewEvidence(events, meta, advice), viewEvents(entries, showVerdicts));
+  put("sections", viewAuthority(events), viewEgress(events, rows), viewDenials(advice), viewUse(events), viewEvidence(entries, events, meta, advice), viewEvents(entries, showVerdicts));
   byId("verify-button").addEventListener("click", () => runCheck(meta, entries));
   showVerdicts();
 }

@@ -84,11 +84,11 @@ async function checkEntry(entry, meta, head) {
   if (entry.broken) return { ok: false, own: false, why: entry.broken };
   const e = entry.event;
   try {
-    if (!e.material && !meta.bare) throw new Err("the event has no signature");
+    if (!e.material && !entry.bare) throw new Err("the event has no signature");
     if (e.material) await checkSignature(e, head.vkeys);
     checkStamps(e);
     if (!head.checkpoint) throw new Err("without a checkpoint nothing proves its place");
-    const leaf = await leafHash(meta.bare ? e.bare : e.line);
+    const leaf = await leafHash(entry.bare ? e.bare : e.line);
     const root = await rootFromProof(leaf, BigInt(e.sequence), head.checkpoint.size, fromBase64(entry.proof));
     if (!sameBytes(root, head.checkpoint.root)) throw new Err("its inclusion proof does not lead to the checkpoint's root");
     return { ok: true, own: e.material !== "", why: "" };

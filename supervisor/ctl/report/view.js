@@ -134,7 +134,7 @@ function viewUse(events) {
       ["Suspicious DNS", apexes.map((a) => text(a.apex) + ": " + text(a.queries) + " questions, " + text(a.distinctNames) + " names").join("; ")]]));
 }
 
-function viewEvidence(events, meta, advice) {
+function viewEvidence(entries, events, meta, advice) {
   const of = (suffix) => events.filter((e) => suffixOf(e) === suffix), bundle = dataOf(events, "evidence_bundle.v1.emitted");
   const gaps = of("observability.v1.gap"), refused = of("log.v1.claim_refused"), recovered = of("log.v1.recovered");
   const redacted = events.filter((e) => e.dataText.includes('"[redacted]"')).length;
@@ -154,7 +154,7 @@ function viewEvidence(events, meta, advice) {
     el("ul", { class: "notes" }, notes.map((n) => el("li", {}, n))),
     meta.cut && el("table", {}, el("caption", {}, "All events of the run, counted by cellctl"), head(["Type", "Decision", "Events", "Embedded"]),
       el("tbody", {}, listOf(meta.counts).map((c) => el("tr", {}, el("td", {}, text(c.type)), el("td", {}, text(c.action)), el("td", { class: "num" }, text(c.count)), el("td", { class: "num" }, text(c.embedded)))))),
-    el("p", { class: "noprint" }, save("Save the events (.jsonl)", "events.jsonl", () => events.map((e) => (meta.bare ? e.bare : e.line) + "\n").join("")), " ", save("Save the checkpoint", "checkpoint", () => text(meta.checkpoint))),
+    el("p", { class: "noprint" }, save("Save the events (.jsonl)", "events.jsonl", () => entries.filter((x) => x.event).map((x) => (x.bare ? x.event.bare : x.event.line) + "\n").join("")), " ", save("Save the checkpoint", "checkpoint", () => text(meta.checkpoint))),
     advice && advice.lostEvents > 0 && el("p", {}, advice.lostEvents + " events were left out by a rate limit."));
 }
 
