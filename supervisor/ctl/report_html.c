@@ -176,6 +176,42 @@ static int put_advice(FILE *f, const struct report *r)
     return e;
 }
 
+/* ---- proofs ---- */
+
+#define CACHE_WAYS 4
+
+/* Proofs of neighbours share nearly all their hashes, and making one out of a tile costs up to 255 digests.
+ */
+struct proof_cache {
+    struct proof_source tree;
+    struct {
+        bool full;
+        uint64_t index;
+        uint8_t hash[DIGEST_LEN];
+    } slot[MERKLE_LEVELS][CACHE_WAYS];
+    unsigned next[MERKLE_LEVELS];
+};
+
+static int cached_hash(void *arg, unsigned level, uint64_t index, uint8_t ret[static DIGEST_LEN])
+{
+    struct proof_cache *c = arg;
+    if (level >= MERKLE_LEVELS)
+        return -ERANGE;
+    for (unsigned i = 0; i < CACHE_WAYS; i++)
+        if (c->slot[level][i].full && c->slot[level][i].index == index) {
+            memcpy(ret, c->slot[level][i].hash, DIGEST_LEN);
+            return 0;
+        }
+    int e = c->tree.hash(c->tree.arg, level, index, ret);
+    if (e < 0)
+        return e;
+    unsigned way = c->next[level]++ % CACHE_WAYS;
+    c->slot[level][way].full = true;
+    c->slot[level][way].index = index;
+    memcpy(c->slot[level][way].hash, ret, DIGEST_LEN);
+    return 0;
+}
+
 static int put_event(FILE *f, const struct report *r, const struct proof_source *tree,
                      const struct report_event *ev)
 {
@@ -203,10 +239,15 @@ static int put_events(FILE *f, const struct report *r)
     int e = fd < 0 ? fd : tile_reader_open(fd, r->checkpoint.size, TILE_READER_TILES, &tiles);
     if (e < 0)
         return e;
-    struct proof_source tree = tile_reader_source(tiles);
+    struct proof_cache *cache = calloc(1, sizeof(*cache));
+    if (!cache)
+        return -ENOMEM;
+    cache->tree = tile_reader_source(tiles);
+    struct proof_source tree = {cached_hash, cache};
     (void)fputs("<script type=\"application/x-ndjson\" id=\"report-events\">\n", f);
     for (size_t i = 0; e == 0 && i < r->n; i++)
         e = put_event(f, r, &tree, &r->events[i]);
+    free(cache);
     (void)fputs("</script>\n", f);
     return e;
 }

@@ -70,17 +70,22 @@ void report_put_text(FILE *f, const char *text)
     }
 }
 
+/* Runs of plain bytes are written at once: a page may hold a hundred megabytes. */
 void report_put_quoted(FILE *f, struct str text)
 {
+    size_t from = 0;
     for (size_t i = 0; i < text.len; i++) {
         unsigned char c = (unsigned char)text.p[i];
+        if (c >= 0x20 && c != '"' && c != '\\' && c != '<')
+            continue;
+        (void)fwrite(text.p + from, 1, i - from, f);
+        from = i + 1;
         if (c == '"' || c == '\\')
             (void)fprintf(f, "\\%c", c);
-        else if (c < 0x20 || c == '<')
-            (void)fprintf(f, "\\u%04x", c);
         else
-            (void)putc(c, f);
+            (void)fprintf(f, "\\u%04x", c);
     }
+    (void)fwrite(text.p + from, 1, text.len - from, f);
 }
 
 int report_put_json(FILE *f, const json_t *v)

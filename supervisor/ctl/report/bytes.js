@@ -36,7 +36,9 @@ function fromBase64(text) {
   if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text) || text.length % 4 !== 0) throw new Err("base64 is broken");
   const raw = atob(text);
   if (btoa(raw) !== text) throw new Err("base64 is not in its one form");
-  return Uint8Array.from(raw, (c) => c.charCodeAt(0));
+  const bytes = new Uint8Array(raw.length);
+  for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
+  return bytes;
 }
 
 function toHex(bytes) {

@@ -7,8 +7,19 @@ async function leafHash(text) {
   return sha256(joinBytes(Uint8Array.of(0), bytesOf(text)));
 }
 
-async function nodeHash(left, right) {
-  return sha256(joinBytes(Uint8Array.of(1), left, right));
+/* Neighbours' proofs meet in the same nodes: each is computed once. Only equal children share a result. */
+const nodes = new Map();
+const NODES_KEPT = 1 << 17;
+
+function nodeHash(left, right) {
+  const key = String.fromCharCode(...left, ...right);
+  let hash = nodes.get(key);
+  if (!hash) {
+    hash = sha256(joinBytes(Uint8Array.of(1), left, right));
+    if (nodes.size >= NODES_KEPT) nodes.clear();
+    nodes.set(key, hash);
+  }
+  return hash;
 }
 
 /* index, size: BigInt; proof: the hashes one after the other. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The check behind the button: everything is computed again from the embedded lines, proofs, checkpoint and keys. */
 
-const BATCH = 64; /* events under way at once */
+const BATCH = 256; /* events under way at once */
 
 /* entries: what the page embeds, [{text}] with {event} or {broken}. Returns {state, problems, events, ...}:
  * state "good", "bad" or "unable"; problems: [{place, why}] in order; events: one {ok, why, own} per entry, where own
