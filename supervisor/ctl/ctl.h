@@ -37,6 +37,7 @@ extern const struct ctl_verb ctl_verb_validate; /* validate.c */
 extern const struct ctl_verb ctl_verb_verify;   /* verify.c */
 extern const struct ctl_verb ctl_verb_events;   /* events.c */
 extern const struct ctl_verb ctl_verb_why;      /* why.c */
+extern const struct ctl_verb ctl_verb_report;   /* report.c */
 extern const struct ctl_verb ctl_verb_policy;   /* policy.c */
 extern const struct ctl_verb ctl_verb_ship;     /* ship.c */
 extern const struct ctl_verb ctl_verb_doctor;   /* doctor.c */

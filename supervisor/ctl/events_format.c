@@ -2,239 +2,232 @@
 #include "supervisor/ctl/events_format.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 
 #include "proto/events.h"
+#include "supervisor/ctl/events_filter.h"
+#include "supervisor/ctl/events_text.h"
+#include "supervisor/ctl/report_rows.h"
 #include "supervisor/ctl/term.h"
 
-#define EVENTS_VALUE_MAX 200 /* bytes of one value shown */
-#define EVENTS_ITEMS_MAX 8   /* entries of one list shown */
+#define VALUE_COLUMNS 200u /* of one value where the width does not bound it */
+#define NAME_COLUMNS  21   /* of a type's short name */
+#define TAG_LEN       6    /* of a run id's end, before a line */
+#define DESTROYED     "lifecycle.v1.destroyed"
 
-/* The fields worth a place in the line, in this order; "a.b" is a member of an object, "a[].b" that of each
- * entry. A type that is not listed shows every plain field. */
-static const struct events_row {
-    const char *suffix;
-    const char *fields[10];
-} events_rows[] = {
-    {"lifecycle.v1.started",
-     {"backend", "ttlSeconds", "evidence", "isolation.cgroup", "isolation.seccomp", "redacted"}},
-    {"lifecycle.v1.destroyed", {"outcome", "terminalState", "reason", "residueClass", "residueException"}},
-    {"lifecycle.v1.rejected", {"violations[].path", "violations[].message"}},
-    {"lifecycle.v1.policy_changed", {"added", "removed", "requestedByUid"}},
-    {"command.v1.completed", {"argv", "exitCode", "signal", "spawnError", "durationMs"}},
-    {"identity.v1.materialized", {"secrets", "delivery"}},
-    {"identity.v1.revoked", {"secrets"}},
-    {"observability.v1.network_scope",
-     {"mode", "egressRules[].host", "hostnameAllowlist", "resolvers[].endpoint"}},
-    {"observability.v1.network_enforcement", {"mode", "families", "rules", "applied", "error"}},
-    {"observability.v1.network_flow_decision", {"rule", "chain", "packets", "bytes"}},
-    {"observability.v1.dns_query",
-     {"queryName", "queryType", "reasonCode", "origin", "cached", "answers[].data"}},
-    {"observability.v1.dns_answer",
-     {"queryName", "queryType", "responseRcode", "answers[].data", "removed[].data", "latencyMicros"}},
-    {"observability.v1.l7_egress_decision",
-     {"protocol", "host", "port", "originalDestination", "dialedAddress", "reasonCode"}},
-    {"observability.v1.homeostasis",
-     {"declaredEgressRules", "exercisedEgressConnections", "unusedEgressRules", "dnsDenied", "l7Denied",
-      "bytesSent", "bytesReceived"}},
-    {"evidence_bundle.v1.emitted", {"events[].type"}},
-    {"compliance.v1.summary", {"egressRuleCount", "commandExitCode", "secretDeliveryMode"}},
-};
+/* ---- runs ---- */
 
-static const struct events_row *events_row(struct str suffix)
+static struct events_run *find_run(struct events_format *f, struct str id)
 {
-    for (size_t i = 0; i < ARRAY_LEN(events_rows); i++)
-        if (str_is(suffix, events_rows[i].suffix))
-            return &events_rows[i];
+    for (size_t i = f->n; id.p && i-- > 0;)
+        if (str_is(id, f->runs[i].id))
+            return &f->runs[i];
     return NULL;
 }
 
-static void events_put(const char *p, size_t n)
+static int add_run(struct events_format *f, const struct envelope *e, struct events_run **ret)
 {
-    char safe[EVENTS_VALUE_MAX + 4];
-
-    (void)fputs(str_escape(safe, sizeof(safe), p, n), stdout);
-}
-
-static void events_put_scalar(const json_t *v)
-{
-    if (json_is_string(v))
-        events_put(json_string_value(v), json_string_length(v));
-    else if (json_is_integer(v))
-        (void)printf("%" JSON_INTEGER_FORMAT, json_integer_value(v));
-    else if (json_is_boolean(v))
-        (void)fputs(json_is_true(v) ? "true" : "false", stdout);
-    else
-        (void)fputs("...", stdout);
-}
-
-/* An array's entries, or one member of each. */
-static void events_put_list(const json_t *list, const char *member)
-{
-    size_t n = json_array_size(list);
-
-    (void)putchar('[');
-    for (size_t i = 0; i < n && i < EVENTS_ITEMS_MAX; i++) {
-        const json_t *v = json_array_get(list, i);
-
-        if (i)
-            (void)fputs(", ", stdout);
-        events_put_scalar(member && json_is_object(v) ? json_object_get(v, member) : v); /* or "[redacted]" */
+    if (f->n == EVENTS_RUNS_MAX) /* the oldest one never ended */
+        memmove(f->runs, f->runs + 1, --f->n * sizeof(*f->runs));
+    if ((f->n & (f->n - 1)) == 0) { /* grows at every power of two */
+        struct events_run *more = reallocarray(f->runs, f->n ? 2 * f->n : 1, sizeof(*more));
+        if (!more)
+            return -ENOMEM;
+        f->runs = more;
     }
-    if (n > EVENTS_ITEMS_MAX)
-        (void)printf(", %zu more", n - EVENTS_ITEMS_MAX);
-    (void)putchar(']');
+    struct events_run *r = &f->runs[f->n++];
+    *r = (struct events_run){.start_ms = events_ms(e->id)};
+    (void)snprintf(r->id, sizeof(r->id), "%.*s", (int)e->runid.len, e->runid.p);
+    (void)snprintf(r->start, sizeof(r->start), "%.*s", (int)e->time.len, e->time.p);
+    *ret = r;
+    return 0;
 }
 
-/* " name=value", unless the field is absent or an empty list of entries. */
-static void events_put_field(const json_t *data, const char *field)
+/* A kernel rule's packets in all: its flows were counted before. */
+static bool is_total(struct str suffix, const json_t *data)
 {
-    const char *list = strstr(field, "[]."), *dot = list ? NULL : strchr(field, '.');
-    size_t n = list ? (size_t)(list - field) : dot ? (size_t)(dot - field) : strlen(field);
-    char name[64];
-    const json_t *v;
-
-    (void)snprintf(name, sizeof(name), "%.*s", (int)n, field);
-    v = json_object_get(data, name);
-    if (dot)
-        v = json_object_get(v, dot + 1);
-    if (!v || (list && json_array_size(v) == 0))
-        return;
-    (void)printf(" %s=", dot ? dot + 1 : name);
-    if (json_is_array(v))
-        events_put_list(v, list ? list + 3 : NULL);
-    else
-        events_put_scalar(v);
+    return str_is(suffix, "observability.v1.network_flow_decision") &&
+           (!json_object_get(data, "destination") || json_is_true(json_object_get(data, "ended")));
 }
 
-static bool events_is_stamp(const char *name)
+int events_format_see(struct events_format *f, const struct envelope *e, const json_t *data)
 {
-    static const char *const stamps[] = {"cellId",       "specId",        "runId",
-                                         "policyDigest", "correlationId", "action"};
-
-    for (size_t i = 0; i < ARRAY_LEN(stamps); i++)
-        if (strcmp(name, stamps[i]) == 0)
-            return true;
-    return false;
-}
-
-static void events_put_data(struct str suffix, struct str raw)
-{
-    const struct events_row *row = events_row(suffix);
-    json_t *data = json_loadb(raw.p, raw.len, JSON_REJECT_DUPLICATES, NULL);
-    const char *name;
-    json_t *v;
-
-    if (!json_is_object(data)) {
-        (void)putchar(' ');
-        events_put(raw.p, raw.len);
-    } else if (row) {
-        for (size_t i = 0; i < ARRAY_LEN(row->fields) && row->fields[i]; i++)
-            events_put_field(data, row->fields[i]);
-    } else {
-        json_object_foreach(data, name, v)
-        {
-            if (events_is_stamp(name) || json_is_object(v))
-                continue;
-            (void)putchar(' ');
-            events_put(name, strlen(name));
-            (void)putchar('=');
-            if (json_is_array(v))
-                events_put_list(v, NULL);
-            else
-                events_put_scalar(v);
-        }
+    struct events_run *r = find_run(f, e->runid);
+    struct str suffix = report_suffix(e);
+    if (!e->runid.p)
+        return 0;
+    if (!r) {
+        int err = add_run(f, e, &r);
+        if (err < 0)
+            return err;
     }
-    json_decref(data);
+    r->denied += report_is_denial(suffix, data) && !is_total(suffix, data);
+    r->allowed += report_is_allowed(suffix, data);
+    return 0;
 }
 
-/* allow, deny, or blanks. */
-static void events_put_action(const struct events_format *f, struct str raw)
-{
-    static const char allow[] = "\"action\":\"allow\"", deny[] = "\"action\":\"deny\"";
-    /* Quotes inside JSON strings are escaped, so these bytes can only be the member itself. */
-    bool is_allow = memmem(raw.p, raw.len, allow, sizeof(allow) - 1) != NULL;
-    bool is_deny = memmem(raw.p, raw.len, deny, sizeof(deny) - 1) != NULL;
+/* ---- a line ---- */
 
-    (void)printf("%s%-5s%s", term_code(f->color && (is_allow || is_deny), is_deny ? TERM_RED : TERM_GREEN),
-                 is_deny    ? "deny"
-                 : is_allow ? "allow"
-                            : "",
-                 term_code(f->color && (is_allow || is_deny), TERM_PLAIN));
-}
-
-/* The milliseconds of a UUIDv7: when the event arrived at signerd. */
-static uint64_t events_ms(struct str id)
-{
-    uint64_t ms = 0;
-
-    for (size_t i = 0, n = 0; i < id.len && n < 12; i++) {
-        char c = id.p[i];
-
-        if (c == '-')
-            continue;
-        ms = ms << 4 | (uint64_t)(c <= '9' ? c - '0' : c - 'a' + 10);
-        n++;
-    }
-    return ms;
-}
-
-static void events_put_run(struct events_format *f, const struct envelope *e, uint64_t ms)
+static void put_heading(struct events_format *f, const struct envelope *e, struct buf *out)
 {
     const size_t urn = sizeof(ENVELOPE_SUBJECT) - 1;
-
-    if (!e->runid.p || (f->has_start && str_is(e->runid, f->run_id)))
+    struct events_run *r = find_run(f, e->runid);
+    bool due = r && (f->tags ? !r->shown : strcmp(f->heading, r->id) != 0);
+    if (r)
+        r->shown = true;
+    if (!due)
         return;
-    (void)snprintf(f->run_id, sizeof(f->run_id), "%.*s", (int)e->runid.len, e->runid.p);
-    f->has_start = true;
-    f->start_ms = ms;
-    (void)fputs(term_code(f->color, TERM_BOLD), stdout);
-    (void)fputs("run ", stdout);
-    events_put(e->runid.p, e->runid.len);
-    (void)fputs("  cell ", stdout);
-    events_put(e->subject.p + (e->subject.len > urn ? urn : 0),
-               e->subject.len > urn ? e->subject.len - urn : e->subject.len);
-    (void)fputs("  ", stdout);
-    events_put(e->time.p, e->time.len);
-    (void)printf("%s\n", term_code(f->color, TERM_PLAIN));
+    buf_puts(out, f->heading[0] && !f->tags ? "\n" : "");
+    (void)snprintf(f->heading, sizeof(f->heading), "%s", r->id);
+    buf_puts(out, term_code(f->color, TERM_BOLD));
+    buf_puts(out, "run ");
+    events_text_short(out, e->runid, UUID_TEXT_LEN);
+    buf_puts(out, "  cell ");
+    events_text_short(
+        out, e->subject.len > urn ? (struct str){e->subject.p + urn, e->subject.len - urn} : e->subject,
+        VALUE_COLUMNS);
+    buf_puts(out, "  ");
+    buf_puts(out, r->start);
+    buf_puts(out, term_code(f->color, TERM_PLAIN));
+    buf_putc(out, '\n');
 }
 
 /* "lifecycle.v1.started" -> "started" */
-static struct str events_short(struct str suffix)
+static struct str short_name(struct str suffix)
 {
     const char *dot = suffix.len ? memrchr(suffix.p, '.', suffix.len) : NULL;
-
     return dot ? (struct str){dot + 1, suffix.len - (size_t)(dot + 1 - suffix.p)} : suffix;
 }
 
-static struct str events_role(struct str source)
+static struct str role_of(struct str source)
 {
     const size_t start = sizeof("/cellos/") - 1;
     const char *end = source.len > start ? memchr(source.p + start, '/', source.len - start) : NULL;
-
     return end ? (struct str){source.p + start, (size_t)(end - source.p) - start} : source;
 }
 
-void events_format(struct events_format *f, const struct envelope *e)
+/* Seconds since the run's first event; milliseconds count only while somebody could care. */
+static void put_offset(struct events_format *f, const struct envelope *e, struct buf *out)
 {
-    const size_t prefix = sizeof(EVENT_TYPE_PREFIX) - 1;
-    bool ours = e->type.len > prefix && memcmp(e->type.p, EVENT_TYPE_PREFIX, prefix) == 0;
-    struct str suffix = ours ? (struct str){e->type.p + prefix, e->type.len - prefix} : e->type;
+    const struct events_run *r = find_run(f, e->runid);
     uint64_t ms = events_ms(e->id);
-    char role[64], name[64];
+    bool before = r && ms < r->start_ms;
+    uint64_t d = !r ? 0 : before ? r->start_ms - ms : ms - r->start_ms;
+    char text[32] = "";
+    if (r && d >= 3600000)
+        (void)snprintf(text, sizeof(text), "%c%" PRIu64 ":%02u:%02u", before ? '-' : '+', d / 3600000,
+                       (unsigned)(d / 60000 % 60), (unsigned)(d / 1000 % 60));
+    else if (r)
+        (void)snprintf(text, sizeof(text), "%c%" PRIu64 ".%03us", before ? '-' : '+', d / 1000,
+                       (unsigned)(d % 1000));
+    buf_printf(out, "%10s", text);
+}
 
-    events_put_run(f, e, ms);
-    (void)str_escape(role, sizeof(role), events_role(e->source).p, events_role(e->source).len);
-    (void)str_escape(name, sizeof(name), events_short(suffix).p, events_short(suffix).len);
-    if (!f->has_start)
-        (void)printf("%10s", "");
-    else if (ms >= f->start_ms)
-        (void)printf("%+9.3fs", (double)(ms - f->start_ms) / 1000.0);
+static void put_tag(const struct events_format *f, const struct envelope *e, struct buf *out)
+{
+    struct str id = e->runid;
+    if (!f->tags)
+        return;
+    if (id.len >= TAG_LEN)
+        buf_printf(out, "%.*s ", TAG_LEN, id.p + id.len - TAG_LEN);
     else
-        (void)printf("%+9.3fs", -(double)(f->start_ms - ms) / 1000.0);
-    (void)printf("  %-10s %-21s ", role, name);
-    events_put_action(f, e->data);
-    events_put_data(suffix, e->data);
-    (void)putchar('\n');
+        buf_printf(out, "%-*s ", TAG_LEN, "log");
+}
+
+static const char *decision(struct str suffix, const json_t *data)
+{
+    const char *action = json_string_value(json_object_get(data, "action"));
+    if (report_is_denial(suffix, data))
+        return "deny";
+    if (action && (strcmp(action, "allow") == 0 || strcmp(action, "deny") == 0))
+        return action;
+    return "";
+}
+
+void events_format_line(struct events_format *f, const struct envelope *e, const json_t *data,
+                        struct buf *out)
+{
+    _cleanup_(buf_done) struct buf fields = {.data = NULL}, name = {.data = NULL};
+    struct str suffix = report_suffix(e);
+    const char *action = decision(suffix, data);
+    bool denied = report_is_denial(suffix, data), colored = f->color && action[0];
+    unsigned width = f->width && f->width < EVENTS_WIDTH_MIN ? EVENTS_WIDTH_MIN : f->width;
+    unsigned prefix = (f->tags ? TAG_LEN + 1 : 0) + 10 + 2 + 10 + 1 + NAME_COLUMNS + 1 + 5;
+    unsigned room = width ? width - prefix : 0;
+    char role[64];
+
+    buf_init(&fields, EVENTS_LINE_MAX);
+    buf_init(&name, EVENTS_LINE_MAX);
+    put_heading(f, e, out);
+    (void)str_escape(role, sizeof(role), role_of(e->source).p, role_of(e->source).len);
+    events_text_short(&name, short_name(suffix), 40);
+    events_text_fields(&fields, suffix, data, e->data, room ? (room > 72 ? room / 3 : 24) : VALUE_COLUMNS);
+    put_tag(f, e, out);
+    put_offset(f, e, out);
+    buf_printf(out, "  %s%-10s%s %s%-*.*s%s ", term_code(f->color, TERM_DIM), role,
+               term_code(f->color, TERM_PLAIN), term_code(f->color && denied, TERM_BOLD), NAME_COLUMNS,
+               (int)name.len, name.data ? (const char *)name.data : "",
+               term_code(f->color && denied, TERM_PLAIN));
+    buf_printf(out, "%s%s%-5s%s", term_code(colored && denied, TERM_BOLD),
+               term_code(colored, strcmp(action, "deny") == 0 ? TERM_RED : TERM_GREEN), action,
+               term_code(colored, TERM_PLAIN));
+    if (room)
+        events_text_cut(out, buf_str(&fields), room);
+    else
+        buf_put_str(out, buf_str(&fields));
+    buf_putc(out, '\n');
+}
+
+/* ---- the end of a run ---- */
+
+static void put_duration(struct buf *out, uint64_t ms)
+{
+    if (ms < 60000)
+        buf_printf(out, "%" PRIu64 ".%03u s", ms / 1000, (unsigned)(ms % 1000));
+    else if (ms < 3600000)
+        buf_printf(out, "%" PRIu64 " min %u s", ms / 60000, (unsigned)(ms / 1000 % 60));
+    else
+        buf_printf(out, "%" PRIu64 " h %u min", ms / 3600000, (unsigned)(ms / 60000 % 60));
+}
+
+static void put_summary(struct events_format *f, const struct events_run *r, const struct envelope *e,
+                        const json_t *data, struct buf *out)
+{
+    const char *outcome = json_string_value(json_object_get(data, "outcome"));
+    const char *state = json_string_value(json_object_get(data, "terminalState"));
+    bool good = outcome && strcmp(outcome, "succeeded") == 0;
+    uint64_t ms = events_ms(e->id);
+    put_tag(f, e, out);
+    buf_printf(out, "%10s  %s%s", "=", term_code(f->color, TERM_BOLD),
+               term_code(f->color, good ? TERM_GREEN : TERM_RED));
+    events_text_short(out, str_of(outcome ? outcome : "ended"), 40);
+    buf_puts(out, term_code(f->color, TERM_PLAIN));
+    buf_puts(out, " after ");
+    put_duration(out, ms > r->start_ms ? ms - r->start_ms : 0);
+    if (state && strcmp(state, "clean") != 0) {
+        buf_puts(out, ", teardown ");
+        events_text_short(out, str_of(state), 40);
+    }
+    buf_printf(out, ", %" PRIu64 " allowed, %s%" PRIu64 " denied%s\n", r->allowed,
+               term_code(f->color && r->denied, TERM_RED), r->denied,
+               term_code(f->color && r->denied, TERM_PLAIN));
+}
+
+bool events_format_end(struct events_format *f, const struct envelope *e, const json_t *data, struct buf *out)
+{
+    struct events_run *r = find_run(f, e->runid);
+    if (!r || !str_is(report_suffix(e), DESTROYED))
+        return false;
+    if (r->shown)
+        put_summary(f, r, e, data, out);
+    size_t at = (size_t)(r - f->runs);
+    memmove(r, r + 1, (--f->n - at) * sizeof(*r));
+    return true;
+}
+
+void events_format_done(struct events_format *f)
+{
+    free(f->runs);
+    f->runs = NULL;
+    f->n = 0;
 }

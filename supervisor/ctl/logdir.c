@@ -108,6 +108,14 @@ static int logdir_default(const char *verb, char dst[PATH_MAX])
 
 int logdir_find(const char *verb, const char *dir, struct logdir_list *ret)
 {
+    char parent[PATH_MAX];
+
+    return logdir_find_below(verb, dir, false, ret, parent);
+}
+
+int logdir_find_below(const char *verb, const char *dir, bool empty, struct logdir_list *ret,
+                      char ret_parent[PATH_MAX])
+{
     char path[PATH_MAX];
     int fd, r = CTL_OK;
 
@@ -125,13 +133,15 @@ int logdir_find(const char *verb, const char *dir, struct logdir_list *ret)
         return ctl_fail(CTL_FAILED, verb, "cannot open %s: %s", dir, strerror(-fd));
     if (logdir_is_log(fd)) {
         close(fd);
+        ret_parent[0] = '\0';
         r = logdir_add(ret, dir, NULL);
     } else {
+        (void)snprintf(ret_parent, PATH_MAX, "%s", dir);
         r = logdir_below(fd, dir, ret);
     }
     if (r < 0)
         return ctl_fail(CTL_FAILED, verb, "cannot read %s: %s", dir, strerror(-r));
-    if (ret->n == 0)
+    if (ret->n == 0 && !(empty && ret_parent[0]))
         return ctl_fail(CTL_FAILED, verb, "%s is not a log and no log is directly below it", dir);
     return CTL_OK;
 }
@@ -159,6 +169,15 @@ void logdir_keep_origin(struct logdir_list *l, struct str note)
             free(l->path[i]);
     }
     l->n = kept;
+}
+
+void logdir_keep_one(struct logdir_list *l, size_t i)
+{
+    for (size_t k = 0; k < l->n; k++)
+        if (k != i)
+            free(l->path[k]);
+    l->path[0] = l->path[i];
+    l->n = 1;
 }
 
 int logdir_state_key(struct vkey *ret)

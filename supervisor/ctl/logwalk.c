@@ -8,33 +8,56 @@
 
 #define FAIL(status, verb, ...) ((verb) ? ctl_fail(status, verb, __VA_ARGS__) : (int)(status))
 
-int logwalk_size(const char *verb, const char *path, int fd, uint64_t *ret)
+static int head(const char *verb, const char *path, int fd, struct buf *note, struct vkey *ret_key,
+                struct checkpoint *ret)
 {
-    _cleanup_(buf_done) struct buf vkey = {.data = NULL}, note = {.data = NULL};
-    struct checkpoint c;
+    _cleanup_(buf_done) struct buf vkey = {.data = NULL};
     struct vkey k;
 
     buf_init(&vkey, LOG_FILE_MAX);
-    buf_init(&note, CHECKPOINT_NOTE_MAX);
-    if (log_verify_read_file(fd, "vkey", &vkey) < 0 || log_verify_read_file(fd, "checkpoint", &note) < 0)
+    if (log_verify_read_file(fd, "vkey", &vkey) < 0 || log_verify_read_file(fd, "checkpoint", note) < 0)
         return FAIL(CTL_FAILED, verb, "%s has no vkey and checkpoint: `cellctl verify` says more", path);
     if (vkey.len > 0 && vkey.data[vkey.len - 1] == '\n')
         vkey.len--;
-    if (vkey_parse(buf_str(&vkey), &k) < 0 || checkpoint_open(buf_str(&note), &k, &c) != CHECKPOINT_OK)
+    if (vkey_parse(buf_str(&vkey), &k) < 0 || checkpoint_open(buf_str(note), &k, ret) != CHECKPOINT_OK)
         return FAIL(CTL_TAMPERED, verb, "the checkpoint of %s is not signed by its key: see `cellctl verify`",
                     path);
-    *ret = c.size;
+    *ret_key = k;
     return CTL_OK;
 }
 
+int logwalk_head(const char *verb, const char *path, struct buf *note, struct vkey *ret_key,
+                 struct checkpoint *ret)
+{
+    _cleanup_close_ int fd = logdir_open(path);
+
+    if (fd < 0)
+        return FAIL(CTL_FAILED, verb, "cannot open %s: %s", path, strerror(-fd));
+    return head(verb, path, fd, note, ret_key, ret);
+}
+
+int logwalk_size(const char *verb, const char *path, int fd, uint64_t *ret)
+{
+    _cleanup_(buf_done) struct buf note = {.data = NULL};
+    struct checkpoint c;
+    struct vkey k;
+
+    buf_init(&note, CHECKPOINT_NOTE_MAX);
+    int r = head(verb, path, fd, &note, &k, &c);
+    if (r == CTL_OK)
+        *ret = c.size;
+    return r;
+}
+
 static int walk(const char *verb, const char *path, int fd, uint64_t size,
-                int (*see)(void *self, const struct envelope *e), void *self)
+                int (*see)(void *self, const struct log_line *line, const struct envelope_line *l),
+                void *self)
 {
     _cleanup_(log_reader_freep) struct log_reader *reader = NULL;
     struct envelope_line l;
     struct log_line line = {.index = 0};
     uint64_t first = 0;
-    int r = log_reader_open_oldest(fd, &reader, &first);
+    int r = size > 0 ? log_reader_open_oldest(fd, &reader, &first) : 0;
 
     if (r < 0)
         return FAIL(CTL_FAILED, verb, "cannot read %s: %s", path, strerror(-r));
@@ -46,19 +69,44 @@ static int walk(const char *verb, const char *path, int fd, uint64_t size,
         if (envelope_parse(line.text, &l) != ENVELOPE_OK)
             return FAIL(CTL_TAMPERED, verb, "line %" PRIu64 " of %s is no event: see `cellctl verify`", i + 1,
                         path);
-        if (see(self, &l.e) == LOGWALK_STOP)
+        if (see(self, &line, &l) == LOGWALK_STOP)
             break;
     }
     return CTL_OK;
 }
 
+int logwalk_lines(const char *verb, const char *path, uint64_t size,
+                  int (*see)(void *self, const struct log_line *line, const struct envelope_line *l),
+                  void *self)
+{
+    _cleanup_close_ int fd = logdir_open(path);
+
+    if (fd < 0)
+        return FAIL(CTL_FAILED, verb, "cannot open %s: %s", path, strerror(-fd));
+    return walk(verb, path, fd, size, see, self);
+}
+
+struct plain {
+    int (*see)(void *self, const struct envelope *e);
+    void *self;
+};
+
+static int see_plain(void *self, const struct log_line *line, const struct envelope_line *l)
+{
+    const struct plain *p = self;
+
+    (void)line;
+    return p->see(p->self, &l->e);
+}
+
 int logwalk(const char *verb, const char *path, int (*see)(void *self, const struct envelope *e), void *self)
 {
     _cleanup_close_ int fd = logdir_open(path);
+    struct plain p = {see, self};
     uint64_t size = 0;
 
     if (fd < 0)
         return FAIL(CTL_FAILED, verb, "cannot open %s: %s", path, strerror(-fd));
     int r = logwalk_size(verb, path, fd, &size);
-    return r == CTL_OK && size > 0 ? walk(verb, path, fd, size, see, self) : r;
+    return r == CTL_OK ? walk(verb, path, fd, size, see_plain, &p) : r;
 }

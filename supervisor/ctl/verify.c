@@ -54,7 +54,7 @@ static int verify_parse(int argc, char **argv, struct verify_args *ret)
 }
 
 /* KEY itself or the first line of the file with that name. */
-static int verify_read_key(const char *key, struct vkey *ret)
+static int verify_read_key(const char *verb, const char *key, struct vkey *ret)
 {
     _cleanup_close_ int fd = -EBADF;
     _cleanup_(buf_done) struct buf text = {.data = NULL};
@@ -67,32 +67,31 @@ static int verify_read_key(const char *key, struct vkey *ret)
     fd = open(key, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     r = fd < 0 ? -errno : io_read_to_end(fd, &text);
     if (r < 0)
-        return ctl_fail(CTL_USAGE, "verify", "--key %s is neither a vkey nor a file that can be read: %s",
-                        key, strerror(-r));
+        return ctl_fail(CTL_USAGE, verb, "--key %s is neither a vkey nor a file that can be read: %s", key,
+                        strerror(-r));
     s = buf_str(&text);
     while (s.len > 0 && (s.p[s.len - 1] == '\n' || s.p[s.len - 1] == '\r'))
         s.len--;
     if (vkey_parse(s, ret) < 0)
-        return ctl_fail(CTL_USAGE, "verify", "%s does not hold a vkey (name+id+base64)", key);
+        return ctl_fail(CTL_USAGE, verb, "%s does not hold a vkey (name+id+base64)", key);
     return CTL_OK;
 }
 
-/* The key to trust, in the order of decisions 43: given, of the state directory, of the log (none here). */
-static int verify_key(const struct verify_args *a, struct verify_context *c)
+int verify_choose_key(const char *verb, const char *key, struct verify_context *c)
 {
-    struct vkey key;
+    struct vkey own;
     int r = CTL_OK;
 
     if (digest_init() < 0)
-        return ctl_fail(CTL_FAILED, "verify", "SHA-256 is not available");
-    if (a->key) {
+        return ctl_fail(CTL_FAILED, verb, "SHA-256 is not available");
+    if (key) {
         c->key_from = VERIFY_KEY_GIVEN;
-        r = verify_read_key(a->key, &key);
+        r = verify_read_key(verb, key, &own);
     } else {
-        c->key_from = logdir_state_key(&key) == 0 ? VERIFY_KEY_STATE : VERIFY_KEY_LOG;
+        c->key_from = logdir_state_key(&own) == 0 ? VERIFY_KEY_STATE : VERIFY_KEY_LOG;
     }
     if (r == CTL_OK && c->key_from != VERIFY_KEY_LOG)
-        keyring_one(&c->ring, &key);
+        keyring_one(&c->ring, &own);
     return r;
 }
 
@@ -132,7 +131,7 @@ static int verify_run(int argc, char **argv)
 
     buf_init(&note, CHECKPOINT_NOTE_MAX);
     if (r == CTL_OK)
-        r = verify_key(&a, &c);
+        r = verify_choose_key("verify", a.key, &c);
     if (r == CTL_OK && a.checkpoint)
         r = verify_read_checkpoint(a.checkpoint, &note);
     if (r == CTL_OK)

@@ -214,26 +214,44 @@ static void verify_place(const char *path, struct log_report *r)
                    name, run + 1);
 }
 
-int verify_one(const struct verify_context *c, const char *path)
+static int verify_log(const struct verify_context *c, int fd, struct verify_log *l, struct log_report *ret)
 {
-    _cleanup_close_ int fd = logdir_open(path);
-    struct verify_log l = {.c = c, .path = path};
     struct log_verify_options o = {
         .ring = c->key_from == VERIFY_KEY_LOG ? NULL : &c->ring,
         .outside_note = c->outside,
         .progress = verify_progress,
         .rule = verify_rule,
         .open_run = verify_open_run,
-        .arg = &l,
+        .arg = l,
     };
+    int r = fd < 0 ? fd : log_verify(fd, &o, ret);
+
+    if (r == 0)
+        verify_place(l->path, ret);
+    return r;
+}
+
+int verify_quietly(const struct verify_context *c, const char *path, struct log_report *ret)
+{
+    _cleanup_close_ int fd = logdir_open(path);
+    struct verify_log l = {.c = c, .path = path};
+    int r = verify_log(c, fd, &l, ret);
+
+    term_status_clear();
+    return r;
+}
+
+int verify_one(const struct verify_context *c, const char *path)
+{
+    _cleanup_close_ int fd = logdir_open(path);
+    struct verify_log l = {.c = c, .path = path};
     struct log_report report;
-    int r = fd < 0 ? fd : log_verify(fd, &o, &report);
+    int r = verify_log(c, fd, &l, &report);
 
     if (r < 0) {
         term_status_clear();
         return ctl_fail(CTL_FAILED, "verify", "cannot read %s: %s", path, strerror(-r));
     }
-    verify_place(path, &report);
     verify_print(&l, fd, &report);
     return report.verdict == LOG_GOOD ? CTL_OK : CTL_TAMPERED;
 }

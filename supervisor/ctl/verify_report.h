@@ -18,5 +18,12 @@ struct verify_context {
 /* Checks the log and prints its report on stdout. An exit status (ctl.h). */
 int verify_one(const struct verify_context *c, const char *path);
 
+/* The same check without a word. 0 with *ret filled, or a negative errno when the log cannot be read. */
+int verify_quietly(const struct verify_context *c, const char *path, struct log_report *ret) MUST_CHECK;
+
+/* The key to trust: key (a vkey or a file with one), else that of the state directory, else none: then each
+ * log's own word is taken. CTL_OK, or an exit status after the reason has been told under this verb. */
+int verify_choose_key(const char *verb, const char *key, struct verify_context *ret) MUST_CHECK;
+
 /* What was not and cannot be checked, once for all logs. */
 void verify_summary(const struct verify_context *c, size_t logs);

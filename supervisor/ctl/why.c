@@ -29,12 +29,11 @@ static void note_run(struct why_report *w, const struct envelope *e)
         (void)snprintf(w->cell, sizeof(w->cell), "%.*s", (int)(e->subject.len - urn), e->subject.p + urn);
 }
 
-static int see(void *self, const struct envelope *e)
+void why_see(struct why_report *w, const struct envelope *e)
 {
     const size_t prefix = sizeof(EVENT_TYPE_PREFIX) - 1;
-    struct why_report *w = self;
     if (e->type.len <= prefix || memcmp(e->type.p, EVENT_TYPE_PREFIX, prefix) != 0)
-        return LOGWALK_ON;
+        return;
     struct str suffix = {e->type.p + prefix, e->type.len - prefix};
     json_t *data = json_loadb(e->data.p, e->data.len, JSON_REJECT_DUPLICATES, NULL);
     note_run(w, e);
@@ -45,6 +44,12 @@ static int see(void *self, const struct envelope *e)
     else
         why_see_other(w, suffix, data, e->time);
     json_decref(data);
+}
+
+static int see(void *self, const struct envelope *e)
+{
+    struct why_report *w = self;
+    why_see(w, e);
     return w->failed ? LOGWALK_STOP : LOGWALK_ON;
 }
 
@@ -143,9 +148,7 @@ static void print_text(const struct why_report *w)
 
 static int print_json(const struct why_report *w)
 {
-    json_t *root =
-        json_pack("{s:s, s:s, s:b, s:O, s:I, s:I}", "runId", w->run, "cellId", w->cell, "ended", w->ended,
-                  "denials", w->findings, "further", (json_int_t)w->more, "lostEvents", (json_int_t)w->lost);
+    json_t *root = why_json(w);
     char *text = root ? json_dumps(root, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
     json_decref(root);
     if (!text)
@@ -159,19 +162,16 @@ static int print_json(const struct why_report *w)
 
 static int report(const char *path, bool json)
 {
-    struct why_report w = {
-        .findings = json_array(), .index = json_object(), .names = json_object(), .told = json_object()};
-    int r = w.findings && w.index && w.names && w.told ? logwalk("why", path, see, &w) : CTL_FAILED;
+    struct why_report w = {.findings = NULL};
+    int r = why_report_init(&w) == 0 ? logwalk("why", path, see, &w)
+                                     : ctl_fail(CTL_FAILED, "why", "out of memory");
     if (r == CTL_OK && w.failed)
         r = ctl_fail(CTL_FAILED, "why", "out of memory");
     if (r == CTL_OK && json)
         r = print_json(&w);
     else if (r == CTL_OK)
         print_text(&w);
-    json_decref(w.findings);
-    json_decref(w.index);
-    json_decref(w.names);
-    json_decref(w.told);
+    why_report_done(&w);
     return r;
 }
 

@@ -43,6 +43,16 @@ struct why_report {
     char run[40], cell[160];
 };
 
+/* 0 or -ENOMEM; why_report_done in either case. */
+int why_report_init(struct why_report *w) MUST_CHECK;
+void why_report_done(struct why_report *w);
+
+/* Looks at one event; failed says when memory ran out. */
+void why_see(struct why_report *w, const struct envelope *e);
+
+/* Everything as one object, which the caller owns; NULL when memory is out. */
+json_t *why_json(const struct why_report *w);
+
 /* Takes f->entry. time: of the event. Answers the finding it became or was counted to; NULL beyond
  * WHY_FINDINGS_MAX. */
 json_t *why_add(struct why_report *w, struct why_finding *f, struct str time);

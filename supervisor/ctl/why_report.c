@@ -67,6 +67,29 @@ const char *why_never_address(const struct addr *a)
 
 /* ---- the report ---- */
 
+int why_report_init(struct why_report *w)
+{
+    *w = (struct why_report){
+        .findings = json_array(), .index = json_object(), .names = json_object(), .told = json_object()};
+    return w->findings && w->index && w->names && w->told ? 0 : -ENOMEM;
+}
+
+void why_report_done(struct why_report *w)
+{
+    json_decref(w->findings);
+    json_decref(w->index);
+    json_decref(w->names);
+    json_decref(w->told);
+    *w = (struct why_report){.findings = NULL};
+}
+
+json_t *why_json(const struct why_report *w)
+{
+    return json_pack("{s:s, s:s, s:b, s:O, s:I, s:I}", "runId", w->run, "cellId", w->cell, "ended", w->ended,
+                     "denials", w->findings, "further", (json_int_t)w->more, "lostEvents",
+                     (json_int_t)w->lost);
+}
+
 static void count_up(json_t *o, uint64_t n)
 {
     json_t *count = json_object_get(o, "count");

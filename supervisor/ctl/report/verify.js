@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/* The check behind the button: everything is computed again from the embedded lines, proofs, checkpoint and keys. */
+
+const BATCH = 256; /* events under way at once */
+
+/* entries: what the page embeds, [{text}] with {event} or {broken}. Returns {state, problems, events, ...}:
+ * state "good", "bad" or "unable"; problems: [{place, why}] in order; events: one {ok, why, own} per entry, where own
+ * says whether the event has a signature of its own (seal: batch makes them later). */
+async function verifyAll(meta, entries, trusted, printed, progress) {
+  const result = { state: "unable", problems: [], events: [], signed: 0, proven: 0, signers: [] };
+  const missing = await cryptoMissing();
+  if (missing) return { ...result, unable: missing };
+  const head = await checkHead(meta, trusted, result);
+  for (let i = 0; i < entries.length; i += BATCH) {
+    const some = entries.slice(i, i + BATCH);
+    result.events.push(...(await Promise.all(some.map((x) => checkEntry(x, meta, head)))));
+    await progress(Math.min(i + BATCH, entries.length), entries.length);
+  }
+  checkOrder(meta, entries, head, result);
+  checkPrinted(entries, printed, result);
+  entries.forEach((x, i) => {
+    const r = result.events[i];
+    if (!r.ok) result.problems.push({ place: placeOf(x, i), index: i, why: r.why });
+    result.signed += r.ok && r.own ? 1 : 0;
+    result.proven += r.ok ? 1 : 0;
+  });
+  result.state = result.problems.length ? "bad" : "good";
+  return result;
+}
+
+function placeOf(entry, i) {
+  return entry.event
+    ? "event " + BigInt(entry.event.sequence) + " (" + suffixOf(entry.event) + ")"
+    : "embedded event number " + (i + 1);
+}
+
+/* Keys and checkpoint. {vkeys, checkpoint}; what is wrong goes to result.problems. */
+async function checkHead(meta, trusted, result) {
+  const head = { vkeys: [], checkpoint: null };
+  const wrong = (place, why) => result.problems.push({ place, why });
+  for (const t of listOf(meta.vkeys)) {
+    try {
+      head.vkeys.push(await openVkey(t));
+    } catch (e) {
+      wrong("a key of the log", e.message);
+    }
+  }
+  result.vkeys = head.vkeys;
+  try {
+    head.checkpoint = parseCheckpoint(text(meta.checkpoint));
+    result.checkpoint = head.checkpoint;
+    result.signers = await checkpointSigners(head.checkpoint, head.vkeys);
+    if (result.signers.length === 0) wrong("the checkpoint", "it is not signed by a key of this log");
+    if (head.checkpoint.origin !== meta.origin) wrong("the checkpoint", "it is of another log than this page says");
+  } catch (e) {
+    wrong("the checkpoint", e.message);
+  }
+  result.trust = await checkTrusted(trusted, head.vkeys, wrong);
+  return head;
+}
+
+/* "none": nothing was given; "match"; "other" is a problem. */
+async function checkTrusted(trusted, vkeys, wrong) {
+  const given = trusted.trim().split(/\s+/).filter((w) => w !== "");
+  if (given.length === 0) return "none";
+  const known = await Promise.all(given.map(async (w) => {
+    if (/^sha256:[0-9a-f]{64}$/.test(w)) return w;
+    try {
+      return (await openVkey(w)).keyid;
+    } catch {
+      return null;
+    }
+  }));
+  if (known.includes(null)) {
+    wrong("the key you trust", "it is neither a verifier key (name+id+base64) nor a key id (sha256:...)");
+    return "other";
+  }
+  if (vkeys.length > 0 && vkeys.every((k) => known.includes(k.keyid))) return "match";
+  wrong("the key you trust", "this page is signed under another key");
+  return "other";
+}
+
+async function checkEntry(entry, meta, head) {
+  if (entry.broken) return { ok: false, own: false, why: entry.broken };
+  const e = entry.event;
+  try {
+    if (!e.material && !entry.bare) throw new Err("the event has no signature");
+    if (e.material) await checkSignature(e, head.vkeys);
+    checkStamps(e);
+    if (!head.checkpoint) throw new Err("without a checkpoint nothing proves its place");
+    const leaf = await leafHash(entry.bare ? e.bare : e.line);
+    const root = await rootFromProof(leaf, BigInt(e.sequence), head.checkpoint.size, fromBase64(entry.proof));
+    if (!sameBytes(root, head.checkpoint.root)) throw new Err("its inclusion proof does not lead to the checkpoint's root");
+    return { ok: true, own: e.material !== "", why: "" };
+  } catch (x) {
+    return { ok: false, own: false, why: x instanceof Err ? x.message : "it cannot be read: " + x.message };
+  }
+}
+
+/* No event of the run is missing, repeated or moved; every event is of this run or of the log itself. */
+function checkOrder(meta, entries, head, result) {
+  const wrong = (i, why) => result.problems.push({ place: placeOf(entries[i], i), index: i, why });
+  let sequence = -1n, due = 1n, ended = false;
+  entries.forEach((x, i) => {
+    if (!x.event) return;
+    const s = BigInt(x.event.sequence), c = BigInt(x.event.cellsequence || "0");
+    if (s <= sequence) wrong(i, "it is repeated or moved: sequence " + s + " comes after " + sequence);
+    if (meta.whole && !meta.cut && s > sequence + 1n) wrong(i, missingText("the log", "sequence", sequence + 1n, s));
+    sequence = s;
+    if (!x.event.runid) return;
+    if (x.event.runid !== meta.runId) wrong(i, "it is of another run");
+    if (!meta.cut && c !== due) wrong(i, c > due ? missingText("the run", "cellsequence", due, c) : "it is repeated or moved: cellsequence " + c + " where " + due + " is due");
+    due = c + 1n;
+    ended = suffixOf(x.event) === "lifecycle.v1.destroyed";
+  });
+  if (meta.whole && !meta.cut && head.checkpoint && head.checkpoint.size > sequence + 1n)
+    result.problems.push({ place: "the end of the log", why: missingText("the log", "sequence", sequence + 1n, head.checkpoint.size) });
+  if (entries.length !== meta.embedded)
+    result.problems.push({ place: "the page", why: "it says that it holds " + meta.embedded + " events, and holds " + entries.length });
+  result.ended = ended;
+}
+
+function missingText(whose, name, from, to) {
+  return "an event of " + whose + " is missing before it: " + name + " " + (to - from === 1n ? String(from) : from + " to " + (to - 1n));
+}
+
+/* The tables for readers without a script say the same as the lines. printed: {facts: [[label, text]], rows: [{sequence, cells}]}. */
+function checkPrinted(entries, printed, result) {
+  const events = entries.filter((x) => x.event).map((x) => x.event);
+  const wrong = (place, why, index) => result.problems.push({ place, why, index });
+  const facts = new Map(factsOf(events).filter(([, v]) => v !== ""));
+  for (const [label, value] of printed.facts)
+    if (facts.get(label) !== value) wrong("the printed summary", '"' + label + '" is not what the events say');
+  if (printed.facts.length !== facts.size) wrong("the printed summary", "it leaves something out or adds something");
+  const rows = new Map();
+  entries.forEach((x, i) => {
+    const row = x.event && decisionRow(x.event);
+    if (row) rows.set(row.sequence, { row, i });
+  });
+  for (const p of printed.rows) {
+    const have = rows.get(p.sequence);
+    if (!have) wrong("the printed table", "it has a row for event " + p.sequence + ", which is no decision about egress");
+    else if (COLUMNS.some((c, k) => have.row[c] !== p.cells[k]))
+      wrong("the printed table", "its row for event " + p.sequence + " is not what the event says", have.i);
+  }
+  if (printed.rows.length !== Math.min(rows.size, printed.max)) wrong("the printed table", "it has " + printed.rows.length + " rows where " + Math.min(rows.size, printed.max) + " are due");
+}
