@@ -4,10 +4,10 @@
 #include <fnmatch.h>
 #include <stdio.h>
 
+#include "common/base/nearest.h"
 #include "proto/events.h"
 #include "supervisor/ctl/report_rows.h"
 #include "supervisor/ctl/run_find.h"
-#include "supervisor/spec/doc.h"
 
 /* "lifecycle.v1.started" -> "started" */
 static const char *short_name(const char *suffix)
@@ -39,7 +39,7 @@ const char *events_filter_nearest(const char *word)
     size_t n = 0;
     for (uint32_t i = 1; i < _EVENT_TYPE_MAX; i++)
         words[n++] = short_name(event_row(i)->suffix);
-    return doc_nearest(word, words, n);
+    return nearest_word(word, words, n);
 }
 
 int events_filter_types(struct events_filter *f, const char *words, const char **ret_bad)

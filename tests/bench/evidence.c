@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Load for the benchmark of evidence: plays supervisor and proxyd on the lines of a real signerd, and
- * measures this machine's own limits beside it. One JSON object a call. evidence line SIGNERD DIR SEAL COUNT
- * RATE  COUNT events of about 600 bytes, RATE a second (0: as fast as they are acknowledged); DIR gets keys/
- * and log/ evidence raw DIR                           signatures, verifications, SHA-256 and fdatasync of the
- * same bytes */
+ * measures this machine's own limits beside it. One JSON object a call.
+ *
+ *   evidence line SIGNERD DIR SEAL COUNT RATE SEGMENT
+ *     COUNT events of about 600 bytes, RATE a second (0: as fast as they are acknowledged), segments of
+ * SEGMENT bytes; DIR gets keys/ and log/ evidence raw DIR signatures, verifications, SHA-256 and fdatasync of
+ * the same bytes */
 #include <ev.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -60,7 +62,8 @@ struct load {
     ev_timer timer;
 };
 
-static pid_t start_signerd(const char *path, const char *dir, const char *seal, int ours[2])
+static pid_t start_signerd(const char *path, const char *dir, const char *seal, const char *segment,
+                           int ours[2])
 {
     char keys[256], log[256], pid_text[32];
     int pair[3][2];
@@ -78,8 +81,14 @@ static pid_t start_signerd(const char *path, const char *dir, const char *seal, 
     if (p == 0) {
         int fds[5] = {pair[0][1], pair[1][1], pair[2][1], open(keys, O_RDONLY | O_DIRECTORY),
                       open(log, O_RDONLY | O_DIRECTORY)};
-        char *const argv[] = {(char[]){"cellos-signerd"}, (char[]){"--mode"}, (char[]){"embedded"},
-                              (char[]){"--seal"},         strdup(seal),       NULL};
+        char *const argv[] = {(char[]){"cellos-signerd"},
+                              (char[]){"--mode"},
+                              (char[]){"embedded"},
+                              (char[]){"--seal"},
+                              strdup(seal),
+                              (char[]){"--segment-bytes"},
+                              strdup(segment),
+                              NULL};
         char *env[] = {(char[]){"LISTEN_FDS=5"}, (char[]){"LISTEN_FDNAMES=supervisor:netd:proxyd:keys:log"},
                        pid_text, NULL};
 
@@ -197,7 +206,7 @@ static void on_opened(void *data, const struct error *error, const void *rec, in
 static uint64_t bytes_below(const char *dir)
 {
     char command[512], text[64] = "0";
-    (void)snprintf(command, sizeof(command), "cat %s/log/*.jsonl | wc -c", dir);
+    (void)snprintf(command, sizeof(command), "cat %s/log/*.jsonl 2>/dev/null | wc -c", dir);
     FILE *f = popen(command, "r");
     if (f) {
         (void)!fgets(text, sizeof(text), f);
@@ -213,7 +222,7 @@ static int line(char **argv)
                      .rate = strtoull(argv[6], NULL, 10)};
     struct rusage before, after;
     int ours[2], status;
-    pid_t p = start_signerd(argv[2], argv[3], argv[4], ours);
+    pid_t p = start_signerd(argv[2], argv[3], argv[4], argv[7], ours);
 
     pin(1);
     l.sent_at = calloc(l.count, 2 * sizeof(*l.sent_at));
@@ -304,10 +313,10 @@ static int raw(const char *dir)
 
 int main(int argc, char **argv)
 {
-    if (argc == 7 && strcmp(argv[1], "line") == 0)
+    if (argc == 8 && strcmp(argv[1], "line") == 0)
         return line(argv);
     if (argc == 3 && strcmp(argv[1], "raw") == 0)
         return raw(argv[2]);
-    (void)fprintf(stderr, "usage: evidence line SIGNERD DIR SEAL COUNT RATE | evidence raw DIR\n");
+    (void)fprintf(stderr, "usage: evidence line SIGNERD DIR SEAL COUNT RATE SEGMENT | evidence raw DIR\n");
     return 2;
 }
