@@ -201,7 +201,7 @@ int verify_one(const struct verify_context *c, const char *path)
     _cleanup_close_ int fd = logdir_open(path);
     struct verify_log l = {.c = c, .path = path};
     struct log_verify_options o = {
-        .ring = c->key_from == VERIFY_KEY_LOG ? NULL : &c->ring,
+        .trust.ring = c->key_from == VERIFY_KEY_LOG ? NULL : &c->ring,
         .outside_note = c->outside,
         .progress = verify_progress,
         .rule = verify_rule,
