@@ -338,6 +338,14 @@ SCHEMA_DECLARE(ev_claim_refused, EV_CLAIM_REFUSED_FIELDS)
     F(X, STR, OPT, torn_digest, "tornDigest", _, LIMIT_DIGEST)
 SCHEMA_DECLARE(ev_recovered, EV_RECOVERED_FIELDS)
 
+/* version: of the log's keyset file; digest: of that version's line; keyid: of the key that signs from here
+ * on */
+#define EV_KEYSET_CHANGED_FIELDS(F, X)                                                                       \
+    F(X, UINT, REQ, version, "version", _, UINT32_MAX)                                                       \
+    F(X, STR, REQ, digest, "digest", _, LIMIT_DIGEST)                                                        \
+    F(X, STR, REQ, keyid, "keyid", _, LIMIT_DIGEST)
+SCHEMA_DECLARE(ev_keyset_changed, EV_KEYSET_CHANGED_FIELDS)
+
 /* ---- the table: E(constant, record, "type suffix", roles, states) ---- */
 #define EV_R(role) (1u << ROLE_##role)
 #define EV_ALIVE   (CELL_STATE_OPENED | CELL_STATE_STARTED | CELL_STATE_ENDED)
@@ -378,7 +386,8 @@ SCHEMA_DECLARE(ev_recovered, EV_RECOVERED_FIELDS)
       EV_R(PROXYD), EV_RUNNING)                                                                              \
     E(EVENT_DNS_DNSSEC_FAILED, ev_dns_authority, "observability.v1.dns_authority_dnssec_failed",             \
       EV_R(PROXYD), EV_RUNNING)                                                                              \
-    E(EVENT_POLICY_CHANGED, ev_policy_changed, "lifecycle.v1.policy_changed", EV_R(SUPERVISOR), EV_RUNNING)
+    E(EVENT_POLICY_CHANGED, ev_policy_changed, "lifecycle.v1.policy_changed", EV_R(SUPERVISOR), EV_RUNNING)  \
+    E(EVENT_KEYSET_CHANGED, ev_keyset_changed, "log.v1.keyset_changed", EV_R(SIGNERD), CELL_STATE_LOG)
 
 #define EVENT_CONSTANT_(c, rec, suffix, roles, states) c,
 enum event_type { EVENT_NONE = 0, EVENTS(EVENT_CONSTANT_) _EVENT_TYPE_MAX };

@@ -49,7 +49,8 @@ struct elog {
     bool full;        /* the disk is: only end events, out of the reserve */
     bool probe;       /* try an ordinary commit all the same */
     uint64_t probe_us;
-    int dead; /* the errno that ended it */
+    bool expired; /* the signing key does not count any more */
+    int dead;     /* the errno that ended it */
     /* the batch under way */
     struct claim_queue batch;
     bool emergency;
@@ -70,6 +71,9 @@ struct claim *claim_queue_pop(struct claim_queue *q); /* the oldest, or NULL */
 int elog_seal(struct elog *l, struct claim *c) MUST_CHECK;
 /* Takes that back, except for the tree, which goes back as a whole. */
 void elog_unseal(struct elog *l, struct claim *c);
+
+/* log_keyset.c: seals log.v1.keyset_changed. 0 or -errno. */
+int elog_seal_keyset(struct elog *l) MUST_CHECK;
 
 /* log.c: callbacks of the loop */
 void elog_on_commit(void *self, int err);
