@@ -8,8 +8,8 @@ enum verify_key_from { VERIFY_KEY_GIVEN, VERIFY_KEY_STATE, VERIFY_KEY_LOG };
 
 struct verify_context {
     enum verify_key_from key_from;
-    struct keyring ring; /* unless VERIFY_KEY_LOG */
-    struct str outside;  /* a checkpoint note kept elsewhere; p == NULL: none */
+    struct trust_root trust; /* nothing of it with VERIFY_KEY_LOG */
+    struct str outside;      /* a checkpoint note kept elsewhere; p == NULL: none */
     bool verbose;
     bool several; /* logs: short form */
     bool color;
