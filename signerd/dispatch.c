@@ -131,8 +131,8 @@ static void dispatch_note(struct dispatch_line *l, uint64_t type, const struct c
 
 /* The place of a new claim's counter. NULL: it was seen before (and is answered again if it can be), or there
  * is no place. */
-static struct dispatch_answer *dispatch_place(const struct dispatch_to *to, const struct signer_claim_req *req,
-                                              const struct cell *cell)
+static struct dispatch_answer *dispatch_place(const struct dispatch_to *to,
+                                              const struct signer_claim_req *req, const struct cell *cell)
 {
     uint64_t counter = req->counter;
     struct dispatch_line *l = to->line;
@@ -588,10 +588,8 @@ void dispatch_on_log_failed(void *self, int err)
 }
 
 static const struct endpoint_handler dispatch_supervisor[] = {
-    {MSG_SIGNER_CELL_OPEN_REQ, dispatch_on_cell_open},
-    {MSG_SIGNER_CLAIM_REQ, dispatch_on_claim},
-    {MSG_SIGNER_CLAIMS_REQ, dispatch_on_claims},
-    {MSG_SIGNER_HEAD_REQ, dispatch_on_head},
+    {MSG_SIGNER_CELL_OPEN_REQ, dispatch_on_cell_open}, {MSG_SIGNER_CLAIM_REQ, dispatch_on_claim},
+    {MSG_SIGNER_CLAIMS_REQ, dispatch_on_claims},       {MSG_SIGNER_HEAD_REQ, dispatch_on_head},
     {MSG_SIGNER_SECRETS_REQ, dispatch_on_secrets},
 };
 static const struct endpoint_handler dispatch_emitter[] = {

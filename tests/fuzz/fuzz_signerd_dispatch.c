@@ -177,7 +177,7 @@ static void send_frames(const int *socks, struct cursor c)
 
 static void verify(void)
 {
-    struct log_verify_options o = {.ring = keys_ring(keys), .threads = 1};
+    struct log_verify_options o = {.trust.ring = keys_ring(keys), .threads = 1};
     struct log_report report;
 
     if (log_verify(log_dir, &o, &report) < 0 || report.verdict != LOG_GOOD) {
