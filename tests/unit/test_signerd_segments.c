@@ -558,6 +558,39 @@ static void test_run_older_than_the_log(void **state)
     rig_done(&r);
 }
 
+/* Bare lines: a segment goes with its signatures, and not before all of its lines have theirs. */
+static void test_seal_batch(void **state)
+{
+    _cleanup_free_ uint64_t *segments = NULL;
+    struct log_report report;
+    struct rig r;
+    int n;
+
+    (void)state;
+    rig_init_fast(&r);
+    r.config.seal = SEAL_BATCH;
+    r.config.segment_bytes = SMALL;
+    r.config.retain_bytes = SMALL;
+    assert_int_equal(rig_open(&r), 0);
+    for (unsigned i = 1; i <= 10; i++) {
+        grow(&r, 100 * i);
+        settle(&r);
+        rig_verify(&r, &report);
+        assert_int_equal(report.verdict, LOG_GOOD);
+    }
+    rig_close(&r); /* the last signatures */
+    assert_int_equal(rig_open(&r), 0);
+    settle(&r);
+    rig_close(&r);
+    rig_verify(&r, &report);
+    assert_int_equal(report.verdict, LOG_GOOD);
+    n = log_reader_segments(r.log_dir, &segments);
+    assert_true(segments[0] > 256);
+    assert_int_equal(files(&r, ".sig"), n);
+    assert_int_equal(report.pruned, segments[0]);
+    rig_done(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -573,6 +606,7 @@ int main(void)
         cmocka_unit_test(test_pruned_tiles),
         cmocka_unit_test(test_changed_lines_stay),
         cmocka_unit_test(test_run_older_than_the_log),
+        cmocka_unit_test(test_seal_batch),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
