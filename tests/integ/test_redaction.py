@@ -53,7 +53,7 @@ def test_a_flag_counts_more_than_the_file(user):
 
 
 def test_scalars_lists_objects_at_every_depth(user, allow, web):
-    names = "argv,host,queryName,egressRules,isolation,process,usage,data,packets,originalDestination,hostnameAllowlist"
+    names = "argv,host,queryName,dnsApexes,egressRules,isolation,process,usage,data,packets,originalDestination,hostnameAllowlist"
     r = user.ctl("run", "--redact", names, *allow, "--", "sh", "-c",
                  "curl -ksS https://example.test:%d/; curl -sS https://denied.test/" % web.tls)
     assert "hello" in r.stdout, r.stderr
@@ -71,10 +71,7 @@ def test_scalars_lists_objects_at_every_depth(user, allow, web):
     assert decisions and all(d["host"] == "[redacted]" and d["process"] in ({}, "unknown") for d in decisions)
     for e in events:
         assert STAMPS <= set(e["data"]) or "subject" not in e
-    for name in (b"denied.test", b"example.test", b"127.0.0.1"):
-        # what other fields say is theirs: the rules' own texts, the resolver that was asked
-        lines = [l for l in raw(user).splitlines() if name in l]
-        assert all(b"homeostasis" in l or b"network_scope" in l or b"l7_egress" in l for l in lines), lines
+    assert b"denied.test" not in raw(user)
 
 
 def test_readers_cope(user):
