@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A value and a text, [length of the value][value][text]: what the marks find must be exactly what a plain
- * search for every form finds. Then the same bytes as an event's record: what was masked is not found again. */
+ * search for every form finds. Then the same bytes as an event's record: what was masked is not found again.
+ */
 #include <sodium.h>
 #include <stdio.h>
 

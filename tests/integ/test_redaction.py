@@ -3,9 +3,10 @@
 was, and everything that reads logs copes."""
 import json
 
+import jsonschema
 import pytest
 
-from conftest import of_type, types
+from conftest import TREE, of_type, types
 
 STAMPS = {"cellId", "specId", "runId"}
 
@@ -75,15 +76,19 @@ def test_scalars_lists_objects_at_every_depth(user, allow, web):
 
 
 def test_readers_cope(user):
-    r = user.ctl("run", "--redact", "defaults,host,queryName,answers,violations,isolation,resolvers,egressRules,packets,reasonCode,port,exitCode",
+    r = user.ctl("run", "--redact", "defaults,host,queryName,answers,violations,isolation,resolvers,egressRules,packets,reasonCode,"
+                 "port,exitCode,usage,durationMs,bytesSent,applied,rules,ttlSeconds",
                  "--", "sh", "-c", "curl -sS https://denied.test/; exit 3")
     assert r.returncode == 3
     log = user.last_log()
     shown = user.ctl("events", log)
     assert shown.returncode == 0 and "redacted=[argv, path, reason, host" in shown.stdout, shown.stdout
-    assert "argv=[[redacted]] exitCode=[redacted]" in shown.stdout
+    assert "argv=[[redacted]] exitCode=[redacted] durationMs=[redacted]" in shown.stdout
     why = user.ctl("why", log)
     assert why.returncode == 0 and "--allow [redacted]" not in why.stdout, why.stdout
+    audit = user.home / "audit.json"
+    assert user.ctl("report", log, "-o", user.home / "report.html", "--audit", audit).returncode == 0
+    jsonschema.validate(json.loads(audit.read_text()), json.loads((TREE / "docs/audit.schema.json").read_text()))
     references = of_type(user.events(), "evidence_bundle.v1.emitted")[0]["events"]
     by = {int(e["sequence"]): e["type"] for e in user.events()}
     assert references and all(by[ref["sequence"]].endswith(ref["type"]) for ref in references)
@@ -100,6 +105,7 @@ def test_why_says_that_it_cannot_know(user):
     ("cellId", '"cellId" cannot be redacted: it repeats the signed subject'),
     ("previousRoot", "verification reads them"),
     ("action", "it is what was decided"),
+    ("outcome", "it is how the run ended"),
     ("argv,,path", 'no event has a field ""'),
     ("", 'no event has a field ""'),
 ])
