@@ -13,6 +13,7 @@
 
 #define CHECKPOINT_FILE "checkpoint"
 #define ORIGIN_FILE     "origin"
+#define VKEY_FILE       "vkey"
 
 struct ship_log *ship_log_new(const char *path)
 {
@@ -23,6 +24,7 @@ struct ship_log *ship_log_new(const char *path)
     l->path = strdup(path);
     l->dirfd = -EBADF;
     buf_init(&l->note, CHECKPOINT_NOTE_MAX);
+    buf_init(&l->held_text, LOG_READER_LINE_MAX);
     return l->path ? l : ship_log_free(l);
 }
 
@@ -31,6 +33,8 @@ struct ship_log *ship_log_free(struct ship_log *l)
     if (l) {
         ship_log_rest(l);
         buf_done(&l->note);
+        buf_done(&l->held_text);
+        free(l->ring);
         free(l->path);
         free(l);
     }
@@ -40,6 +44,7 @@ struct ship_log *ship_log_free(struct ship_log *l)
 void ship_log_rest(struct ship_log *l)
 {
     l->reader = log_reader_free(l->reader);
+    l->sidecar = sidecar_reader_free(l->sidecar);
     cleanup_closep(&l->dirfd);
     l->dirfd = -EBADF;
 }
@@ -207,11 +212,76 @@ static int take_data(struct ship_item *i, struct str data)
     return 0;
 }
 
+/* The ring of the log's own keys: for their names only, the receiver has the keys it trusts. */
+static int read_ring(struct ship_log *l)
+{
+    _cleanup_(buf_done) struct buf b = {.data = NULL};
+    _cleanup_free_ struct keyring *ring = malloc(sizeof(*ring));
+    struct vkey k;
+    int r;
+
+    buf_init(&b, SHIP_STATE_FILE_MAX);
+    if (!ring)
+        return -ENOMEM;
+    r = ship_file_read(l->dirfd, VKEY_FILE, &b);
+    if (r < 0)
+        return r;
+    if (b.len > 0 && b.data[b.len - 1] == '\n')
+        b.len--;
+    if (vkey_parse(buf_str(&b), &k) < 0)
+        return -EBADMSG;
+    keyring_one(ring, &k);
+    free(l->ring);
+    l->ring = TAKE_PTR(ring);
+    return 0;
+}
+
+/* The line with its signature. 0; -ENODATA: it has none yet; -errno. */
+static int seal(struct ship_log *l, const struct log_line *line, struct buf *b)
+{
+    int r = 0;
+
+    if (l->dirfd < 0)
+        l->dirfd = logdir_open(l->path);
+    if (l->dirfd < 0)
+        return l->dirfd;
+    if (!l->ring)
+        r = read_ring(l);
+    if (r == 0 && !l->sidecar)
+        r = sidecar_reader_new(l->dirfd, &l->sidecar);
+    if (r == 0)
+        r = sidecar_sealed_line(l->sidecar, line, l->ring, b);
+    if (r == -ENOKEY) { /* a key that came later */
+        r = read_ring(l);
+        buf_clear(b);
+        if (r == 0)
+            r = sidecar_sealed_line(l->sidecar, line, l->ring, b);
+    }
+    return r;
+}
+
+/* Keeps the line until it is signed. */
+static int hold(struct ship_log *l, const struct log_line *line)
+{
+    if (!l->held) {
+        buf_clear(&l->held_text);
+        buf_put_str(&l->held_text, line->text);
+        if (l->held_text.err)
+            return l->held_text.err;
+        l->line = *line;
+        l->line.text = buf_str(&l->held_text);
+        l->held = true;
+    }
+    return -ENODATA;
+}
+
 static int next_line(struct ship_log *l, struct ship_item *i, char why[static SHIP_WHY_MAX])
 {
-    struct log_line line = {.index = 0};
-    int r = read_line(l, &line, why);
+    _cleanup_(buf_done) struct buf sealed = {.data = NULL};
+    struct log_line line = l->line;
+    int r = l->held ? SHIP_NEXT_ITEM : read_line(l, &line, why);
 
+    buf_init(&sealed, ENVELOPE_LINE_MAX);
     if (r != SHIP_NEXT_ITEM)
         return r;
     if (!ship_item_event(line.text, i) || i->index != l->read) {
@@ -220,12 +290,17 @@ static int next_line(struct ship_log *l, struct ship_item *i, char why[static SH
                        l->read + 1, l->path);
         return SHIP_NEXT_TAMPERED;
     }
-    if (i->bare) {
-        l->reader = log_reader_free(l->reader); /* to read the line again */
+    r = seal(l, &line, &sealed);
+    if (r == -ENODATA)
+        r = hold(l, &line);
+    if (r == -ENODATA)
         return SHIP_NEXT_UNSIGNED;
-    }
-    if (take_data(i, line.text) < 0)
-        return trouble(SHIP_NEXT_FAILED, why, l, "out of memory");
+    if (r == 0)
+        r = take_data(i, buf_str(&sealed));
+    if (r < 0)
+        return trouble(SHIP_NEXT_FAILED, why, l,
+                       r == -ENOKEY ? "signed by a key it does not name" : strerror(-r));
+    l->held = false;
     l->read++;
     return SHIP_NEXT_ITEM;
 }
@@ -282,6 +357,7 @@ void ship_log_skip(struct ship_log *l, uint64_t next, uint64_t noted)
         l->dirty = true;
     }
     if (l->cursor.next > l->read) {
+        l->held = false;
         l->read = l->cursor.next;
         l->reader = log_reader_free(l->reader);
     }

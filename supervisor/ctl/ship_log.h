@@ -7,7 +7,7 @@
 #include <time.h>
 
 #include "common/evidence/envelope.h"
-#include "common/evidence/log_reader.h"
+#include "common/evidence/sidecar.h"
 #include "supervisor/ctl/ship_state.h"
 
 #define SHIP_TENANT_MAX     64
@@ -36,6 +36,12 @@ struct ship_log {
     uint64_t inode;
     struct log_reader *reader; /* stands before line `read`; dirfd is of the same log */
     int dirfd;
+    /* seal: batch */
+    struct sidecar_reader *sidecar; /* of dirfd */
+    struct keyring *ring;           /* the keys the log names itself: whose name goes into the sealed line */
+    bool held;                      /* line `read` was read and has no signature yet: */
+    struct log_line line;           /* that line, its text in held_text */
+    struct buf held_text;
 };
 
 /* What is handed to a destination: an event's line or a checkpoint. */
@@ -44,7 +50,6 @@ struct ship_item {
     char origin[CHECKPOINT_NAME_MAX + 1];
     uint64_t index; /* the event's sequence; the checkpoint's size */
     bool checkpoint;
-    bool bare; /* an event without its signature */
     char id[SHIP_ID_MAX + 1];
     char type[SHIP_TYPE_MAX + 1]; /* without the common prefix; of an event only */
     char *data;                   /* owned; what is sent, unchanged */

@@ -135,6 +135,22 @@ def test_logs_of_real_runs(user, tmp_path, nats):
     assert status.returncode == 0 and status.stdout.endswith("2 logs, behind 0, dead letters 0\n"), status.stdout
 
 
+def test_batch_sealed_log(root_user, nats):
+    """seal: batch: what is shipped are events with their own signature; the leaf is the event without it."""
+    assert root_user.ctl("run", "--seal", "batch", "--", "true").returncode == 0
+    r = root_user.ctl("ship", "--to", nats.url, "--create-stream", "CELLOS", "--once")
+    assert r.returncode == 0 and r.stderr == "", r.stderr
+    log = root_user.last_log()
+    bare, got = evidence.lines_of(log), messages(nats)
+    vkey = evidence.Vkey((log / "vkey").read_text())
+    assert len(events_of(got)) == len(bare) and b"dssematerial" not in bare[0]
+    for (_, _, data), line in zip(events_of(got), bare):
+        evidence.check_event(data, vkey)
+        assert re.sub(rb',"dssematerial":"[A-Za-z0-9+/=]*"}$', b"}", data) == line
+    note = got[-1][2].decode()
+    assert evidence.check_note(note, vkey)[1:] == (len(bare), evidence.root([evidence.leaf(l) for l in bare]))
+
+
 def test_follows_several_logs_and_segments(ships, nats):
     make_stream(nats, **STREAM)
     logs = [Log(ships.logs) for _ in range(3)]
