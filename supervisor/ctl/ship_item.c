@@ -50,6 +50,7 @@ bool ship_item_event(struct str line, struct ship_item *ret)
     memcpy(ret->type, type.p, type.len);
     ret->type[type.len] = '\0';
     ret->index = l.e.sequence;
+    ret->bare = !l.dssematerial.p;
     return true;
 }
 

@@ -119,6 +119,7 @@ static int new_checkpoint(struct ship_log *l, int dirfd, const struct stat *st, 
                        l->path, size, l->cursor.next > l->cursor.noted ? l->cursor.next : l->cursor.noted);
         return SHIP_LOOK_TAMPERED;
     }
+    l->reader = log_reader_free(l->reader);
     l->size = size;
     l->mtime = st->st_mtim;
     l->inode = st->st_ino;
@@ -148,13 +149,50 @@ int ship_log_look(struct ship_log *l, const struct ship_state *s, char why[stati
     return new_checkpoint(l, dirfd, &st, why);
 }
 
+/* A reader in the segment of the line before, without reading that segment again. False when it must be
+ * looked for. */
+static bool reader_resume(struct ship_log *l)
+{
+    char name[LOG_SEGMENT_NAME_MAX];
+    int fd;
+
+    if (l->offset == 0)
+        return false;
+    log_segment_name(l->segment, name);
+    fd = openat(l->dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return false; /* it is compressed by now */
+    if (lseek(fd, (off_t)l->offset, SEEK_SET) < 0) {
+        close(fd);
+        return false;
+    }
+    l->in_segment = log_reader_open_fd(fd, l->read, &l->reader) == 0;
+    l->base = l->offset;
+    return l->in_segment;
+}
+
 /* A reader that stands before line `read`. */
 static int reader_open(struct ship_log *l)
 {
     l->reader = log_reader_free(l->reader);
-    if (l->dirfd < 0)
-        l->dirfd = logdir_open(l->path);
-    return l->dirfd < 0 ? l->dirfd : log_reader_open(l->dirfd, l->read, &l->reader);
+    l->in_segment = false;
+    return log_reader_open(l->dirfd, l->read, &l->reader);
+}
+
+/* The next line of the reader; where it is in a file is that also when the reader sees a part of it only. */
+static int reader_next(struct ship_log *l, struct log_line *ret)
+{
+    int r = log_reader_next(l->reader, ret);
+
+    if (r == LOG_READ_LINE && l->in_segment) {
+        ret->segment = l->segment;
+        ret->offset += l->base;
+    }
+    if (r == LOG_READ_LINE) {
+        l->segment = ret->segment;
+        l->offset = ret->offset + ret->text.len + 1;
+    }
+    return r;
 }
 
 /* The line to read is gone. Its remedy, or goes on with the first line that is there. */
@@ -178,18 +216,23 @@ static int pruned(struct ship_log *l, char why[static SHIP_WHY_MAX])
     return SHIP_NEXT_FAILED;
 }
 
-/* A line below the checkpoint is there in full. A reader goes on while its segment grows; where the segment
- * ended it is made again. */
+/* A line below the checkpoint is there in full. */
 static int read_line(struct ship_log *l, struct log_line *ret, char why[static SHIP_WHY_MAX])
 {
-    int r = l->reader ? log_reader_next(l->reader, ret) : LOG_READ_END;
+    int r = LOG_READ_END;
 
-    if (r == LOG_READ_END) {
+    if (l->dirfd < 0)
+        l->dirfd = logdir_open(l->path);
+    if (l->dirfd < 0)
+        return trouble(SHIP_NEXT_FAILED, why, l, strerror(-l->dirfd));
+    if (l->reader || reader_resume(l))
+        r = reader_next(l, ret);
+    if (r == LOG_READ_END) { /* the next segment, or the first look */
         r = reader_open(l);
         if (r == -ENOENT)
             return pruned(l, why);
         if (r == 0)
-            r = log_reader_next(l->reader, ret);
+            r = reader_next(l, ret);
     }
     if (r == LOG_READ_LINE && ret->index == l->read)
         return SHIP_NEXT_ITEM;
@@ -290,13 +333,13 @@ static int next_line(struct ship_log *l, struct ship_item *i, char why[static SH
                        l->read + 1, l->path);
         return SHIP_NEXT_TAMPERED;
     }
-    r = seal(l, &line, &sealed);
+    r = i->bare ? seal(l, &line, &sealed) : 0;
     if (r == -ENODATA)
         r = hold(l, &line);
     if (r == -ENODATA)
         return SHIP_NEXT_UNSIGNED;
     if (r == 0)
-        r = take_data(i, buf_str(&sealed));
+        r = take_data(i, i->bare ? buf_str(&sealed) : line.text);
     if (r < 0)
         return trouble(SHIP_NEXT_FAILED, why, l,
                        r == -ENOKEY ? "signed by a key it does not name" : strerror(-r));
@@ -358,6 +401,7 @@ void ship_log_skip(struct ship_log *l, uint64_t next, uint64_t noted)
     }
     if (l->cursor.next > l->read) {
         l->held = false;
+        l->offset = 0;
         l->read = l->cursor.next;
         l->reader = log_reader_free(l->reader);
     }
