@@ -227,7 +227,8 @@ static int read_line(struct ship_log *l, struct log_line *ret, char why[static S
         return trouble(SHIP_NEXT_FAILED, why, l, strerror(-l->dirfd));
     if (l->reader || reader_resume(l))
         r = reader_next(l, ret);
-    if (r == LOG_READ_END) { /* the next segment, or the first look */
+    if (r != LOG_READ_LINE &&
+        (r == LOG_READ_END || l->in_segment)) { /* the next segment, or the first look */
         r = reader_open(l);
         if (r == -ENOENT)
             return pruned(l, why);
