@@ -260,13 +260,10 @@ static int take_data(struct ship_item *i, struct str data)
 static int read_ring(struct ship_log *l)
 {
     _cleanup_(buf_done) struct buf b = {.data = NULL};
-    _cleanup_free_ struct keyring *ring = malloc(sizeof(*ring));
     struct vkey k;
     int r;
 
     buf_init(&b, SHIP_STATE_FILE_MAX);
-    if (!ring)
-        return -ENOMEM;
     r = ship_file_read(l->dirfd, VKEY_FILE, &b);
     if (r < 0)
         return r;
@@ -274,9 +271,11 @@ static int read_ring(struct ship_log *l)
         b.len--;
     if (vkey_parse(buf_str(&b), &k) < 0)
         return -EBADMSG;
-    keyring_one(ring, &k);
-    free(l->ring);
-    l->ring = TAKE_PTR(ring);
+    if (!l->ring)
+        l->ring = malloc(sizeof(*l->ring));
+    if (!l->ring)
+        return -ENOMEM;
+    keyring_one(l->ring, &k);
     return 0;
 }
 
