@@ -15,6 +15,7 @@
 #define RUN_FLAGS_ERROR_MAX 512u
 
 struct run_flags {
+    const char *verb; /* argv[0]: under which mistakes are told */
     char *document;  /* the path of a document, or "-"; NULL when the flags built one; owned */
     char *json;      /* the built document (LF at the end); NULL when document is set; owned */
     bool print_spec; /* print json and stop */

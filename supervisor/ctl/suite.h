@@ -12,14 +12,15 @@ struct suite_run;
 struct suite_request {
     const char *run_id; /* UUID_TEXT_LEN characters, one that this suite has not seen */
     struct str document;
-    const char *name; /* the cell's id in events when the document has no usable one */
+    const char *name;                      /* the cell's id in events when the document has no usable one */
     const struct attachments *attachments; /* the files that the document names */
     int stdio[3];                          /* of the workload; borrowed */
 };
 
 struct suite_outcome {
-    uint32_t result; /* enum run_result; an outcome that is not RUN_SUITE_FAILED has its last event in the log */
-    uint32_t fail;   /* enum fail when the supervisor did not take the request; else 0 */
+    uint32_t
+        result; /* enum run_result; an outcome that is not RUN_SUITE_FAILED has its last event in the log */
+    uint32_t fail; /* enum fail when the supervisor did not take the request; else 0 */
     unsigned exit_code, signal;
     char text[LIMIT_ERROR_TEXT + 1]; /* one sentence, "" = nothing to say */
     uint64_t l7_denied, dns_denied;
@@ -41,7 +42,8 @@ struct suite {
     void *self;
     struct endpoint *control;
     ev_io daemons[_LAUNCHER_MAX];
-    ev_timer patience; /* after a daemon's death: how long the supervisor may take to end the cells in order */
+    ev_timer
+        patience; /* after a daemon's death: how long the supervisor may take to end the cells in order */
     struct suite_run *runs;
     char text[128]; /* whose death it was */
     bool over;

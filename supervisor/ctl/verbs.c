@@ -15,6 +15,8 @@ const struct ctl_verb *const ctl_verbs[] = {&ctl_verb_run,
                                             &ctl_verb_report,
                                             &ctl_verb_policy,
                                             &ctl_verb_ship,
+                                            &ctl_verb_work,
+                                            &ctl_verb_submit,
                                             &ctl_verb_doctor,
                                             &ctl_verb_version,
                                             NULL};
