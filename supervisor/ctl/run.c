@@ -65,8 +65,7 @@ static int report(const struct suite_outcome *o)
     }
 }
 
-static void say_afterwards(const struct run_flags *f, const struct launcher *l,
-                           const struct suite_outcome *o)
+static void say_afterwards(const struct run_flags *f, const struct launcher *l, const struct suite_outcome *o)
 {
     uint64_t denied = o->l7_denied + o->dns_denied;
     if ((o->result == RUN_EXITED || o->result == RUN_SIGNALED) && o->text[0])

@@ -301,21 +301,28 @@ static int wait_for_all(struct submit *s)
     return status;
 }
 
-static int submit_run(int argc, char **argv)
+static int submit_all(struct submit *s)
 {
     char why[JETSTREAM_WHY_MAX];
-    _cleanup_(submit_done) struct submit s = {.nats = {.name = "cellctl submit", .reconnect = true},
-                                              .names = {.consumer = WORK_CONSUMER, .dead = WORK_DEAD}};
-    int r = parse(argc, argv, &s);
-    if (r != CTL_OK)
-        return r;
-    if (jetstream_connect(&s.nats, &s.js, why) < 0 ||
-        (s.create && work_streams_create(s.js, &s.names, why) < 0) ||
-        (!s.subject[0] && work_streams_subject(s.js, s.names.stream, s.subject, why) < 0))
+    int r = CTL_OK;
+    if (jetstream_connect(&s->nats, &s->js, why) < 0 ||
+        (s->create && work_streams_create(s->js, &s->names, why) < 0) ||
+        (!s->subject[0] && work_streams_subject(s->js, s->names.stream, s->subject, why) < 0))
         return ctl_fail(CTL_FAILED, "submit", "%s", why);
-    for (size_t i = 0; i < s.nspecs && r == CTL_OK; i++)
-        r = submit_one(&s, i);
-    return r == CTL_OK && s.wait ? wait_for_all(&s) : r;
+    for (size_t i = 0; i < s->nspecs && r == CTL_OK; i++)
+        r = submit_one(s, i);
+    return r == CTL_OK && s->wait ? wait_for_all(s) : r;
+}
+
+static int submit_run(int argc, char **argv)
+{
+    struct submit s = {.nats = {.name = "cellctl submit", .reconnect = true},
+                       .names = {.consumer = WORK_CONSUMER, .dead = WORK_DEAD}};
+    int r = parse(argc, argv, &s);
+    if (r == CTL_OK)
+        r = submit_all(&s);
+    submit_done(&s);
+    return r;
 }
 
 const struct ctl_verb ctl_verb_submit = {"submit", "put cells into a queue", submit_help, submit_run};

@@ -287,6 +287,8 @@ static int work_with(const struct work_flags *f, const struct run_operator *op)
         link_close(&w.link);
     }
     w.js = jetstream_free(w.js);
+    w.f = NULL;
+    w.op = NULL;
     return r;
 }
 

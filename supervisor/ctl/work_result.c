@@ -26,11 +26,12 @@ static int set_text(json_t *o, const char *key, const char *text)
 static int set_ended(json_t *o, const struct suite_outcome *e)
 {
     int r = 0;
+    uint64_t denied = e->l7_denied + e->dns_denied;
     if (e->result == RUN_EXITED)
         r |= set(o, "exitCode", json_integer(e->exit_code));
     if (e->result == RUN_SIGNALED)
         r |= set(o, "signal", json_integer(e->signal));
-    r |= set(o, "denied", json_integer((json_int_t)(e->l7_denied + e->dns_denied)));
+    r |= set(o, "denied", json_integer((json_int_t)denied));
     return r | set_text(o, "checkpoint", e->checkpoint);
 }
 
@@ -50,10 +51,10 @@ static int set_log(json_t *o, const struct work_result *r)
 static int set_output(json_t *o, const struct output *out)
 {
     const struct output_file *f = out->files;
+    uint64_t dropped = f[0].dropped + f[1].dropped;
     return set(o, "output",
                json_pack("{s:I, s:I, s:I}", "stdoutBytes", (json_int_t)f[0].written, "stderrBytes",
-                         (json_int_t)f[1].written, "droppedBytes",
-                         (json_int_t)(f[0].dropped + f[1].dropped)));
+                         (json_int_t)f[1].written, "droppedBytes", (json_int_t)dropped));
 }
 
 static int set_violations(json_t *o, const struct violations *v)

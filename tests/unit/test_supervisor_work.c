@@ -92,20 +92,28 @@ static void test_lease_margin(void **state)
     }
 }
 
+static uint64_t next_random(uint64_t *seed)
+{
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    return *seed;
+}
+
 /* Both sides with a network between that loses and delays: whenever the server would give the job away, the
  * holder has known for as long as its margin that it must end - or learns it in this very moment. */
 static void test_lease_model(void **state)
 {
     (void)state;
-    srand(4711);
+    uint64_t seed = 4711;
     for (int round = 0; round < 20000; round++) {
-        uint64_t length = (2 + (uint64_t)rand() % 30) * S, now = 1000 * S;
+        uint64_t length = (2 + next_random(&seed) % 30) * S, now = 1000 * S;
         uint64_t server_until = 0, sent = 0, heard_at = 0, back_at = 0;
         struct lease l;
         uint64_t asked = now;
-        now += (uint64_t)rand() % (length / 3); /* the question waits at the server */
+        now += next_random(&seed) % (length / 3); /* the question waits at the server */
         server_until = now + length;
-        now += (uint64_t)rand() % (length / 2); /* and the job on the wire */
+        now += next_random(&seed) % (length / 2); /* and the job on the wire */
         lease_begin(&l, length, asked);
         bool heard = false, given_away = false;
         for (; now < 1000 * S + 5 * length; now += 50000) {
@@ -128,9 +136,9 @@ static void test_lease_model(void **state)
                 lease_asked(&l, now);
                 sent = now;
                 heard = false;
-                heard_at =
-                    rand() % 4 ? now + (uint64_t)rand() % 400000 : now + (uint64_t)rand() % (2 * length);
-                back_at = heard_at + (uint64_t)rand() % 400000;
+                heard_at = next_random(&seed) % 4 ? now + next_random(&seed) % 400000
+                                                  : now + next_random(&seed) % (2 * length);
+                back_at = heard_at + next_random(&seed) % 400000;
             }
         }
     }
