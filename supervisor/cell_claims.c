@@ -73,7 +73,7 @@ static void on_claim_ack(void *data, int err, uint64_t sequence)
         on_refused(c, err, type);
     if (!waits_for_claims(c->state) || c->open_claims > 0)
         return;
-    if (c->state == CELL_DESTROYED && !c->farewell)
+    if (c->state == CELL_DESTROYED && c->entered && !c->farewell)
         cell_say_farewell(c);
     else
         cell_step_done(c, c->state);
