@@ -127,7 +127,7 @@ static void on_daemon_end(struct ev_loop *loop, ev_io *w, int revents)
     struct suite *s = w->data;
     enum launcher_daemon d = first_dead(s);
     ev_io_stop(loop, w);
-    if (d < _LAUNCHER_MAX)
+    if (d < _LAUNCHER_MAX && !s->text[0]) /* the others follow it */
         snprintf(s->text, sizeof(s->text), "%s died: run with -v to see why", launcher_name(d));
     if (w == &s->daemons[LAUNCHER_SUPERVISOR])
         suite_failed(s, "");

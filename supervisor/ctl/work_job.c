@@ -324,6 +324,12 @@ void job_new(struct worker *w, unsigned slot, uint64_t asked_us, natsMsg *msg)
     output_init(&j->output, w->loop);
     lease_begin(&j->lease, w->lease_us, asked_us);
     w->jobs[slot] = j;
+    if (lease_step(&j->lease, clock_boottime_us()) == LEASE_LOST) {
+        work_say(w, "a job came too late: another host may have it by now");
+        w->lost++;
+        job_free(j);
+        return;
+    }
     read_spec(j);
     name_job(j, ack.sequence);
     if (w->stop > 0)

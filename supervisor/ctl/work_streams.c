@@ -139,6 +139,7 @@ int work_streams_consumer(struct jetstream *js, const struct work_names *n, uint
         cfg.AckPolicy = js_AckExplicit;
         cfg.AckWait = (int64_t)(lease_s > 0 ? lease_s : LEASE_DEFAULT_S) * SECOND_NS;
         cfg.MaxAckPending = (int64_t)max_pending;
+        cfg.MaxWaiting = WORK_WAITING_MAX;
         s = js_AddConsumer(&ci, js->js, n->stream, &cfg, NULL, &e);
     }
     snprintf(what, sizeof(what), "the consumer %s of the stream %s", n->consumer, n->stream);

@@ -12,6 +12,7 @@
 #define WORK_DEAD            "cellos.work.dead"
 #define WORK_DEAD_STREAM     "CELLOS_DEAD"
 #define WORK_RESULTS_DAYS    30
+#define WORK_WAITING_MAX     16384 /* questions of all hosts at the server */
 #define WORK_PENDING_MAX     100000u
 #define WORK_PENDING_DEFAULT 1000u
 

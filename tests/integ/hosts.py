@@ -264,6 +264,11 @@ class Fleet:
             self.hosts.append(Host("host%d" % i, uid, world, ns))
         self.nats = Nats(self.hub, "10.77.0.1")
 
+    def cable(self, n, there):
+        subprocess.run(["ip", "-n", self.hub, "link", "set", "to%d" % n, "up" if there else "down"], check=True)
+        if there:  # the kernel took the address's route along
+            subprocess.run(["ip", "-n", self.netns[n - 1], "route", "replace", "10.77.0.1", "via", "10.77.%d.1" % n], check=True)
+
     def close(self):
         for h in self.hosts:
             h.end()
