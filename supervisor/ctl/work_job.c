@@ -25,9 +25,9 @@ static void name_job(struct job *j, uint64_t sequence)
 {
     const char *id = NULL;
     if (natsMsgHeader_Get(j->msg, "Nats-Msg-Id", &id) == NATS_OK && work_message_job_ok(str_of(id)))
-        snprintf(j->id, sizeof(j->id), "%s", id);
+        snprintf(j->id, sizeof(j->id), "%.*s", (int)WORK_JOB_MAX, id);
     else if (work_message_job_ok(str_of(j->external_run_id)))
-        snprintf(j->id, sizeof(j->id), "%s", j->external_run_id);
+        snprintf(j->id, sizeof(j->id), "%.*s", (int)WORK_JOB_MAX, j->external_run_id);
     else
         snprintf(j->id, sizeof(j->id), "%s:%llu", j->w->f->names.stream, (unsigned long long)sequence);
 }
