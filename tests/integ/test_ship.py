@@ -146,6 +146,7 @@ def test_batch_sealed_log(root_user, nats):
     vkey = evidence.Vkey((log / "vkey").read_text())
     assert len(events_of(got)) == len(bare) and b"dssematerial" not in bare[0]
     for (_, _, data), line in zip(events_of(got), bare):
+        assert b',"dssematerial":"' in data
         evidence.check_event(data, vkey)
         assert re.sub(rb',"dssematerial":"[A-Za-z0-9+/=]*"}$', b"}", data) == line
     note = got[-1][2].decode()
