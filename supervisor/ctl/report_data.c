@@ -72,12 +72,15 @@ struct load {
     struct sidecar_reader *sidecar; /* of the last pass */
 };
 
-/* The lines of the run; of the log's own events all when the log is the run's, else those from its time. */
+/* The lines of the run; of the log's own events all when the log is the run's, else those from its time, and
+ * what accounts for a pruned beginning. */
 static bool is_ours(const struct load *l, const struct envelope *e, bool counting)
 {
     if (e->runid.p)
         return str_is(e->runid, l->r->run);
-    return l->r->whole || (!counting && e->sequence >= l->first && e->sequence <= l->last);
+    if (l->r->whole || str_is(report_suffix(e), "log.v1.pruned"))
+        return l->r->whole || !counting;
+    return !counting && e->sequence >= l->first && e->sequence <= l->last;
 }
 
 static enum report_class class_of(struct str suffix, const json_t *data)
@@ -110,9 +113,16 @@ static struct report_count *count_of(struct report *r, struct str suffix, const 
 static void keep_data(struct load *l, struct str suffix, json_t *data, const struct envelope *e)
 {
     static const char *const listed[] = {
-        "observability.v1.gap",        "log.v1.claim_refused",         "log.v1.recovered",
-        "lifecycle.v1.policy_changed", "identity.v1.materialized",     "lifecycle.v1.rejected",
-        "identity.v1.revoked",         "lifecycle.v1.residue_removed", "observability.v1.syscall_denied",
+        "observability.v1.gap",
+        "log.v1.claim_refused",
+        "log.v1.recovered",
+        "log.v1.pruned",
+        "lifecycle.v1.policy_changed",
+        "identity.v1.materialized",
+        "lifecycle.v1.rejected",
+        "identity.v1.revoked",
+        "lifecycle.v1.residue_removed",
+        "observability.v1.syscall_denied",
     };
     char name[96];
     (void)snprintf(name, sizeof(name), "%.*s", (int)(suffix.len < 95 ? suffix.len : 95), suffix.p);

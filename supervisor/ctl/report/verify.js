@@ -101,9 +101,12 @@ async function checkEntry(entry, meta, head) {
 function checkOrder(meta, entries, head, result) {
   const wrong = (i, why) => result.problems.push({ place: placeOf(entries[i], i), index: i, why });
   let sequence = -1n, due = 1n, ended = false;
+  const pruned = prunedTo(entries);
   entries.forEach((x, i) => {
     if (!x.event) return;
     const s = BigInt(x.event.sequence), c = BigInt(x.event.cellsequence || "0");
+    if (sequence === -1n && s <= pruned) sequence = s - 1n;
+    if (due === 1n && s >= pruned && pruned > 0n && x.event.runid) due = c;
     if (s <= sequence) wrong(i, "it is repeated or moved: sequence " + s + " comes after " + sequence);
     if (meta.whole && !meta.cut && s > sequence + 1n) wrong(i, missingText("the log", "sequence", sequence + 1n, s));
     sequence = s;
@@ -118,6 +121,17 @@ function checkOrder(meta, entries, head, result) {
   if (entries.length !== meta.embedded)
     result.problems.push({ place: "the page", why: "it says that it holds " + meta.embedded + " events, and holds " + entries.length });
   result.ended = ended;
+}
+
+/* How far retention took the log's beginning away, by the log's own sealed word. */
+function prunedTo(entries) {
+  let to = 0n;
+  for (const { event: e } of entries)
+    if (e && suffixOf(e) === "log.v1.pruned" && Number.isInteger(e.data.firstIndex) && Number.isInteger(e.data.lines)) {
+      const end = BigInt(e.data.firstIndex) + BigInt(e.data.lines);
+      if (end > to) to = end;
+    }
+  return to;
 }
 
 function missingText(whose, name, from, to) {
