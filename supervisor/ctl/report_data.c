@@ -172,7 +172,7 @@ static int see_count(void *self, const struct log_line *line, const struct envel
     if (e->runid.p) {
         (void)snprintf(r->last, sizeof(r->last), "%.*s", (int)e->time.len, e->time.p);
         if (!l->any)
-            memcpy(r->began, r->last, sizeof(r->began));
+            (void)snprintf(r->began, sizeof(r->began), "%s", r->last);
         l->first = l->any ? l->first : e->sequence;
         l->last = e->sequence;
         l->any = true;
