@@ -17,6 +17,7 @@ async function verifyAll(meta, entries, trusted, printed, progress) {
     await progress(Math.min(i + BATCH, entries.length), entries.length);
   }
   checkOrder(meta, entries, head, result);
+  checkSigners(entries, head, result);
   checkPrinted(entries, printed, result);
   entries.forEach((x, i) => {
     const r = result.events[i];
@@ -142,6 +143,19 @@ function checkOrder(meta, entries, head, result) {
   if (entries.length !== meta.embedded)
     result.problems.push({ place: "the page", why: "it says that it holds " + meta.embedded + " events, and holds " + entries.length });
   result.ended = ended;
+}
+
+/* A checkpoint has no time of its own; it is as old as the last line it covers, or younger. */
+function checkSigners(entries, head, result) {
+  const last = entries.length > 0 && entries[entries.length - 1].event;
+  if (!last || !head.checkpoint || BigInt(last.sequence) + 1n !== head.checkpoint.size) return;
+  for (const k of result.signers) {
+    try {
+      checkKeyCounts(k, last.time);
+    } catch (e) {
+      result.problems.push({ place: "the checkpoint", why: e.message });
+    }
+  }
 }
 
 /* How far retention took the log's beginning away, by the log's own sealed word. */

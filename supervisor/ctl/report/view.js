@@ -113,8 +113,8 @@ function viewDenials(advice) {
 /* A bar of use against its limit. What was not measured is said to be so: it is never 0. */
 function bar(name, used, limit, show, note) {
   const measured = typeof used === "number", share = measured && typeof limit === "number" && limit > 0 ? used / limit : null;
-  const value = !measured ? (used === "[redacted]" ? "redacted" : "not measured") : show(used) + (typeof limit === "number" ? " of " + show(limit) + (limit > 0 ? " (" + Math.round(100 * share) + " %)" : "") : note || ", no limit declared");
-  const box = svg("svg", { viewBox: "0 0 200 10", preserveAspectRatio: "none", class: "bar" + (measured ? "" : " unmeasured"), role: "img", "aria-label": name + ": " + value },
+  const value = !measured ? (used === "[redacted]" ? "redacted" : "not measured") : show(used) + (typeof limit === "number" ? " of " + show(limit) + (limit > 0 ? " (" + Math.round(100 * share) + " %)" : "") : note ?? ", no limit declared");
+  const box = measured && share === null ? null : svg("svg", { viewBox: "0 0 200 10", preserveAspectRatio: "none", class: "bar" + (measured ? "" : " unmeasured"), role: "img", "aria-label": name + ": " + value },
     svg("rect", { x: 0, y: 0, width: 200, height: 10, class: "track" }),
     share !== null && svg("rect", { x: 0, y: 0, width: Math.min(200, 200 * share), height: 10, class: share >= 0.9 ? "full" : "used" }));
   return el("tr", {}, el("th", { scope: "row" }, name), el("td", { class: "barcell" }, box), el("td", { class: measured ? "" : "unmeasured" }, value));
@@ -128,7 +128,7 @@ function viewUse(events) {
     el("table", { class: "bars" }, el("tbody", {}, bar("Time", done.durationMs, typeof started.ttlSeconds === "number" ? 1000 * started.ttlSeconds : undefined, secondsText),
       bar("Memory, peak", use.memoryPeakBytes, home.memoryMaxBytes, bytesText), bar("Processes, peak", use.pidsPeak, home.pidsMax, plain),
       bar("CPU time", use.cpuMicros, undefined, (n) => secondsText(Math.round(n / 1000))),
-      bar("Sent", home.bytesSent, undefined, bytesText, " by the cell"), bar("Received", home.bytesReceived, undefined, bytesText, " by the cell"))),
+      bar("Sent", home.bytesSent, undefined, bytesText, ""), bar("Received", home.bytesReceived, undefined, bytesText, ""))),
     facts([["Egress rules", typeof home.declaredEgressRules === "number" ? home.declaredEgressRules + " declared, " + text(home.exercisedEgressConnections) + " connections" : ""],
       ["Rules never used", unused.join(", ")], ["Secrets never read", secrets.join(", ")],
       ["Suspicious DNS", apexes.map((a) => text(a.apex) + ": " + text(a.queries) + " questions, " + text(a.distinctNames) + " names").join("; ")]]));
