@@ -296,7 +296,9 @@ def test_another_key_in_its_place(browser, tmp_path, page):
     public = b"\x01" + bytes(range(32))
     name = "cellos.local/0123456789abcdef"
     text = "%s+%s+%s" % (name, hashlib.sha256(name.encode() + b"\n" + public).hexdigest()[:8], base64.b64encode(public).decode())
-    r = tampered(browser, tmp_path, re.sub(r'"vkeys":\["[^"]*"\]', lambda _: '"vkeys":["%s"]' % text, page))
+    other = re.sub(r'"vkeys":\["[^"]*"\]', lambda _: '"vkeys":["%s"]' % text, page)
+    assert "the keyset: the log's own key is not in it" in tampered(browser, tmp_path, other)["problems"]
+    r = tampered(browser, tmp_path, re.sub(r'"keyset":"(?:[^"\\]|\\.)*"', '"keyset":""', other))
     assert any("not signed by a key" in p for p in r["problems"]) and set(r["verdicts"]) == {"WRONG"}, r
 
 
@@ -525,3 +527,28 @@ def test_more_events_than_a_page_takes(browser, owner, tmp_path):
     assert r["state"] == "good" and "50000 of 50504 events are embedded" in r["details"], r
     assert len(r["verdicts"]) == 200 and set(r["verdicts"]) == {"in the tree"}
     browser.go("about:blank")
+
+
+def test_keys_that_changed(browser, ordinary, tmp_path):
+    """The page follows the keyset: the key one trusted before the rotation vouches for the new one; a forged chain does not."""
+    assert ordinary.ctl("run", "--", "true").returncode == 0
+    old = (ordinary.last_log() / "vkey").read_text().strip()
+    assert ordinary.ctl("key", "rotate").returncode == 0
+    assert ordinary.ctl("run", "--", "true").returncode == 0
+    path = write_report(ordinary)
+    page = path.read_text()
+    r = check(browser, path.as_uri(), old)
+    assert r["state"] == "good" and "the one you trust" in r["details"], r
+    keys = audit_of(ordinary)["evidence"]["keys"]
+    assert len(keys) == 2 and old in keys
+    meta = re.search(r'"keyset":"((?:[^"\\]|\\.)*)"', page)
+    chain = json.loads('"' + meta.group(1) + '"').splitlines()
+    assert len(chain) >= 2
+    put = lambda lines: page[:meta.start(1)] + json.dumps("".join(l + "\n" for l in lines))[1:-1] + page[meta.end(1):]
+    r = tampered(browser, tmp_path, put(chain[:-1]))
+    assert any("the keyset" in p or "checkpoint" in p or "another key" in p for p in r["problems"]), r
+    changed = [*chain[:-1], chain[-1].replace('"notBefore":"2', '"notBefore":"1')]
+    assert any(p.startswith("the keyset") for p in tampered(browser, tmp_path, put(changed))["problems"])
+    assert any(p.startswith("the keyset") for p in tampered(browser, tmp_path, put([chain[0], chain[0]]))["problems"])
+    r = check(browser, path.as_uri(), forge.Key().vkey)
+    assert r["state"] == "bad" and any("another key" in p for p in r["problems"]), r
