@@ -43,8 +43,7 @@ struct verify_share {
 struct verify {
     const struct log_verify_options *o;
     struct log_report *report;
-    const struct keyring *ring;
-    struct keyring own;               /* what the log declares, where nothing else is given */
+    struct trust trust;
     const struct keyring_key *signer; /* of the checkpoint */
     int dirfd;
     struct log_check *check;
@@ -86,25 +85,12 @@ int log_verify_read_file(int dirfd, const char *name, struct buf *b)
 
 static int verify_key(struct verify *v, int dirfd)
 {
-    _cleanup_(buf_done) struct buf text = {.data = NULL};
-    struct vkey key;
-    int e;
+    char why[LOG_CHECK_WHY_MAX] = "";
+    const struct trust_root root = {v->o->ring, v->o->keyset, v->o->key};
+    int e = trust_open(dirfd, &root, &v->trust, why);
 
-    buf_init(&text, LOG_FILE_MAX);
-    v->ring = v->o->ring ? v->o->ring : &v->own;
-    if (v->o->ring)
-        return 0;
-    e = log_verify_read_file(dirfd, "vkey", &text);
-    if (e < 0 && e != -ENOENT && e != -EBADMSG && e != -EFBIG && e != -ELOOP)
-        return e;
-    if (text.len > 0 && text.data[text.len - 1] == '\n')
-        text.len--;
-    if (e < 0 || vkey_parse(buf_str(&text), &key) < 0)
-        return verify_verdict(v->report, LOG_BAD_KEY,
-                              "no usable vkey file in the log: give the public key with --key");
-    keyring_one(&v->own, &key);
-    v->report->self_declared = true;
-    return 0;
+    v->report->self_declared = v->trust.self_declared;
+    return e == -EBADMSG ? verify_verdict(v->report, LOG_BAD_KEY, "%s", why) : e;
 }
 
 static int verify_checkpoint(struct verify *v, int dirfd)
@@ -121,7 +107,8 @@ static int verify_checkpoint(struct verify *v, int dirfd)
                               "there is no checkpoint: nothing says how long this log was");
     if (e < 0 && e != -EBADMSG && e != -EFBIG && e != -ELOOP)
         return e;
-    e = e < 0 ? CHECKPOINT_E_FORM : checkpoint_open_ring(buf_str(&note), v->ring, &r->checkpoint, &v->signer);
+    e = e < 0 ? CHECKPOINT_E_FORM
+              : checkpoint_open_ring(buf_str(&note), &v->trust.ring, &r->checkpoint, &v->signer);
     if (e != CHECKPOINT_OK || !v->signer)
         return verify_verdict(r, LOG_BAD_CHECKPOINT, "the checkpoint: %s", checkpoint_error_text(e));
     r->has_checkpoint = true;
@@ -146,7 +133,7 @@ static int verify_outside(struct verify *v)
     if (v->o->outside) {
         v->outside = *v->o->outside;
     } else if (v->o->outside_note.p) {
-        e = checkpoint_open_ring(v->o->outside_note, v->ring, &v->outside, &signer);
+        e = checkpoint_open_ring(v->o->outside_note, &v->trust.ring, &v->outside, &signer);
         if (e != CHECKPOINT_OK)
             return verify_verdict(r, LOG_BAD_OUTSIDE, "the checkpoint from outside: %s",
                                   checkpoint_error_text(e));
@@ -194,8 +181,10 @@ static int verify_judge_batch(struct verify *v)
     bool started[LOG_VERIFY_THREADS_MAX] = {false};
 
     for (unsigned i = 0; i < n; i++) {
-        share[i] = (struct verify_share){
-            .batch = v->batch, .ring = v->ring, .from = v->batch->n * i / n, .to = v->batch->n * (i + 1) / n};
+        share[i] = (struct verify_share){.batch = v->batch,
+                                         .ring = &v->trust.ring,
+                                         .from = v->batch->n * i / n,
+                                         .to = v->batch->n * (i + 1) / n};
         if (i > 0)
             started[i] = pthread_create(&thread[i], NULL, verify_judge_thread, &share[i]) == 0;
     }
@@ -219,7 +208,7 @@ static bool verify_is_bare(struct str line)
 
 static int verify_read_sig(struct verify *v, const struct log_line *l, struct log_check_sig *ret)
 {
-    int e = verify_is_bare(l->text) ? sidecar_read(v->sidecar, l, v->ring, &ret->key, ret->sig) : 0;
+    int e = verify_is_bare(l->text) ? sidecar_read(v->sidecar, l, &v->trust.ring, &ret->key, ret->sig) : 0;
 
     if (e < 0)
         ret->key = NULL;
@@ -403,7 +392,8 @@ static int verify_line(struct verify *v, size_t i)
 
     if (e == 0)
         e = verify_no_sig(v, i, why);
-
+    if (e == 0)
+        e = trust_check_event(&v->trust, &v->batch->judged[i].parsed.e, why);
     if (e == 0 && v->o->rule)
         e = v->o->rule(v->o->arg, &v->batch->judged[i].parsed.e, why);
     if (e == 0 && l->index < v->report->checkpoint.size && log_pruned_is_event(&v->batch->judged[i].parsed.e))

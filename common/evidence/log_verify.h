@@ -3,7 +3,7 @@
  * against the checkpoint, the checkpoint's signature and origin, the segments' names. Reads; never writes. */
 #pragma once
 
-#include "common/evidence/log_check.h"
+#include "common/evidence/trust.h"
 
 #define LOG_VERIFY_THREADS_MAX 8
 
@@ -22,7 +22,11 @@ enum log_verdict {
 };
 
 struct log_verify_options {
-    const struct keyring *ring;       /* NULL: the log's own key is believed (self_declared in the report) */
+    /* What is trusted, the first that is set (trust.h); nothing: the log's own keys (self_declared in the
+     * report). */
+    const struct keyring *ring;
+    struct str keyset;
+    const struct vkey *key;
     const struct checkpoint *outside; /* NULL: none */
     struct str outside_note; /* instead of outside: verified here, once the key is known; p == NULL: none */
     unsigned threads;        /* 0: as many as there are processors, at most LOG_VERIFY_THREADS_MAX */

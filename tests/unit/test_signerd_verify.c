@@ -190,7 +190,7 @@ static void test_foreign_key(void **state)
 
     /* Without a key the log's own is believed, and the report says so. */
     rig_write(&r, RIG_FIRST, l.text.data, l.text.len);
-    o = (struct log_verify_options){.ring = NULL};
+    o = (struct log_verify_options){.threads = 0};
     assert_int_equal(log_verify(r.log_dir, &o, &report), 0);
     assert_int_equal(report.verdict, LOG_GOOD);
     assert_true(report.self_declared);
@@ -255,7 +255,7 @@ static void test_another_tree(void **state)
 static void test_outside_checkpoint(void **state)
 {
     _cleanup_(buf_done) struct buf early = {.data = NULL}, late = {.data = NULL}, first = {.data = NULL};
-    struct log_verify_options o = {.ring = NULL};
+    struct log_verify_options o = {.threads = 0};
     struct log_report report;
     struct rig r;
 

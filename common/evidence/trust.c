@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/evidence/trust.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "common/base/encoding.h"
+#include "common/base/num.h"
+#include "common/evidence/json_check.h"
+#include "common/evidence/log_verify.h"
+
+#define TRUST_CHANGED LOG_TYPE_PREFIX "log.v1.keyset_changed"
+
+static int __attribute__((format(printf, 2, 3))) trust_wrong(char *why, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(why, LOG_CHECK_WHY_MAX, fmt, ap);
+    va_end(ap);
+    return -EBADMSG;
+}
+
+/* A file of the log. 1; 0: there is none, or nothing that could be one; -errno. */
+static int trust_read(int dirfd, const char *name, struct buf *b)
+{
+    int r = log_verify_read_file(dirfd, name, b);
+
+    if (r == 0)
+        return 1;
+    return r == -ENOENT || r == -EBADMSG || r == -EFBIG || r == -ELOOP ? 0 : r;
+}
+
+static void trust_take_chain(struct trust *t)
+{
+    keyset_ring(&t->chain.newest, &t->ring);
+    t->chained = true;
+}
+
+static int trust_pinned(struct str pin, struct str own, struct trust *t, char *why)
+{
+    size_t line = 0;
+    int r = keyset_chain_read(pin, &t->chain, &line);
+
+    if (r < 0)
+        return r;
+    if (r != KEYSET_OK)
+        return trust_wrong(why, "the keyset that is trusted, line %zu: %s", line, keyset_error_text(r));
+    r = own.len > 0 ? keyset_chain_extend(&t->chain, own) : KEYSET_OK;
+    if (r < 0)
+        return r;
+    if (r != KEYSET_OK)
+        return trust_wrong(why, "the log's keyset is not the trusted one, or of its future: %s",
+                           keyset_error_text(r));
+    trust_take_chain(t);
+    return 0;
+}
+
+static int trust_key(const struct vkey *key, struct str own, struct trust *t, char *why)
+{
+    int r = own.len > 0 ? keyset_chain_vouched(own, key, &t->chain) : KEYSET_E_AUTHORITY;
+
+    if (r < 0)
+        return r;
+    if (r == KEYSET_OK)
+        trust_take_chain(t);
+    else if (r == KEYSET_E_AUTHORITY)
+        keyring_one(&t->ring, key);
+    else
+        return trust_wrong(why, "the log's keyset: %s", keyset_error_text(r));
+    return 0;
+}
+
+/* What the log says of itself: its keyset, of which its vkey must be a key; without one its vkey. */
+static int trust_declared(int dirfd, struct str own, struct trust *t, char *why)
+{
+    _cleanup_(buf_done) struct buf text = {.data = NULL};
+    struct vkey key;
+    size_t line = 0;
+    int r;
+
+    buf_init(&text, LOG_FILE_MAX);
+    t->self_declared = true;
+    r = trust_read(dirfd, "vkey", &text);
+    if (r < 0)
+        return r;
+    if (text.len > 0 && text.data[text.len - 1] == '\n')
+        text.len--;
+    if (r == 0 || vkey_parse(buf_str(&text), &key) < 0)
+        return trust_wrong(why, "no usable vkey file in the log: give the public key with --key");
+    keyring_one(&t->ring, &key);
+    if (own.len == 0)
+        return 0;
+    r = keyset_chain_read(own, &t->chain, &line);
+    if (r < 0)
+        return r;
+    if (r != KEYSET_OK)
+        return trust_wrong(why, "the log's keyset, line %zu: %s", line, keyset_error_text(r));
+    trust_take_chain(t);
+    return keyring_find_public(&t->ring, key.public)
+               ? 0
+               : trust_wrong(why, "the log's vkey is not in its keyset");
+}
+
+int trust_open(int dirfd, const struct trust_root *root, struct trust *ret,
+               char why[static LOG_CHECK_WHY_MAX])
+{
+    _cleanup_(buf_done) struct buf own = {.data = NULL};
+    int r;
+
+    ret->self_declared = ret->chained = false;
+    ret->ring.n = 0;
+    if (root->ring) {
+        ret->ring = *root->ring;
+        return 0;
+    }
+    buf_init(&own, KEYSET_FILE_MAX);
+    r = trust_read(dirfd, KEYSET_FILE, &own);
+    if (r < 0)
+        return r;
+    if (root->keyset.p)
+        return trust_pinned(root->keyset, buf_str(&own), ret, why);
+    if (root->key)
+        return trust_key(root->key, buf_str(&own), ret, why);
+    return trust_declared(dirfd, buf_str(&own), ret, why);
+}
+
+int trust_check_event(const struct trust *t, const struct envelope *e, char why[static LOG_CHECK_WHY_MAX])
+{
+    _cleanup_(buf_done) struct buf want = {.data = NULL};
+    struct str version, digest;
+    uint64_t n;
+
+    if (!t->chained || e->subject.p || !str_is(e->type, TRUST_CHANGED))
+        return 0;
+    if (json_check_member(e->data, "version", &version) < 0 ||
+        json_check_member(e->data, "digest", &digest) < 0 || num_parse_u64(version, 1, UINT32_MAX, &n) < 0)
+        return trust_wrong(why, "log.v1.keyset_changed without a version and a digest");
+    if (n < t->chain.first)
+        return 0; /* older than what is trusted */
+    if (n >= t->chain.first + t->chain.n)
+        return trust_wrong(why, "version %" PRIu64 " of the keyset is missing: an older one took its place",
+                           n);
+    buf_init(&want, 2 * DIGEST_LEN + 16);
+    buf_puts(&want, "\"sha256:");
+    encoding_hex_put(&want, t->chain.digest[n - t->chain.first], DIGEST_LEN);
+    buf_putc(&want, '"');
+    if (want.err)
+        return want.err;
+    return str_eq(digest, buf_str(&want))
+               ? 0
+               : trust_wrong(why, "the log was signed with another version %" PRIu64 " of the keyset", n);
+}
