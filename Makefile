@@ -45,7 +45,8 @@ all: ## build every program (the default)
 include $(wildcard $(addsuffix /rules.mk,$(FOLDERS) packaging tests tests/*))
 
 CPPFLAGS += -I. -D_GNU_SOURCE -DCELLOS_VERSION='"$(VERSION)"'
-LANGUAGE := -std=gnu17 -g $(WARN) $(call pkg,$(foreach f,$(FOLDERS),$(PKGS_$(f))),--cflags)
+# One package at a time: Debian's libunbound asks for a libevent.pc that is not there, and takes the others along.
+LANGUAGE := -std=gnu17 -g $(WARN) $(sort $(foreach f,$(FOLDERS),$(foreach p,$(PKGS_$(f)),$(call pkg,$(p),--cflags))))
 CFLAGS   += $(LANGUAGE) $(HARDEN)
 LDFLAGS  += $(LHARD) -Wl,--as-needed
 LDLIBS   := -lev -lmsgpackc $(call pkg,$(PKGS_common),--libs) -lpthread

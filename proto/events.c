@@ -64,6 +64,7 @@ SCHEMA_DEFINE(ev_syscall_denied, EV_SYSCALL_DENIED_FIELDS)
 SCHEMA_DEFINE(ev_claim_refused, EV_CLAIM_REFUSED_FIELDS)
 SCHEMA_DEFINE(ev_recovered, EV_RECOVERED_FIELDS)
 SCHEMA_DEFINE(ev_pruned, EV_PRUNED_FIELDS)
+SCHEMA_DEFINE(ev_keyset_changed, EV_KEYSET_CHANGED_FIELDS)
 
 #define ROW_(c, rec, suffix, roles, states) {c, suffix, &schema_##rec, roles, states},
 static const struct event_row rows[] = {EVENTS(ROW_)};

@@ -346,6 +346,13 @@ SCHEMA_DECLARE(ev_recovered, EV_RECOVERED_FIELDS)
     F(X, STR, REQ, root, "root", _, LIMIT_DIGEST)                                                            \
     F(X, ENUM, REQ, reason, "reason", prune_reason, 0)
 SCHEMA_DECLARE(ev_pruned, EV_PRUNED_FIELDS)
+/* version: of the log's keyset file; digest: of that version's line; keyid: of the key that signs from here
+ * on */
+#define EV_KEYSET_CHANGED_FIELDS(F, X)                                                                       \
+    F(X, UINT, REQ, version, "version", _, UINT32_MAX)                                                       \
+    F(X, STR, REQ, digest, "digest", _, LIMIT_DIGEST)                                                        \
+    F(X, STR, REQ, keyid, "keyid", _, LIMIT_DIGEST)
+SCHEMA_DECLARE(ev_keyset_changed, EV_KEYSET_CHANGED_FIELDS)
 
 /* ---- the table: E(constant, record, "type suffix", roles, states) ---- */
 #define EV_R(role) (1u << ROLE_##role)
@@ -388,7 +395,8 @@ SCHEMA_DECLARE(ev_pruned, EV_PRUNED_FIELDS)
     E(EVENT_DNS_DNSSEC_FAILED, ev_dns_authority, "observability.v1.dns_authority_dnssec_failed",             \
       EV_R(PROXYD), EV_RUNNING)                                                                              \
     E(EVENT_POLICY_CHANGED, ev_policy_changed, "lifecycle.v1.policy_changed", EV_R(SUPERVISOR), EV_RUNNING)  \
-    E(EVENT_PRUNED, ev_pruned, "log.v1.pruned", EV_R(SIGNERD), CELL_STATE_LOG)
+    E(EVENT_PRUNED, ev_pruned, "log.v1.pruned", EV_R(SIGNERD), CELL_STATE_LOG)                               \
+    E(EVENT_KEYSET_CHANGED, ev_keyset_changed, "log.v1.keyset_changed", EV_R(SIGNERD), CELL_STATE_LOG)
 
 #define EVENT_CONSTANT_(c, rec, suffix, roles, states) c,
 enum event_type { EVENT_NONE = 0, EVENTS(EVENT_CONSTANT_) _EVENT_TYPE_MAX };

@@ -93,9 +93,14 @@ static void elog_start_batch(struct elog *l)
 
 void elog_on_kick(struct ev_loop *loop, ev_timer *w, int revents)
 {
+    struct elog *l = w->data;
+
     (void)loop;
     (void)revents;
-    elog_start_batch(w->data);
+    if (l->expired && !l->dead && elog_is_idle(l))
+        elog_die(l, -EKEYEXPIRED);
+    else
+        elog_start_batch(l);
 }
 
 /* The next batch begins once the loop has dealt with everything else that is there now: that makes batches,
@@ -235,7 +240,7 @@ void elog_on_commit(void *self, int err)
         return;
     }
     elog_check_closed(l);
-    if (l->pending.head)
+    if (l->pending.head || l->expired)
         elog_kick(l);
     else if (l->cfg.idle)
         l->cfg.idle(l->cfg.self);
@@ -268,6 +273,19 @@ static int elog_may_accept(struct elog *l, const struct elog_event *e)
     return 0;
 }
 
+/* A signature that every verifier refuses is not made: with its key's time the log ends. */
+static bool elog_key_counts(struct elog *l, const struct seal_stamp *stamp)
+{
+    uint64_t when;
+
+    if (clock_parse_rfc3339(str_of(stamp->time), &when) == 0 && keys_count_at(l->cfg.keys, when))
+        return true;
+    log_error("the clock left the time in which the signing key counts: %s", stamp->time);
+    l->expired = true;
+    elog_kick(l);
+    return false;
+}
+
 int elog_submit(struct elog *l, const struct elog_event *e, elog_done_fn done, void *data)
 {
     struct claim *c;
@@ -285,6 +303,10 @@ int elog_submit(struct elog *l, const struct elog_event *e, elog_done_fn done, v
     if (r < 0) {
         free(c);
         return r;
+    }
+    if (!elog_key_counts(l, &c->stamp)) {
+        free(c);
+        return -EIO;
     }
     if (c->cell) {
         c->state_before = c->cell->state;

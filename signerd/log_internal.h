@@ -58,7 +58,8 @@ struct elog {
     bool full;        /* the disk is: only end events, out of the reserve */
     bool probe;       /* try an ordinary commit all the same */
     uint64_t probe_us;
-    int dead; /* the errno that ended it */
+    bool expired; /* the signing key does not count any more */
+    int dead;     /* the errno that ended it */
     /* the batch under way */
     struct claim_queue batch;
     bool emergency;
@@ -92,6 +93,8 @@ void elog_look_closed(struct elog *l);
 /* Between two batches: does that if a segment was closed. */
 void elog_check_closed(struct elog *l);
 void elog_on_closed_timer(struct ev_loop *loop, ev_timer *w, int revents);
+/* log_keyset.c: seals log.v1.keyset_changed. 0 or -errno. */
+int elog_seal_keyset(struct elog *l) MUST_CHECK;
 
 /* log.c: callbacks of the loop */
 void elog_on_commit(void *self, int err);

@@ -66,6 +66,8 @@ static int elog_prepare(struct elog *l)
     if (rec.closed)
         elog_look_closed(l);
     r = rec.fresh ? 0 : elog_seal_start(l, &rec);
+    if (r == 0 && rec.keyset_changed)
+        r = elog_seal_keyset(l);
     return r < 0 ? log_errno(r, "cannot seal the start of the log") : 0;
 }
 

@@ -16,6 +16,7 @@
 #include "common/priv/landlock.h"
 #include "signerd/dispatch.h"
 #include "signerd/options.h"
+#include "signerd/origin.h"
 #include "signerd/role.h"
 
 #define EXIT_LOG_REFUSED 4 /* the log is not one that may be continued: as cellctl verify */
@@ -35,13 +36,6 @@ struct signerd {
         origin[CHECKPOINT_NAME_MAX + UUID_TEXT_LEN + 2];
 };
 
-static void signerd_origin(struct signerd *s)
-{
-    const char *name = keys_vkey(s->keys)->name, *suffix = s->options.origin_suffix;
-
-    (void)snprintf(s->origin, sizeof(s->origin), "%s%s%s", name, suffix ? "/" : "", suffix ? suffix : "");
-}
-
 /* Everything that needs files outside the log, and what the libraries read when first used. */
 static int signerd_prepare(struct signerd *s)
 {
@@ -60,10 +54,20 @@ static int signerd_prepare(struct signerd *s)
         r = cells_new(&s->cells);
     if (r < 0)
         return log_errno(r, "cannot prepare");
-    r = keys_open(s->daemon.fds[SIGNERD_FD_KEYS], &s->keys);
+    r = keys_open_from(s->daemon.fds[SIGNERD_FD_KEYS], s->options.key, &s->keys);
     if (r == 0)
-        signerd_origin(s);
+        origin_find(s->daemon.fds[SIGNERD_FD_LOG], s->keys, s->options.origin_suffix, s->origin,
+                    sizeof(s->origin));
     return r;
+}
+
+/* The keys' directory is not needed any more; a token's process is, over its socket. */
+static int signerd_confine(struct signerd *s)
+{
+    int token = keys_fd(s->keys);
+
+    return daemon_confine(&s->daemon, &token, token >= 0,
+                          &(struct role_path){s->daemon.fds[SIGNERD_FD_LOG], LOG_ACCESS}, 1);
 }
 
 static int signerd_run(struct signerd *s, struct ev_loop *loop)
@@ -128,8 +132,7 @@ int main(int argc, char **argv)
     if (r == 0)
         r = signerd_prepare(&s);
     if (r == 0)
-        r = daemon_confine(&s.daemon, NULL, 0, &(struct role_path){s.daemon.fds[SIGNERD_FD_LOG], LOG_ACCESS},
-                           1);
+        r = signerd_confine(&s);
     loop = r == 0 ? ev_loop_new(EVFLAG_NOENV) : NULL;
     if (!loop)
         return EXIT_FAILURE;

@@ -11,6 +11,8 @@
 
 const char signerd_options_help[] =
     "  --origin-suffix RUNID   the log is of one run: its origin is the key's name, a slash and this id\n"
+    "  --key SOURCE            the signing key: pkcs11:... (RFC 7512) or credential:NAME; without it the\n"
+    "                          credential cellos.signing.key, keys/signing.uri or keys/signing.key\n"
     "  --seal event|batch      event (default): every line carries its signature; batch: the checkpoint "
     "signs\n"
     "                          the lines, their own signatures follow in idle time\n"
@@ -30,6 +32,12 @@ static int options_suffix(struct signerd_options *o, const char *value)
 {
     o->origin_suffix = value;
     return uuid_v7_valid(str_of(value)) ? 0 : -EINVAL;
+}
+
+static int options_key(struct signerd_options *o, const char *value)
+{
+    o->key = value;
+    return 0;
 }
 
 static int options_seal(struct signerd_options *o, const char *value)
@@ -84,6 +92,7 @@ static const struct {
     const char *name;
     int (*take)(struct signerd_options *o, const char *value);
 } options_table[] = {
+    {"--key", options_key},
     {"--origin-suffix", options_suffix},
     {"--seal", options_seal},
     {"--segment-bytes", options_segment_bytes},

@@ -8,6 +8,7 @@
 
 struct signerd_options {
     const char *origin_suffix; /* a run id; NULL: the log is not of one run. Borrowed from argv */
+    const char *key;           /* where the signing key is (key_dir_active()); NULL: looked for */
     uint32_t seal;             /* enum seal_mode */
     uint64_t segment_bytes, segment_age_s;
     uint64_t retain_bytes, retain_age_s; /* 0: everything is kept */

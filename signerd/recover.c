@@ -47,7 +47,10 @@ static int recover_init(struct recover *v)
     tiles_init(&v->ret->tiles);
     merkle_init(&v->ret->tree);
     v->ret->fresh = true;
+    v->ret->keyset_changed = false;
     r = recover_write_line(v, "origin", v->origin);
+    if (r == 0)
+        r = disk_write_file(v->disk, KEYSET_FILE, keys_keyset(v->keys));
     if (r == 0)
         r = recover_write_line(v, "vkey", (const char *)vkey.data);
     if (r == 0)
@@ -172,6 +175,8 @@ static int recover_old(struct recover *v)
         tiles_merkle(&v->ret->tiles, &v->ret->tree);
     if (r == 0)
         r = recover_cut(v);
+    if (r == 0 && v->ret->keyset_changed)
+        r = recover_write_keyset(v);
     if (r == 0 && v->ret->kept > 0)
         r = recover_keep(v);
     v->ret->fresh = v->ret->tiles.size == 0 && v->ret->torn_bytes == 0;
@@ -185,7 +190,9 @@ int recover_log(struct disk *d, struct keys *keys, const char *origin, struct re
 
     memset(ret, 0, sizeof(*ret));
     buf_init(&ret->note, CHECKPOINT_NOTE_MAX);
-    r = recover_checkpoint(&v);
+    r = recover_keyset(&v);
+    if (r == 0)
+        r = recover_checkpoint(&v);
     if (r == -ENOENT) {
         r = recover_may_init(&v);
         if (r == 0)

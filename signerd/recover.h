@@ -8,6 +8,8 @@
 #include "signerd/disk.h"
 #include "signerd/keys.h"
 
+#define RECOVER_KEYSET_DUE "keyset.due" /* the log's keyset file is newer than its last keyset_changed */
+
 struct recovered {
     bool fresh;         /* the log had no line and nothing torn: nothing needs to be sealed */
     struct tiles tiles; /* of all lines that count now */
@@ -16,6 +18,7 @@ struct recovered {
     uint64_t torn_bytes; /* moved to torn/ */
     uint8_t torn_digest[DIGEST_LEN]; /* SHA-256 of these, when there are any */
     bool closed;                     /* there are segments besides the open one */
+    bool keyset_changed;             /* the log has a newer keyset than it had: keyset_changed is due */
     struct buf note; /* the checkpoint that is on the disk now; the caller frees it (buf_done) */
 };
 

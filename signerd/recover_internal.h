@@ -20,6 +20,12 @@ struct recover {
     uint64_t kept_segment, kept_from; /* where the last line below the checkpoint ended */
 };
 
+/* recover_keyset.c: the log's keyset against ours, which must be it or continue it; the outcome is in
+ * ret->keyset_changed. 0; -EBADMSG (logged); -errno. */
+int recover_keyset(struct recover *v) MUST_CHECK;
+/* Ours in its place, remembered until the event that says so is durable. 0 or -errno (logged). */
+int recover_write_keyset(struct recover *v) MUST_CHECK;
+
 /* recover_tree.c: the tree up to the checkpoint. Tiles are a cache: what they say counts only if it leads to
  * the signed root, else the whole log is read; of a log whose beginning was pruned all that is
  * left, behind the tiles that stand for the rest. 0; -EBADMSG: fewer lines than signed, or others; -errno.

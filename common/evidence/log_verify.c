@@ -335,20 +335,23 @@ static int verify_sizes(struct verify *v)
     return 0;
 }
 
-/* A checkpoint has no time of its own; it is as old as the last line it covers, or younger. A key that did
- * not count any more when that line was made cannot vouch for it. */
+/* A checkpoint has no time of its own; it is as old as the last line it covers, or younger. A key whose time
+ * was over when that line was made cannot vouch for it; one whose time had not begun can. */
 static int verify_signer(struct verify *v, const struct log_line *l, const struct envelope *e)
 {
-    uint64_t when = 0;
+    enum keyring_judgement j = KEYRING_EXPIRED;
+    uint64_t when;
 
     if (log_check_tree(v->check)->size != v->report->checkpoint.size)
         return 0;
-    if (clock_parse_rfc3339(e->time, &when) == 0 && keyring_judge(v->signer, when) == KEYRING_OK)
+    if (clock_parse_rfc3339(e->time, &when) == 0)
+        j = keyring_judge(v->signer, when);
+    if (j == KEYRING_OK || j == KEYRING_NOT_YET)
         return 0;
     return verify_verdict(v->report, LOG_BAD_CHECKPOINT,
-                          "the checkpoint covers line %" PRIu64
-                          ", but the key %s that signed it did not count at that line's time",
-                          l->index + 1, v->signer->vkey.name);
+                          "the checkpoint covers line %" PRIu64 ", but the key %s that signed it %s by then",
+                          l->index + 1, v->signer->vkey.name,
+                          j == KEYRING_REVOKED ? "was revoked" : "had ended");
 }
 
 /* A line is wrong; perhaps only because of one before it, which looks good by itself. */
