@@ -192,6 +192,15 @@ int key_dir_finish(struct key_dir *d)
     return r < 0 ? log_errno(r, "cannot put the active key in its place in keys") : 0;
 }
 
+int key_dir_vacate(struct key_dir *d)
+{
+    int r = key_dir_wipe(d, KEYS_FILE);
+
+    if (r == 0)
+        r = key_dir_wipe(d, KEYS_URI_FILE);
+    return r < 0 ? log_errno(r, "cannot remove the old key") : key_dir_sync(d);
+}
+
 int key_dir_forget(struct key_dir *d, const struct keyset_key *k)
 {
     char key[KEY_DIR_NAME], uri[KEY_DIR_NAME];

@@ -34,6 +34,9 @@ void key_dir_done(struct key_dir *d); /* gives the lock back */
 /* Puts the active key in its place, if a crash left that open. 0 or -errno (logged). */
 int key_dir_finish(struct key_dir *d) MUST_CHECK;
 
+/* Overwrites and removes signing.key and signing.uri: the active key is elsewhere now. */
+int key_dir_vacate(struct key_dir *d) MUST_CHECK;
+
 /* Removes files of keys that no keyset names: what a crash left before the keyset was written. */
 int key_dir_sweep(struct key_dir *d) MUST_CHECK;
 

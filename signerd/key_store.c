@@ -26,11 +26,6 @@ struct key_store *key_store_free(struct key_store *s)
     return NULL;
 }
 
-static void key_store_freep(struct key_store **s)
-{
-    key_store_free(*s);
-}
-
 const struct vkey *key_store_vkey(const struct key_store *s)
 {
     return &s->vkey;
@@ -76,19 +71,19 @@ int key_store_sign(struct key_store *s, const void *msg, size_t n, uint8_t ret_s
 
 static int key_store_seed(const uint8_t *seed, struct key_store **ret)
 {
-    _cleanup_(key_store_freep) struct key_store *s = calloc(1, sizeof(*s));
+    struct key_store *s = calloc(1, sizeof(*s));
     uint8_t public[ED25519_PUBLIC_LEN];
 
-    if (!s)
+    if (s)
+        s->secret = sodium_malloc(ED25519_SECRET_LEN);
+    if (!s || !s->secret) {
+        key_store_free(s);
         return -ENOMEM;
-    s->secret = sodium_malloc(ED25519_SECRET_LEN);
-    if (!s->secret)
-        return -ENOMEM;
+    }
     ed25519_from_seed(seed, public, s->secret);
     vkey_from_public(public, &s->vkey);
-    if (sodium_mprotect_noaccess(s->secret) != 0)
-        return -errno;
-    *ret = TAKE_PTR(s);
+    key_store_end(s);
+    *ret = s;
     return 0;
 }
 
@@ -176,7 +171,7 @@ int key_store_make(int fd, struct key_store **ret)
     randombytes_buf(seed, ED25519_SEED_LEN);
     sodium_bin2base64(line, KEY_STORE_LINE_LEN + 1, seed, ED25519_SEED_LEN, sodium_base64_VARIANT_ORIGINAL);
     line[KEY_STORE_LINE_LEN - 1] = '\n';
-    r = fchmod(fd, 0600) < 0 ? -errno : io_write_full(fd, line, KEY_STORE_LINE_LEN);
+    r = io_write_full(fd, line, KEY_STORE_LINE_LEN);
     if (r == 0 && fsync(fd) < 0)
         r = -errno;
     return r < 0 ? r : key_store_seed(seed, ret);
@@ -186,13 +181,15 @@ int key_store_make(int fd, struct key_store **ret)
 
 int key_store_token(const char *uri, struct key_store **ret)
 {
-    _cleanup_(key_store_freep) struct key_store *s = calloc(1, sizeof(*s));
+    struct key_store *s = calloc(1, sizeof(*s));
     uint8_t public[ED25519_PUBLIC_LEN];
     int r = s ? token_open(uri, public, &s->token) : -ENOMEM;
 
-    if (r < 0)
+    if (r < 0) {
+        key_store_free(s);
         return r;
+    }
     vkey_from_public(public, &s->vkey);
-    *ret = TAKE_PTR(s);
+    *ret = s;
     return 0;
 }

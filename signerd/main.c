@@ -15,6 +15,7 @@
 #include "common/daemon/daemon.h"
 #include "common/priv/landlock.h"
 #include "signerd/dispatch.h"
+#include "signerd/key_admin.h"
 #include "signerd/options.h"
 #include "signerd/origin.h"
 #include "signerd/role.h"
@@ -125,7 +126,11 @@ int main(int argc, char **argv)
     static struct signerd s;
     struct ev_loop *loop;
     ev_signal term;
-    int r = daemon_begin(&signerd_role, &argc, argv, &s.daemon);
+    int r;
+
+    if (argc > 1 && strcmp(argv[1], "--keys") == 0)
+        return key_admin_main(argc, argv);
+    r = daemon_begin(&signerd_role, &argc, argv, &s.daemon);
 
     if (r == 0)
         r = signerd_options_parse(argc, argv, &s.options);

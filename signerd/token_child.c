@@ -67,8 +67,9 @@ static int token_load(const struct token_uri *uri, CK_FUNCTION_LIST **ret)
     if (!get)
         return log_errno(-ENOEXEC, "%s is no PKCS#11 module", uri->module);
     rv = get(ret);
-    if (rv == CKR_OK)
-        rv = (*ret)->C_Initialize(NULL);
+    if (rv != CKR_OK || !*ret)
+        return token_failed("C_GetFunctionList", rv);
+    rv = (*ret)->C_Initialize(NULL);
     return rv == CKR_OK ? 0 : token_failed("C_Initialize", rv);
 }
 
@@ -205,8 +206,9 @@ static int token_prepare(const struct token_uri *uri, int pin, struct token_sess
     CK_RV rv;
     int r = token_load(uri, &s->f);
 
-    if (r == 0)
-        r = token_find_slot(s->f, uri, &slot);
+    if (r < 0 || !s->f)
+        return r < 0 ? r : -ENOEXEC;
+    r = token_find_slot(s->f, uri, &slot);
     if (r < 0)
         return r;
     rv = s->f->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL, &s->session);

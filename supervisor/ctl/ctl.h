@@ -35,6 +35,7 @@ struct ctl_verb {
 extern const struct ctl_verb ctl_verb_run;      /* run.c */
 extern const struct ctl_verb ctl_verb_validate; /* validate.c */
 extern const struct ctl_verb ctl_verb_verify;   /* verify.c */
+extern const struct ctl_verb ctl_verb_key;      /* key.c */
 extern const struct ctl_verb ctl_verb_events;   /* events.c */
 extern const struct ctl_verb ctl_verb_why;      /* why.c */
 extern const struct ctl_verb ctl_verb_report;   /* report.c */

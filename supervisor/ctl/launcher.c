@@ -28,6 +28,7 @@ struct start {
     size_t nfds;
     const char *args[ARGS_MAX];
     bool secrets; /* gets the CELLOS_SECRET_* variables */
+    bool keys;    /* gets launcher_key_env() */
 };
 
 /* Everything one start needs open; closed again in this process when the daemons have it. */
@@ -100,6 +101,15 @@ static int find_binaries(struct wiring *w, char *error, size_t cap)
                 "../libexec/cellos");
 }
 
+int launcher_find(char dst[PATH_MAX], char *error, size_t cap)
+{
+    struct wiring w = {.binaries = ""};
+    int r = find_binaries(&w, error, cap);
+    if (r >= 0)
+        snprintf(dst, PATH_MAX, "%s", w.binaries);
+    return r;
+}
+
 static int open_dir(const char *base, const char *name, char *error, size_t cap)
 {
     char path[PATH_MAX];
@@ -151,6 +161,16 @@ static int make_lines(struct wiring *w, struct launcher *l, char *error, size_t 
 
 #define ENV_MAX 300
 
+size_t launcher_key_env(char **env, size_t n, size_t max)
+{
+    static const char *const names[] = {"CREDENTIALS_DIRECTORY=", "SOFTHSM2_CONF=", "HOME="};
+    for (char **e = environ; *e && n < max; e++)
+        for (size_t i = 0; i < ARRAY_LEN(names); i++)
+            if (strncmp(*e, names[i], strlen(names[i])) == 0 && n < max)
+                env[n++] = *e;
+    return n;
+}
+
 /* Exactly the activation variables, and for the supervisor the broker variables of secrets. pid is filled in
  * by the child, which alone knows it. */
 static size_t build_env(const struct start *s, char *count, size_t count_cap, char *names, size_t names_cap,
@@ -166,6 +186,8 @@ static size_t build_env(const struct start *s, char *count, size_t count_cap, ch
     for (char **e = environ; s->secrets && *e && n < ENV_MAX - 1; e++)
         if (strncmp(*e, "CELLOS_SECRET_", 14) == 0)
             env[n++] = *e;
+    if (s->keys)
+        n = launcher_key_env(env, n, ENV_MAX - 1);
     env[n] = NULL;
     return n;
 }
@@ -296,6 +318,7 @@ static int start_all(const struct wiring *w, struct launcher *l, const struct la
                              false},
     };
     memcpy(starts[LAUNCHER_SIGNERD].args, log_args.v, sizeof(log_args.v));
+    starts[LAUNCHER_SIGNERD].keys = true;
     for (size_t i = 0; i < _LAUNCHER_MAX; i++) {
         int r = start_one(w, &starts[i], o, &l->pids[i], &l->pidfds[i]);
         if (r < 0)

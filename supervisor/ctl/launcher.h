@@ -47,3 +47,12 @@ int launcher_start(const struct launcher_options *o, struct launcher *ret, char 
 bool launcher_end(struct launcher *l, char *why, size_t cap);
 
 const char *launcher_name(enum launcher_daemon d);
+
+/* The directory the daemons are in: beside cellctl, else in ../libexec/cellos. All of them are there and can
+ * be executed. 0 or a negative errno with one sentence in error. */
+int launcher_find(char dst[PATH_MAX], char *error, size_t cap) MUST_CHECK;
+
+/* What signerd needs of the environment to find a key that is not in its directory: systemd's credentials,
+ * and a software token's configuration. Adds them to env, of which n places are used, at most max. The count.
+ */
+size_t launcher_key_env(char **env, size_t n, size_t max);

@@ -180,15 +180,14 @@ void logdir_keep_one(struct logdir_list *l, size_t i)
     l->n = 1;
 }
 
-int logdir_state_key(struct vkey *ret)
+/* A file of this user's directory with keys, if nobody else may have put it there. */
+static int logdir_state_file(const char *name, struct buf *b)
 {
-    _cleanup_(buf_done) struct buf text = {.data = NULL};
     _cleanup_close_ int fd = -EBADF;
     char state[PATH_MAX], keys[PATH_MAX];
     struct stat st;
     int r = paths_state(state);
 
-    buf_init(&text, LOG_FILE_MAX);
     if (r < 0)
         return r;
     if (snprintf(keys, sizeof(keys), "%s/keys", state) >= PATH_MAX)
@@ -197,11 +196,25 @@ int logdir_state_key(struct vkey *ret)
     if (fd < 0)
         return fd;
     if (fstat(fd, &st) < 0 || st.st_uid != geteuid() || (st.st_mode & 022) != 0)
-        return -EPERM; /* somebody else may have put that key there */
-    r = log_verify_read_file(fd, "signing.vkey", &text);
+        return -EPERM;
+    return log_verify_read_file(fd, name, b);
+}
+
+int logdir_state_key(struct vkey *ret)
+{
+    _cleanup_(buf_done) struct buf text = {.data = NULL};
+    int r;
+
+    buf_init(&text, LOG_FILE_MAX);
+    r = logdir_state_file("signing.vkey", &text);
     if (r < 0)
         return r;
     if (text.len > 0 && text.data[text.len - 1] == '\n')
         text.len--;
     return vkey_parse(buf_str(&text), ret);
+}
+
+int logdir_state_keyset(struct buf *b)
+{
+    return logdir_state_file(KEYSET_FILE, b);
 }

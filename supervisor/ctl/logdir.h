@@ -36,3 +36,5 @@ void logdir_keep_origin(struct logdir_list *l, struct str note);
 
 /* The public key beside this user's signing key. 0, or a negative errno when there is none. */
 int logdir_state_key(struct vkey *ret) MUST_CHECK;
+/* The keyset there. Appends to b. The same. */
+int logdir_state_keyset(struct buf *b) MUST_CHECK;

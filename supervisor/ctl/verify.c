@@ -12,12 +12,15 @@
 #include "supervisor/ctl/verify_report.h"
 
 #define VERIFY_HELP                                                                                          \
-    "usage: cellctl verify [DIR] [--key KEY] [--checkpoint FILE] [-v]\n\n"                                   \
+    "usage: cellctl verify [DIR] [--key KEY|--keyset FILE] [--checkpoint FILE] [-v]\n\n"                     \
     "Checks a log, or every log below a directory: each line's signature, digests and form, the numbering\n" \
     "of the log and of every run, the tree, and the checkpoint that signs it. Nothing but the public key\n"  \
     "is needed. Without DIR the logs of this user's runs are checked.\n\n"                                   \
     "  --key KEY          public key to trust: a vkey (name+id+base64) or a file with one. Without it the\n" \
     "                     key of this user's state directory, else the key the log itself declares\n"        \
+    "  --keyset FILE      keyset to trust (`cellctl key export`), at any version: newer ones that the log "  \
+    "has\n"                                                                                                  \
+    "                     and that chain from it count too\n"                                                \
     "  --checkpoint FILE  a checkpoint kept elsewhere (cellctl run --checkpoint): only with one can it be\n" \
     "                     seen that a log was rolled back or cut\n"                                          \
     "  -v                 more about each log\n\n"                                                           \
@@ -26,6 +29,7 @@
 struct verify_args {
     const char *dir;
     const char *key;
+    const char *keyset;
     const char *checkpoint;
     bool verbose;
 };
@@ -34,6 +38,7 @@ static int verify_parse(int argc, char **argv, struct verify_args *ret)
 {
     for (int i = 1; i < argc; i++) {
         const char **value = strcmp(argv[i], "--key") == 0          ? &ret->key
+                             : strcmp(argv[i], "--keyset") == 0     ? &ret->keyset
                              : strcmp(argv[i], "--checkpoint") == 0 ? &ret->checkpoint
                                                                     : NULL;
         if (value) {
@@ -77,22 +82,42 @@ static int verify_read_key(const char *verb, const char *key, struct vkey *ret)
     return CTL_OK;
 }
 
+/* In the order of decisions 43. */
 int verify_choose_key(const char *verb, const char *key, struct verify_context *c)
 {
-    struct vkey own;
-    int r = CTL_OK;
-
     if (digest_init() < 0)
         return ctl_fail(CTL_FAILED, verb, "SHA-256 is not available");
-    if (key) {
-        c->key_from = VERIFY_KEY_GIVEN;
-        r = verify_read_key(verb, key, &own);
-    } else {
-        c->key_from = logdir_state_key(&own) == 0 ? VERIFY_KEY_STATE : VERIFY_KEY_LOG;
-    }
-    if (r == CTL_OK && c->key_from != VERIFY_KEY_LOG)
-        keyring_one(&c->ring, &own);
-    return r;
+    buf_init(&c->keyset, KEYSET_FILE_MAX);
+    c->key_from = key ? VERIFY_KEY_GIVEN : VERIFY_KEY_STATE;
+    if (key)
+        return verify_read_key(verb, key, &c->key);
+    if (logdir_state_keyset(&c->keyset) == 0 && c->keyset.len > 0)
+        return CTL_OK;
+    buf_clear(&c->keyset);
+    if (logdir_state_key(&c->key) < 0)
+        c->key_from = VERIFY_KEY_LOG;
+    return CTL_OK;
+}
+
+int verify_choose_keyset(const char *verb, const char *path, struct verify_context *c)
+{
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    int r = digest_init();
+
+    buf_init(&c->keyset, KEYSET_FILE_MAX);
+    c->key_from = VERIFY_KEY_GIVEN;
+    if (r == 0)
+        r = fd < 0 ? -errno : io_read_to_end(fd, &c->keyset);
+    if (r < 0)
+        return ctl_fail(CTL_FAILED, verb, "cannot read the keyset %s: %s", path, strerror(-r));
+    if (c->keyset.len == 0)
+        return ctl_fail(CTL_TAMPERED, verb, "%s is empty and not a keyset", path);
+    return CTL_OK;
+}
+
+void verify_context_done(struct verify_context *c)
+{
+    buf_done(&c->keyset);
 }
 
 static int verify_read_checkpoint(const char *path, struct buf *note)
@@ -126,12 +151,14 @@ static int verify_run(int argc, char **argv)
     _cleanup_(logdir_list_done) struct logdir_list logs = {.n = 0};
     _cleanup_(buf_done) struct buf note = {.data = NULL};
     struct verify_args a = {.dir = NULL};
-    struct verify_context c = {.color = term_colors(STDOUT_FILENO)};
+    _cleanup_(verify_context_done) struct verify_context c = {.color = term_colors(STDOUT_FILENO)};
     int r = verify_parse(argc, argv, &a);
 
     buf_init(&note, CHECKPOINT_NOTE_MAX);
+    if (r == CTL_OK && a.key && a.keyset)
+        r = ctl_fail(CTL_USAGE, "verify", "--key or --keyset, not both");
     if (r == CTL_OK)
-        r = verify_choose_key("verify", a.key, &c);
+        r = a.keyset ? verify_choose_keyset("verify", a.keyset, &c) : verify_choose_key("verify", a.key, &c);
     if (r == CTL_OK && a.checkpoint)
         r = verify_read_checkpoint(a.checkpoint, &note);
     if (r == CTL_OK)

@@ -101,6 +101,18 @@ static void verify_print_bad(const struct verify_context *c, const struct log_re
         (void)printf("        the %" PRIu64 " lines before it are good\n", r->line - 1);
 }
 
+/* Whether the key, or the keyset, that is trusted is that one's. */
+static bool verify_trusts(const struct verify_context *c, const struct vkey *k)
+{
+    _cleanup_(buf_done) struct buf text = {.data = NULL};
+
+    if (c->keyset.len == 0)
+        return memcmp(c->key.public, k->public, ED25519_PUBLIC_LEN) == 0;
+    buf_init(&text, CHECKPOINT_VKEY_MAX);
+    vkey_render(k, &text);
+    return !text.err && memmem(c->keyset.data, c->keyset.len, text.data, text.len) != NULL;
+}
+
 /* A log of another machine under this user's key: say whose it claims to be. */
 static void verify_print_foreign(const struct verify_context *c, int dirfd, const struct log_report *r)
 {
@@ -108,13 +120,14 @@ static void verify_print_foreign(const struct verify_context *c, int dirfd, cons
     struct vkey own;
 
     buf_init(&text, LOG_FILE_MAX);
-    if (r->verdict != LOG_BAD_CHECKPOINT || r->has_checkpoint || c->key_from != VERIFY_KEY_STATE)
+    if ((r->verdict != LOG_BAD_CHECKPOINT && r->verdict != LOG_BAD_KEY) || r->has_checkpoint ||
+        c->key_from != VERIFY_KEY_STATE)
         return;
     if (log_verify_read_file(dirfd, "vkey", &text) < 0)
         return;
     if (text.len > 0 && text.data[text.len - 1] == '\n')
         text.len--;
-    if (vkey_parse(buf_str(&text), &own) == 0 && !keyring_find_public(&c->ring, own.public))
+    if (vkey_parse(buf_str(&text), &own) == 0 && !verify_trusts(c, &own))
         (void)printf("        it declares the key %s; if you trust that key: --key %.*s\n", own.name,
                      (int)text.len, (const char *)text.data);
 }
@@ -217,7 +230,8 @@ static void verify_place(const char *path, struct log_report *r)
 static int verify_log(const struct verify_context *c, int fd, struct verify_log *l, struct log_report *ret)
 {
     struct log_verify_options o = {
-        .ring = c->key_from == VERIFY_KEY_LOG ? NULL : &c->ring,
+        .key = c->key_from == VERIFY_KEY_LOG ? NULL : &c->key,
+        .keyset = c->keyset.len > 0 ? buf_str(&c->keyset) : STR_NONE,
         .outside_note = c->outside,
         .progress = verify_progress,
         .rule = verify_rule,
