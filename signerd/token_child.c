@@ -27,6 +27,8 @@
 static const struct role_syscall token_syscalls[] = {
     SECCOMP_ROW(openat, "the token's files (Landlock: below x-token-dir only)"),
     SECCOMP_ROW(getdents64, "a software token looks for its objects"),
+    SECCOMP_ROW1(fcntl, "SoftHSM locks a file while it reads it", SECCOMP_IS(1, F_SETLKW)),
+    SECCOMP_ROW1(fcntl, "the same", SECCOMP_IS(1, F_SETLK)),
     SECCOMP_ROW(statx, "a software token looks whether its files changed"),
 #ifdef __NR_stat
     SECCOMP_ROW(stat, "the same of older libraries"),

@@ -185,7 +185,7 @@ static int key_parse(int argc, char **argv, struct key_args *ret)
 
 static int key_run(int argc, char **argv)
 {
-    struct key_args a;
+    struct key_args a = {.action = ""};
     int r = key_parse(argc, argv, &a);
 
     if (r != CTL_OK)

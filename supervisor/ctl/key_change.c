@@ -2,6 +2,7 @@
 /* new, rotate and revoke: cellos-signerd is started for this one thing, with the keys' directory alone. */
 #include <fcntl.h>
 #include <grp.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,13 +36,15 @@ static int key_duration(const char *flag, const char *text, char dst[24])
     size_t n = strlen(text);
     uint64_t count = 0;
 
-    for (size_t i = 0; n > 1 && i < ARRAY_LEN(units); i++)
-        if (text[n - 1] == units[i].unit &&
-            num_parse_u64((struct str){text, n - 1}, 1, 1000000, &count) == 0 &&
-            count * units[i].seconds <= UINT64_C(100) * 31536000) {
-            (void)snprintf(dst, 24, "%llu", (unsigned long long)(count * units[i].seconds));
-            return CTL_OK;
-        }
+    for (size_t i = 0; n > 1 && i < ARRAY_LEN(units); i++) {
+        if (text[n - 1] != units[i].unit || num_parse_u64((struct str){text, n - 1}, 1, 1000000, &count) < 0)
+            continue;
+        count *= units[i].seconds;
+        if (count > UINT64_C(100) * 31536000)
+            break;
+        (void)snprintf(dst, 24, "%" PRIu64, count);
+        return CTL_OK;
+    }
     return ctl_fail(CTL_USAGE, "key", "%s %s: a number and s, m, h, d, w or y, at most 100y", flag, text);
 }
 
@@ -67,7 +70,7 @@ static int key_command_values(const struct key_args *a, struct key_command *c)
         return r;
     if (clock_parse_rfc3339(str_of(a->at), &when) < 0 || when == 0)
         return ctl_fail(CTL_USAGE, "key", "--at %s: a time like 2026-11-29T12:00:00Z", a->at);
-    (void)snprintf(c->at, sizeof(c->at), "%llu", (unsigned long long)when);
+    (void)snprintf(c->at, sizeof(c->at), "%" PRIu64, when);
     return CTL_OK;
 }
 

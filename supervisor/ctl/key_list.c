@@ -92,7 +92,7 @@ static void key_print_json(int dirfd, const struct keyset *k)
 static struct keyset_chain *key_load(const struct key_args *a, struct buf *text, int *ret_dir,
                                      int *ret_status)
 {
-    struct keyset_chain *chain = malloc(sizeof(*chain));
+    struct keyset_chain *chain = calloc(1, sizeof(*chain));
     char path[PATH_MAX];
     int dir = key_open_dir(a, false, path, ret_status);
 
