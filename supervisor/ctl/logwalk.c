@@ -8,22 +8,25 @@
 
 #define FAIL(status, verb, ...) ((verb) ? ctl_fail(status, verb, __VA_ARGS__) : (int)(status))
 
+/* Under the log's own keys: whether these are to be trusted is for cellctl verify to say. */
 static int head(const char *verb, const char *path, int fd, struct buf *note, struct vkey *ret_key,
                 struct checkpoint *ret)
 {
-    _cleanup_(buf_done) struct buf vkey = {.data = NULL};
-    struct vkey k;
+    static const struct trust_root nothing;
+    const struct keyring_key *signer;
+    char why[LOG_CHECK_WHY_MAX];
+    struct trust *t = malloc(sizeof(*t));
+    int r = t ? trust_open(fd, &nothing, t, why) : -ENOMEM;
 
-    buf_init(&vkey, LOG_FILE_MAX);
-    if (log_verify_read_file(fd, "vkey", &vkey) < 0 || log_verify_read_file(fd, "checkpoint", note) < 0)
-        return FAIL(CTL_FAILED, verb, "%s has no vkey and checkpoint: `cellctl verify` says more", path);
-    if (vkey.len > 0 && vkey.data[vkey.len - 1] == '\n')
-        vkey.len--;
-    if (vkey_parse(buf_str(&vkey), &k) < 0 || checkpoint_open(buf_str(note), &k, ret) != CHECKPOINT_OK)
-        return FAIL(CTL_TAMPERED, verb, "the checkpoint of %s is not signed by its key: see `cellctl verify`",
-                    path);
-    *ret_key = k;
-    return CTL_OK;
+    if (r < 0 || log_verify_read_file(fd, "checkpoint", note) < 0)
+        r = FAIL(CTL_FAILED, verb, "%s has no key and checkpoint: `cellctl verify` says more", path);
+    else if (checkpoint_open_ring(buf_str(note), &t->ring, ret, &signer) != CHECKPOINT_OK)
+        r = FAIL(CTL_TAMPERED, verb, "the checkpoint of %s is not signed by its key: see `cellctl verify`",
+                 path);
+    else
+        *ret_key = signer->vkey;
+    free(t);
+    return r;
 }
 
 int logwalk_head(const char *verb, const char *path, struct buf *note, struct vkey *ret_key,
