@@ -83,10 +83,13 @@ endef
 
 .SECONDARY:
 
-install: all ## PREFIX=/usr/local, DESTDIR=: cellctl into bin, the daemons into libexec/cellos
+install: all ## PREFIX=/usr/local, DESTDIR=: cellctl into bin, the daemons into libexec/cellos, units into lib/systemd
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/cellos
 	install -m 755 $(B)/bin/cellctl $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(filter-out %/cellctl,$(BINS)) $(DESTDIR)$(PREFIX)/libexec/cellos
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/cellos
+	sed 's,@PREFIX@,$(PREFIX),' packaging/systemd/cellos-ship.service.in >$(DESTDIR)$(PREFIX)/lib/systemd/system/cellos-ship.service
+	install -m 644 packaging/systemd/ship.env.example $(DESTDIR)$(PREFIX)/share/cellos
 
 clean: ## remove everything that was built
 	rm -rf $(B) $(B)-asan $(B)-clang $(B)-fuzz $(B)-vm $(B)-vm

@@ -388,7 +388,8 @@ SCHEMA_DECLARE(control_rejected, CONTROL_REJECTED_FIELDS)
 
 #define CONTROL_SIGNAL_FIELDS(F, X)                                                                          \
     F(X, STR, REQ, run_id, "runId", _, LIMIT_RUN_ID)                                                         \
-    F(X, UINT, REQ, signal, "signal", _, 64)
+    F(X, UINT, REQ, signal, "signal", _, 64)                                                                 \
+    F(X, STR, OPT, reason, "reason", _, LIMIT_LABEL) /* of a SIGKILL, for the log */
 SCHEMA_DECLARE(control_signal, CONTROL_SIGNAL_FIELDS)
 
 /* fd of the answer: the rules as they are now (document egress_rules). A live change of a cell's egress
@@ -410,7 +411,7 @@ SCHEMA_DECLARE(control_policy_rep, CONTROL_POLICY_REP_FIELDS)
     M(CONTROL_STEP, control_step, 4, FROM_SERVER, MR_(SUPERVISOR), LINE_READY, MSG_NOTE, 0, 1024)            \
     M(CONTROL_REJECTED, control_rejected, 6, FROM_SERVER, MR_(SUPERVISOR), LINE_READY, MSG_NOTE, 0,          \
       LIMIT_FRAME)                                                                                           \
-    M(CONTROL_SIGNAL, control_signal, 8, FROM_CLIENT, MR_(CELLCTL), LINE_READY, MSG_NOTE, 0, 128)            \
+    M(CONTROL_SIGNAL, control_signal, 8, FROM_CLIENT, MR_(CELLCTL), LINE_READY, MSG_NOTE, 0, 512)            \
     M(CONTROL_POLICY_REQ, control_policy_req, 10, FROM_CLIENT, MR_(CELLCTL), LINE_READY, MSG_CALL, 0,        \
       LIMIT_FRAME)                                                                                           \
     M(CONTROL_POLICY_REP, control_policy_rep, 11, FROM_SERVER, MR_(SUPERVISOR), LINE_READY, MSG_REPLY, 1, 128)
@@ -424,7 +425,7 @@ SCHEMA_DECLARE(control_policy_rep, CONTROL_POLICY_REP_FIELDS)
     I(who, 1, WHO_MESSAGES, "proxyd to PID 1 of a cell: the process behind a connection")                    \
     I(zygote, 1, ZYGOTE_MESSAGES, "supervisor to the zygote: new cells")                                     \
     I(init, 1, INIT_MESSAGES, "supervisor to PID 1 of a cell: barrier, secrets, signals, the end")           \
-    I(control, 1, CONTROL_MESSAGES, "cellctl to supervisor: runs")
+    I(control, 2, CONTROL_MESSAGES, "cellctl to supervisor: runs")
 
 /* What the fds of a row are, in order: F(constant, "what") for every row with fds. */
 #define MESSAGE_FDS(F)                                                                                       \

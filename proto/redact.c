@@ -22,6 +22,7 @@ static const struct {
     {"sequence", "an evidence bundle names its events by it"},
     {"type", "an evidence bundle names its events by it"},
     {"action", "it is what was decided"},
+    {"outcome", "it is how the run ended"},
     {"lost", "what was left out is always counted"},
 };
 

@@ -62,7 +62,9 @@ static size_t form_json(struct str v, char *dst)
             dst[n++] = '\\';
             dst[n++] = to[at - from];
         } else if (c < 0x20) {
-            memcpy(dst + n, "\\u00", 4);
+            dst[n] = '\\';
+            dst[n + 1] = 'u';
+            dst[n + 2] = dst[n + 3] = '0';
             dst[n + 4] = digits[c >> 4];
             dst[n + 5] = digits[c & 15];
             n += 6;
@@ -77,15 +79,15 @@ static size_t form_json(struct str v, char *dst)
  * three come before it. */
 static size_t form_base64(struct str v, size_t before, bool url, char *dst)
 {
-    static const char std[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static const char std[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+                      safe[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    const char *alphabet = url ? safe : std;
     size_t from = (8 * before + 5) / 6, to = 8 * (before + v.len) / 6, n = 0;
 
     for (size_t i = from; i < to; i++) {
         size_t bit = 6 * i - 8 * before, byte = bit / 8, shift = bit % 8;
         unsigned two = (unsigned)(uint8_t)v.p[byte] << 8 | (byte + 1 < v.len ? (uint8_t)v.p[byte + 1] : 0);
-        char c = std[two >> (10 - shift) & 63];
-
-        dst[n++] = url && c == '+' ? '-' : url && c == '/' ? '_' : c;
+        dst[n++] = alphabet[two >> (10 - shift) & 63];
     }
     return n;
 }

@@ -9,9 +9,9 @@ struct signer_client;
 
 /* err 0: the event is durable under this sequence. Negative: -ETIMEDOUT (LIMIT_ACK_MS), -EPIPE (signerd is
  * gone), -ENOSPC (disk full), -EPERM / -EPROTO (refused), -EDQUOT (a quota), -EKEYREJECTED (it holds the
- * value of a secret). Then there is no evidence, and no effect may follow. Claims of one turn of the loop go to
- * signerd together, behind the first of them; one beyond LIMIT_CLAIMS_SENT waits in this process for its turn,
- * first come, first served; its deadline runs meanwhile. */
+ * value of a secret). Then there is no evidence, and no effect may follow. Claims of one turn of the loop go
+ * to signerd together, behind the first of them; one beyond LIMIT_CLAIMS_SENT waits in this process for its
+ * turn, first come, first served; its deadline runs meanwhile. */
 typedef void (*signer_ack_fn)(void *data, int err, uint64_t sequence);
 
 /* Takes sock. gone: the line died (open claims have been answered with -EPIPE before), or, for the

@@ -222,9 +222,9 @@ int afterseal_step(struct afterseal *a, uint64_t n)
 
 /* ---- what an earlier process left ---- */
 
-/* How many lines of a segment, from its first, have their signature. A hole is what a loss of power leaves:
- * signatures are not synced one by one. */
-static uint64_t afterseal_signed(const struct afterseal *a, uint64_t segment, uint64_t size)
+/* How many lines of a segment, from its first, have their signature; whether any has. A hole is what a loss
+ * of power leaves: signatures are not synced one by one. */
+static uint64_t afterseal_signed(const struct afterseal *a, uint64_t segment, uint64_t size, bool *ret_any)
 {
     _cleanup_(sidecar_reader_freep) struct sidecar_reader *r = NULL;
     struct log_line line = {.segment = segment};
@@ -232,8 +232,10 @@ static uint64_t afterseal_signed(const struct afterseal *a, uint64_t segment, ui
     uint8_t sig[ED25519_SIG_LEN];
     uint64_t n = 0;
 
+    *ret_any = false;
     if (sidecar_reader_new(a->dirfd, &r) < 0 || sidecar_extent(r, segment, &n) < 0)
         return 0;
+    *ret_any = n > 0;
     line.index = size > LIMIT_UNSIGNED && size - LIMIT_UNSIGNED > segment ? size - LIMIT_UNSIGNED : segment;
     for (; line.index < segment + n; line.index++)
         if (sidecar_read(r, &line, keys_ring(a->keys), &key, sig) == -ENODATA)
@@ -241,11 +243,10 @@ static uint64_t afterseal_signed(const struct afterseal *a, uint64_t segment, ui
     return n;
 }
 
-/* The first bare line of a segment that has no signature: end when there is none. Sealed lines have no place
- * in the files; a log may have been sealed both ways. */
-static uint64_t afterseal_first(const struct afterseal *a, uint64_t segment, uint64_t end, uint64_t size)
+/* The first bare line from `from` on that has no signature: end when there is none. Sealed lines have no
+ * place in the files; a log may have been sealed both ways. */
+static uint64_t afterseal_first(const struct afterseal *a, uint64_t from, uint64_t end, uint64_t size)
 {
-    uint64_t from = segment + afterseal_signed(a, segment, size);
     _cleanup_(log_reader_freep) struct log_reader *r = NULL;
     struct envelope_line parsed;
     struct log_line l;
@@ -269,15 +270,17 @@ static int afterseal_find(struct afterseal *a, uint64_t size, uint64_t *ret)
 
     if (n < 0)
         return n;
-    while (n-- > 0 && size - next <= LIMIT_UNSIGNED) {
+    while (n-- > 0 && size - end <= LIMIT_UNSIGNED) {
         uint64_t first = segments[n], due;
+        bool any;
 
         if (first >= end)
             continue;
-        due = afterseal_first(a, first, end, size);
+        due = first + afterseal_signed(a, first, size, &any);
+        due = afterseal_first(a, due, end, size);
         if (due < end)
             next = due;
-        if (due != first) /* some of it is signed: so is what was before */
+        if (any && due != first) /* some of it is signed: so is what was before */
             break;
         end = first;
     }

@@ -131,8 +131,8 @@ static void dispatch_note(struct dispatch_line *l, uint64_t type, const struct c
 
 /* The place of a new claim's counter. NULL: it was seen before (and is answered again if it can be), or there
  * is no place. */
-static struct dispatch_answer *dispatch_place(const struct dispatch_to *to, const struct signer_claim_req *req,
-                                              const struct cell *cell)
+static struct dispatch_answer *dispatch_place(const struct dispatch_to *to,
+                                              const struct signer_claim_req *req, const struct cell *cell)
 {
     uint64_t counter = req->counter;
     struct dispatch_line *l = to->line;
@@ -224,6 +224,15 @@ static void dispatch_refuse(struct dispatch_answer *a, uint64_t type, const stru
 
 /* ---- claims ---- */
 
+/* Nothing comes behind a run's last event: what was refused is counted before it. */
+static void dispatch_settle_run(struct dispatch *d, const struct cell *cell)
+{
+    struct refused_kind *k;
+
+    for (size_t i = 0; i < LIMIT_REFUSAL_KINDS && (k = refused_of_run(&d->refused, cell->run_id)); i++)
+        dispatch_seal_refusal(d, k);
+}
+
 /* signerd alone knows what it leaves out: whatever the claim says about that does not count. */
 static void dispatch_say_redacted(const struct dispatch *d, struct ev_started *ev)
 {
@@ -308,6 +317,8 @@ static void dispatch_accept(struct dispatch_answer *a, const struct event_row *r
 
     buf_init(&json, LIMIT_EVENT_DATA);
     r = dispatch_check(a, row, cell, body, &json, room, &why);
+    if (r == 0 && row->type == EVENT_DESTROYED)
+        dispatch_settle_run(a->to.line->d, cell);
     if (r == 0) {
         r = elog_submit(
             a->to.line->d->log,
@@ -588,10 +599,8 @@ void dispatch_on_log_failed(void *self, int err)
 }
 
 static const struct endpoint_handler dispatch_supervisor[] = {
-    {MSG_SIGNER_CELL_OPEN_REQ, dispatch_on_cell_open},
-    {MSG_SIGNER_CLAIM_REQ, dispatch_on_claim},
-    {MSG_SIGNER_CLAIMS_REQ, dispatch_on_claims},
-    {MSG_SIGNER_HEAD_REQ, dispatch_on_head},
+    {MSG_SIGNER_CELL_OPEN_REQ, dispatch_on_cell_open}, {MSG_SIGNER_CLAIM_REQ, dispatch_on_claim},
+    {MSG_SIGNER_CLAIMS_REQ, dispatch_on_claims},       {MSG_SIGNER_HEAD_REQ, dispatch_on_head},
     {MSG_SIGNER_SECRETS_REQ, dispatch_on_secrets},
 };
 static const struct endpoint_handler dispatch_emitter[] = {
@@ -664,6 +673,7 @@ void dispatch_done(struct dispatch *d)
     for (size_t i = 0; i < DISPATCH_LINES; i++) {
         d->line[i].e = endpoint_free(d->line[i].e);
         while (!LIST_EMPTY(&d->line[i].groups))
+            /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it takes itself off the list */
             dispatch_group_end(LIST_FIRST(&d->line[i].groups));
         free(d->line[i].answers);
     }

@@ -5,6 +5,7 @@
 #include <sys/queue.h>
 
 #include "proto/endpoint.h"
+#include "proto/redact.h"
 #include "signerd/log.h"
 #include "signerd/quota.h"
 #include "signerd/refused.h"

@@ -217,21 +217,29 @@ static int prune_make_durable(const struct prune_tree *t, const struct prune_cho
     return r == 0 && fsync(t->dirfd) < 0 ? -errno : r;
 }
 
-int prune_check(int dirfd, const struct tiles *now, struct prune_choice *c, const atomic_bool *stop)
+static int prune_walk(struct prune_tree *t, struct prune_choice *c, const atomic_bool *stop)
 {
     _cleanup_(log_reader_freep) struct log_reader *reader = NULL;
-    _cleanup_free_ struct prune_tree *t = calloc(1, sizeof(*t));
     uint8_t leaves[TILE_BYTES];
+    int r = log_reader_open(t->dirfd, c->first, &reader);
+
+    for (uint64_t i = c->first / TILE_WIDTH; r == 0 && i < prune_tiles(c->end); i++)
+        r = atomic_load(stop) ? -ECANCELED : prune_tile(t, reader, i, c->first, leaves);
+    return r < 0 ? r : prune_root(t, c, leaves);
+}
+
+int prune_check(int dirfd, const struct tiles *now, struct prune_choice *c, const atomic_bool *stop)
+{
+    struct prune_tree *t = calloc(1, sizeof(*t));
     int r;
 
     if (!t)
         return -ENOMEM;
     t->dirfd = dirfd;
     t->now = now;
-    r = log_reader_open(dirfd, c->first, &reader);
-    for (uint64_t i = c->first / TILE_WIDTH; r == 0 && i < prune_tiles(c->end); i++)
-        r = atomic_load(stop) ? -ECANCELED : prune_tile(t, reader, i, c->first, leaves);
+    r = prune_walk(t, c, stop);
     if (r == 0)
-        r = prune_root(t, c, leaves);
-    return r < 0 ? r : prune_make_durable(t, c);
+        r = prune_make_durable(t, c);
+    free(t);
+    return r;
 }

@@ -111,7 +111,9 @@ static int recover_use_segment(struct recover *v)
     if (n == 0 || !segment_is_plain(disk_dirfd(v->disk), segments[n - 1]))
         return disk_new_segment(v->disk, v->ret->tiles.size);
     r = segment_since(disk_dirfd(v->disk), segments[n - 1], &since_s);
-    return r < 0 && r != -ENOENT ? r : disk_use_segment(v->disk, segments[n - 1], since_s);
+    /* A first line that says nothing of its time is for verify to judge; the segment is closed as an old one.
+     */
+    return r < 0 && r != -ENOENT && r != -EBADMSG ? r : disk_use_segment(v->disk, segments[n - 1], since_s);
 }
 
 static int recover_write_again(int fd, uint64_t from, uint64_t to)

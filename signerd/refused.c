@@ -62,6 +62,14 @@ struct refused_kind *refused_due(struct refused *r, uint64_t now_us, bool flush)
     return NULL;
 }
 
+struct refused_kind *refused_of_run(struct refused *r, const char *run_id)
+{
+    for (size_t i = 0; i < r->n; i++)
+        if (r->kind[i].count > 0 && strcmp(r->kind[i].run_id, run_id) == 0)
+            return &r->kind[i];
+    return NULL;
+}
+
 const char *refused_type_text(const struct refused_kind *k)
 {
     const struct event_row *row = event_row(k->type);

@@ -30,5 +30,8 @@ struct refused_kind *refused_add(struct refused *r, uint32_t role, uint64_t type
  */
 struct refused_kind *refused_due(struct refused *r, uint64_t now_us, bool flush);
 
+/* The same for one run that ends: what has not been reported of it is due. */
+struct refused_kind *refused_of_run(struct refused *r, const char *run_id);
+
 /* The claimed type's suffix, "unknown" or "various". */
 const char *refused_type_text(const struct refused_kind *k);

@@ -105,14 +105,16 @@ void cell_abort(struct cell *c, const char *fmt, ...)
     move_to(c, c->declared ? CELL_KILL : CELL_HEAD);
 }
 
-void cell_signal(struct cell *c, unsigned signal)
+void cell_signal(struct cell *c, unsigned signal, struct str reason)
 {
     if (signal == SIGKILL) {
         if (c->state < CELL_KILL && c->result == 0) {
             c->result = RUN_SIGNALED;
             c->signal = SIGKILL;
             c->forced = true;
-            snprintf(c->text, sizeof(c->text), "killed by the operator");
+            if (reason.len == 0)
+                reason = STR_LIT("killed by the operator");
+            str_escape(c->text, sizeof(c->text), reason.p, reason.len);
             if (!steps[c->state].bounded)
                 move_to(c, CELL_KILL);
             else

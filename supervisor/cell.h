@@ -105,8 +105,9 @@ int cell_new(struct manager *m, uint64_t seq, const struct control_run_req *req,
 /* Ends it as the suite's failure, with this sentence. Harmless on one that is ending already. */
 void cell_abort(struct cell *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* A signal for the workload; SIGKILL ends the whole cell at once. */
-void cell_signal(struct cell *c, unsigned signal);
+/* A signal for the workload; SIGKILL ends the whole cell at once, and reason (absent: the operator) is what
+ * the log says. */
+void cell_signal(struct cell *c, unsigned signal, struct str reason);
 
 /* Frees; the cell must be in CELL_DONE or CELL_NEW. */
 void cell_free(struct cell *c);

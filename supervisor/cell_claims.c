@@ -46,8 +46,11 @@ static int claim_again(struct cell_claim *k)
     return r < 0 ? r : send_claim(k, buf_str(&b));
 }
 
-static void on_refused(struct cell *c, int err, const char *type)
+static void on_refused(struct cell *c, int err, enum event_type which)
 {
+    const char *type = event_row(which)->suffix;
+    if (which == EVENT_DESTROYED)
+        c->failed = true; /* cell_answer: an outcome without its evidence is no outcome */
     log_error("cell %s: event %s is not in the log: %s", c->id, type, signer_error_text(err));
     if (c->claim_error == 0)
         c->claim_error = err;
@@ -59,18 +62,18 @@ static void on_claim_ack(void *data, int err, uint64_t sequence)
 {
     struct cell_claim *k = data;
     struct cell *c = k->c;
-    const char *type = event_row(k->type)->suffix;
+    enum event_type type = k->type;
     if (err == -EKEYREJECTED && k->len > 0 && !k->masked && claim_again(k) == 0)
         return;
     claim_unlink(k);
     free(k);
     if (err == 0 && c->nrefs < CELL_REFS_MAX)
-        c->refs[c->nrefs++] = (struct ev_reference){str_of(type), sequence};
+        c->refs[c->nrefs++] = (struct ev_reference){str_of(event_row(type)->suffix), sequence};
     if (err < 0)
         on_refused(c, err, type);
     if (!waits_for_claims(c->state) || c->open_claims > 0)
         return;
-    if (c->state == CELL_DESTROYED && !c->farewell)
+    if (c->state == CELL_DESTROYED && c->entered && !c->farewell)
         cell_say_farewell(c);
     else
         cell_step_done(c, c->state);

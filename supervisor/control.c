@@ -68,7 +68,7 @@ static int on_signal(void *self, struct endpoint *e, struct endpoint_msg *msg)
     const struct control_signal *req = msg->rec;
     struct cell *c = manager_find(self, req->run_id);
     if (c && req->signal > 0)
-        cell_signal(c, (unsigned)req->signal);
+        cell_signal(c, (unsigned)req->signal, req->reason);
     return 0;
 }
 

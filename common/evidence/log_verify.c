@@ -86,8 +86,7 @@ int log_verify_read_file(int dirfd, const char *name, struct buf *b)
 static int verify_key(struct verify *v, int dirfd)
 {
     char why[LOG_CHECK_WHY_MAX] = "";
-    const struct trust_root root = {v->o->ring, v->o->keyset, v->o->key};
-    int e = trust_open(dirfd, &root, &v->trust, why);
+    int e = trust_open(dirfd, &v->o->trust, &v->trust, why);
 
     v->report->self_declared = v->trust.self_declared;
     return e == -EBADMSG ? verify_verdict(v->report, LOG_BAD_KEY, "%s", why) : e;

@@ -22,11 +22,7 @@ enum log_verdict {
 };
 
 struct log_verify_options {
-    /* What is trusted, the first that is set (trust.h); nothing: the log's own keys (self_declared in the
-     * report). */
-    const struct keyring *ring;
-    struct str keyset;
-    const struct vkey *key;
+    struct trust_root trust; /* nothing set: the log's own keys are believed (self_declared in the report) */
     const struct checkpoint *outside; /* NULL: none */
     struct str outside_note; /* instead of outside: verified here, once the key is known; p == NULL: none */
     unsigned threads;        /* 0: as many as there are processors, at most LOG_VERIFY_THREADS_MAX */

@@ -42,6 +42,8 @@ extern const struct ctl_verb ctl_verb_report;   /* report.c */
 extern const struct ctl_verb ctl_verb_policy;   /* policy.c */
 extern const struct ctl_verb ctl_verb_ship;     /* ship.c */
 extern const struct ctl_verb ctl_verb_doctor;   /* doctor.c */
+extern const struct ctl_verb ctl_verb_work;     /* work.c */
+extern const struct ctl_verb ctl_verb_submit;   /* submit.c */
 extern const struct ctl_verb ctl_verb_version;  /* version.c */
 
 /* All of them, in the order of --help; NULL-terminated. */

@@ -12,7 +12,8 @@ static const struct events_row {
     const char *suffix;
     const char *fields[10];
 } events_rows[] = {
-    {"lifecycle.v1.started", {"backend", "ttlSeconds", "evidence", "isolation.cgroup", "isolation.seccomp"}},
+    {"lifecycle.v1.started",
+     {"backend", "ttlSeconds", "evidence", "isolation.cgroup", "isolation.seccomp", "redacted"}},
     {"lifecycle.v1.destroyed", {"outcome", "terminalState", "reason", "residueClass", "residueException"}},
     {"lifecycle.v1.rejected", {"violations[].path", "violations[].message"}},
     {"lifecycle.v1.policy_changed", {"added", "removed", "requestedByUid"}},
@@ -138,7 +139,8 @@ static void put_list(struct buf *out, const json_t *list, const char *member, un
     for (size_t i = 0; i < n && i < EVENTS_ITEMS_MAX; i++) {
         const json_t *v = json_array_get(list, i);
         buf_puts(out, i ? ", " : "");
-        put_scalar(out, member ? json_object_get(v, member) : v, columns);
+        put_scalar(out, member && json_is_object(v) ? json_object_get(v, member) : v,
+                   columns); /* "[redacted]" */
     }
     if (n > EVENTS_ITEMS_MAX)
         buf_printf(out, ", %zu more", n - EVENTS_ITEMS_MAX);

@@ -225,6 +225,8 @@ static natsStatus set_rules(const struct jetstream_options *o, natsOptions *n)
         s = natsOptions_SetMaxPingsOut(n, 2);
     if (s == NATS_OK)
         s = natsOptions_SetWriteDeadline(n, JETSTREAM_WRITE_MS);
+    if (s == NATS_OK) /* one thread for all subscriptions, not one each */
+        s = natsOptions_UseGlobalMessageDelivery(n, true);
     if (s == NATS_OK)
         s = natsOptions_SetAllowReconnect(n, o->reconnect);
     if (s == NATS_OK && o->reconnect)

@@ -208,6 +208,9 @@ static void child(const struct start *s, const char *path, char *const argv[], c
     for (size_t i = 0; i < s->nfds; i++)
         if (dup2(high[i], ACTIVATION_FIRST_FD + (int)i) < 0)
             _exit(EXIT_FAILURE);
+    /* A library of the caller's may open sockets that are not CLOEXEC: no daemon gets one. */
+    if (close_range(ACTIVATION_FIRST_FD + (unsigned)s->nfds, ~0U, 0) < 0)
+        _exit(EXIT_FAILURE);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);

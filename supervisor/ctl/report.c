@@ -80,7 +80,7 @@ static int write_one(const struct report *r, const char *path, int (*write)(FILE
 static int check(struct report *r, const char *path, const char *key)
 {
     _cleanup_(verify_context_done) struct verify_context c = {.color = false};
-    int e = verify_choose_key("report", key, &c);
+    int e = verify_choose_key("report", key, NULL, &c);
     if (e != CTL_OK)
         return e;
     e = verify_quietly(&c, path, &r->verdict);

@@ -43,7 +43,7 @@ static int save_checkpoint(const char *path, const char *note)
 }
 
 /* What the run came to, as an exit status; says why when the workload itself could not. */
-static int report(const struct session_outcome *o)
+static int report(const struct suite_outcome *o)
 {
     switch (o->result) {
     case RUN_EXITED:
@@ -65,8 +65,7 @@ static int report(const struct session_outcome *o)
     }
 }
 
-static void say_afterwards(const struct run_flags *f, const struct launcher *l,
-                           const struct session_outcome *o)
+static void say_afterwards(const struct run_flags *f, const struct launcher *l, const struct suite_outcome *o)
 {
     uint64_t denied = o->l7_denied + o->dns_denied;
     if ((o->result == RUN_EXITED || o->result == RUN_SIGNALED) && o->text[0])
@@ -94,7 +93,7 @@ static int run_in_suite(const struct run_flags *f, const struct run_operator *op
         lo.routed_pool = op->config->routed_pool.p;
     if (launcher_start(&lo, &l, error, sizeof(error)) < 0)
         return ctl_fail(CTL_RUN_SUITE, "run", "%s", error);
-    struct session_outcome o;
+    struct suite_outcome o;
     if (follow_start(follow, l.log_dir) < 0)
         (void)ctl_fail(0, "run", "--events: the log cannot be watched, its lines come at the end");
     session_run(&l, req, follow, &o);

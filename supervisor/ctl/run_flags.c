@@ -367,7 +367,7 @@ static int finish(struct parser *p, const char *run_id)
 int run_flags_parse(int argc, char **argv, const char *run_id, struct run_flags *ret,
                     char error[RUN_FLAGS_ERROR_MAX])
 {
-    *ret = (struct run_flags){0};
+    *ret = (struct run_flags){.verb = argv[0]};
     struct parser p = {.flags = ret, .error = error};
     int r = run_document_init(&p.doc);
     p.doc.ttl_s = RUN_FLAGS_TTL_S;

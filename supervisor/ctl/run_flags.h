@@ -15,9 +15,10 @@
 #define RUN_FLAGS_ERROR_MAX 512u
 
 struct run_flags {
-    char *document;  /* the path of a document, or "-"; NULL when the flags built one; owned */
-    char *json;      /* the built document (LF at the end); NULL when document is set; owned */
-    bool print_spec; /* print json and stop */
+    const char *verb; /* argv[0]: under which mistakes are told */
+    char *document;   /* the path of a document, or "-"; NULL when the flags built one; owned */
+    char *json;       /* the built document (LF at the end); NULL when document is set; owned */
+    bool print_spec;  /* print json and stop */
     bool verbose;
     uint32_t evidence;    /* enum evidence; 0 = not given */
     uint32_t seal;        /* enum seal_mode; 0 = not given */

@@ -67,12 +67,12 @@ int run_operator_proxy(const char *text, uint32_t *ret_kind, char endpoint[ADDR_
 
 /* ---- the document and what the flags put over it ---- */
 
-static int complain(const char *file, const struct violations *found)
+static int complain(const struct run_flags *f, const char *file, const struct violations *found)
 {
     _cleanup_(buf_done) struct buf b = {0};
     buf_init(&b, REPORT_MAX);
     violations_print(found, &b);
-    (void)ctl_fail(0, "run", "the operator's configuration (%s) is wrong:", file);
+    (void)ctl_fail(0, f->verb, "the operator's configuration (%s) is wrong:", file);
     (void)fwrite(b.data, 1, b.len, stderr);
     return -EINVAL;
 }
@@ -85,7 +85,7 @@ static int read_file(const struct run_flags *f, struct buf *doc)
     if (r == -ENOENT && !f->config)
         return 0;
     if (r < 0)
-        (void)ctl_fail(0, "run", "cannot read the operator's configuration %s: %s", path,
+        (void)ctl_fail(0, f->verb, "cannot read the operator's configuration %s: %s", path,
                        strerrordesc_np(-r));
     else if (doc->len == 0)
         buf_puts(doc, " "); /* a file without a document is not the same as no file */
@@ -111,7 +111,7 @@ static int put_flags(json_t *root, const struct run_flags *f)
         return -ENOMEM;
     if (f->ca_file && !realpath(f->ca_file, ca)) {
         int err = errno;
-        (void)ctl_fail(0, "run", "--ca-file %s: %s", f->ca_file, strerrordesc_np(err));
+        (void)ctl_fail(0, f->verb, "--ca-file %s: %s", f->ca_file, strerrordesc_np(err));
         return -err;
     }
     return !f->ca_file || set(net, "caFile", json_string(ca)) ? 0 : -ENOMEM;
@@ -122,11 +122,11 @@ static bool has_flags(const struct run_flags *f)
     return f->network || f->proxy_kind || f->ca_file;
 }
 
-static int check(const char *file, struct str text, struct run_operator *o)
+static int check(const struct run_flags *f, const char *file, struct str text, struct run_operator *o)
 {
     _cleanup_(violations_done) struct violations found = {0};
     int r = operator_parse(text, &o->config, &found);
-    return r == OPERATOR_INVALID ? complain(file, &found) : r;
+    return r == OPERATOR_INVALID ? complain(f, file, &found) : r;
 }
 
 /* The file must be right by itself, and again with what the flags put over it. */
@@ -138,23 +138,23 @@ static int merge(const struct run_flags *f, const char *file, struct str doc, st
     _cleanup_(document_unref) json_t *root = NULL;
     int r = document_load(doc.len ? doc : empty, &root, &found);
     if (r == DOCUMENT_INVALID)
-        return complain(file, &found);
+        return complain(f, file, &found);
     if (r == DOCUMENT_OK && doc.len)
-        r = check(file, doc, o);
+        r = check(f, file, doc, o);
     if (r == 0 && has_flags(f))
         r = put_flags(root, f);
     if (r < 0)
         return r;
     o->config = operator_free(o->config);
     o->json = json_dumps(root, JSON_COMPACT);
-    return o->json ? check(has_flags(f) ? "with the flags" : file, str_of(o->json), o) : -ENOMEM;
+    return o->json ? check(f, has_flags(f) ? "with the flags" : file, str_of(o->json), o) : -ENOMEM;
 }
 
-static int may_route(const struct run_operator *o)
+static int may_route(const struct run_flags *f, const struct run_operator *o)
 {
     if (o->config->network.mode != NET_MODE_ROUTED || geteuid() == 0)
         return 0;
-    (void)ctl_fail(0, "run", "the network mode \"routed\" needs root: it makes interfaces on the host");
+    (void)ctl_fail(0, f->verb, "the network mode \"routed\" needs root: it makes interfaces on the host");
     return -EPERM;
 }
 
@@ -170,7 +170,7 @@ int run_operator_load(const struct run_flags *f, struct run_operator *ret)
     else
         r = operator_default(&ret->config);
     if (r == 0)
-        r = may_route(ret);
+        r = may_route(f, ret);
     if (r == 0 && f->evidence)
         ret->config->network.evidence = f->evidence;
     if (r == 0 && f->seal)

@@ -5,7 +5,7 @@
 
 #include "proto/messages.h"
 #include "supervisor/ctl/follow.h"
-#include "supervisor/ctl/launcher.h"
+#include "supervisor/ctl/suite.h"
 
 struct session_request {
     struct str document;
@@ -14,14 +14,6 @@ struct session_request {
     bool verbose;
 };
 
-struct session_outcome {
-    uint32_t result; /* enum run_result */
-    unsigned exit_code, signal;
-    char text[LIMIT_ERROR_TEXT + 1]; /* one sentence, "" = nothing to say */
-    uint64_t l7_denied, dns_denied;
-    char checkpoint[1025]; /* "" = none came */
-};
-
 /* Takes l->control. Always fills *ret: a suite that fails is an outcome. */
 void session_run(struct launcher *l, const struct session_request *req, struct follow *f,
-                 struct session_outcome *ret);
+                 struct suite_outcome *ret);

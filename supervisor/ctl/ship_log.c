@@ -13,6 +13,7 @@
 
 #define CHECKPOINT_FILE "checkpoint"
 #define ORIGIN_FILE     "origin"
+#define VKEY_FILE       "vkey"
 
 struct ship_log *ship_log_new(const char *path)
 {
@@ -23,6 +24,7 @@ struct ship_log *ship_log_new(const char *path)
     l->path = strdup(path);
     l->dirfd = -EBADF;
     buf_init(&l->note, CHECKPOINT_NOTE_MAX);
+    buf_init(&l->held_text, LOG_READER_LINE_MAX);
     return l->path ? l : ship_log_free(l);
 }
 
@@ -31,6 +33,8 @@ struct ship_log *ship_log_free(struct ship_log *l)
     if (l) {
         ship_log_rest(l);
         buf_done(&l->note);
+        buf_done(&l->held_text);
+        free(l->ring);
         free(l->path);
         free(l);
     }
@@ -40,6 +44,7 @@ struct ship_log *ship_log_free(struct ship_log *l)
 void ship_log_rest(struct ship_log *l)
 {
     l->reader = log_reader_free(l->reader);
+    l->sidecar = sidecar_reader_free(l->sidecar);
     cleanup_closep(&l->dirfd);
     l->dirfd = -EBADF;
 }
@@ -114,6 +119,7 @@ static int new_checkpoint(struct ship_log *l, int dirfd, const struct stat *st, 
                        l->path, size, l->cursor.next > l->cursor.noted ? l->cursor.next : l->cursor.noted);
         return SHIP_LOOK_TAMPERED;
     }
+    l->reader = log_reader_free(l->reader);
     l->size = size;
     l->mtime = st->st_mtim;
     l->inode = st->st_ino;
@@ -143,13 +149,50 @@ int ship_log_look(struct ship_log *l, const struct ship_state *s, char why[stati
     return new_checkpoint(l, dirfd, &st, why);
 }
 
+/* A reader in the segment of the line before, without reading that segment again. False when it must be
+ * looked for. */
+static bool reader_resume(struct ship_log *l)
+{
+    char name[LOG_SEGMENT_NAME_MAX];
+    int fd;
+
+    if (l->offset == 0)
+        return false;
+    log_segment_name(l->segment, name);
+    fd = openat(l->dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return false; /* it is compressed by now */
+    if (lseek(fd, (off_t)l->offset, SEEK_SET) < 0) {
+        close(fd);
+        return false;
+    }
+    l->in_segment = log_reader_open_fd(fd, l->read, &l->reader) == 0;
+    l->base = l->offset;
+    return l->in_segment;
+}
+
 /* A reader that stands before line `read`. */
 static int reader_open(struct ship_log *l)
 {
     l->reader = log_reader_free(l->reader);
-    if (l->dirfd < 0)
-        l->dirfd = logdir_open(l->path);
-    return l->dirfd < 0 ? l->dirfd : log_reader_open(l->dirfd, l->read, &l->reader);
+    l->in_segment = false;
+    return log_reader_open(l->dirfd, l->read, &l->reader);
+}
+
+/* The next line of the reader; where it is in a file is that also when the reader sees a part of it only. */
+static int reader_next(struct ship_log *l, struct log_line *ret)
+{
+    int r = log_reader_next(l->reader, ret);
+
+    if (r == LOG_READ_LINE && l->in_segment) {
+        ret->segment = l->segment;
+        ret->offset += l->base;
+    }
+    if (r == LOG_READ_LINE) {
+        l->segment = ret->segment;
+        l->offset = ret->offset + ret->text.len + 1;
+    }
+    return r;
 }
 
 /* The line to read is gone. Its remedy, or goes on with the first line that is there. */
@@ -173,18 +216,24 @@ static int pruned(struct ship_log *l, char why[static SHIP_WHY_MAX])
     return SHIP_NEXT_FAILED;
 }
 
-/* A line below the checkpoint is there in full. A reader goes on while its segment grows; where the segment
- * ended it is made again. */
+/* A line below the checkpoint is there in full. */
 static int read_line(struct ship_log *l, struct log_line *ret, char why[static SHIP_WHY_MAX])
 {
-    int r = l->reader ? log_reader_next(l->reader, ret) : LOG_READ_END;
+    int r = LOG_READ_END;
 
-    if (r == LOG_READ_END) {
+    if (l->dirfd < 0)
+        l->dirfd = logdir_open(l->path);
+    if (l->dirfd < 0)
+        return trouble(SHIP_NEXT_FAILED, why, l, strerror(-l->dirfd));
+    if (l->reader || reader_resume(l))
+        r = reader_next(l, ret);
+    if (r != LOG_READ_LINE &&
+        (r == LOG_READ_END || l->in_segment)) { /* the next segment, or the first look */
         r = reader_open(l);
         if (r == -ENOENT)
             return pruned(l, why);
         if (r == 0)
-            r = log_reader_next(l->reader, ret);
+            r = reader_next(l, ret);
     }
     if (r == LOG_READ_LINE && ret->index == l->read)
         return SHIP_NEXT_ITEM;
@@ -207,11 +256,75 @@ static int take_data(struct ship_item *i, struct str data)
     return 0;
 }
 
+/* The ring of the log's own keys: for their names only, the receiver has the keys it trusts. */
+static int read_ring(struct ship_log *l)
+{
+    _cleanup_(buf_done) struct buf b = {.data = NULL};
+    struct vkey k;
+    int r;
+
+    buf_init(&b, SHIP_STATE_FILE_MAX);
+    r = ship_file_read(l->dirfd, VKEY_FILE, &b);
+    if (r < 0)
+        return r;
+    if (b.len > 0 && b.data[b.len - 1] == '\n')
+        b.len--;
+    if (vkey_parse(buf_str(&b), &k) < 0)
+        return -EBADMSG;
+    if (!l->ring)
+        l->ring = malloc(sizeof(*l->ring));
+    if (!l->ring)
+        return -ENOMEM;
+    keyring_one(l->ring, &k);
+    return 0;
+}
+
+/* The line with its signature. 0; -ENODATA: it has none yet; -errno. */
+static int seal(struct ship_log *l, const struct log_line *line, struct buf *b)
+{
+    int r = 0;
+
+    if (l->dirfd < 0)
+        l->dirfd = logdir_open(l->path);
+    if (l->dirfd < 0)
+        return l->dirfd;
+    if (!l->ring)
+        r = read_ring(l);
+    if (r == 0 && !l->sidecar)
+        r = sidecar_reader_new(l->dirfd, &l->sidecar);
+    if (r == 0)
+        r = sidecar_sealed_line(l->sidecar, line, l->ring, b);
+    if (r == -ENOKEY) { /* a key that came later */
+        r = read_ring(l);
+        buf_clear(b);
+        if (r == 0)
+            r = sidecar_sealed_line(l->sidecar, line, l->ring, b);
+    }
+    return r;
+}
+
+/* Keeps the line until it is signed. */
+static int hold(struct ship_log *l, const struct log_line *line)
+{
+    if (!l->held) {
+        buf_clear(&l->held_text);
+        buf_put_str(&l->held_text, line->text);
+        if (l->held_text.err)
+            return l->held_text.err;
+        l->line = *line;
+        l->line.text = buf_str(&l->held_text);
+        l->held = true;
+    }
+    return -ENODATA;
+}
+
 static int next_line(struct ship_log *l, struct ship_item *i, char why[static SHIP_WHY_MAX])
 {
-    struct log_line line = {.index = 0};
-    int r = read_line(l, &line, why);
+    _cleanup_(buf_done) struct buf sealed = {.data = NULL};
+    struct log_line line = l->line;
+    int r = l->held ? SHIP_NEXT_ITEM : read_line(l, &line, why);
 
+    buf_init(&sealed, ENVELOPE_LINE_MAX);
     if (r != SHIP_NEXT_ITEM)
         return r;
     if (!ship_item_event(line.text, i) || i->index != l->read) {
@@ -220,12 +333,17 @@ static int next_line(struct ship_log *l, struct ship_item *i, char why[static SH
                        l->read + 1, l->path);
         return SHIP_NEXT_TAMPERED;
     }
-    if (i->bare) {
-        l->reader = log_reader_free(l->reader); /* to read the line again */
+    r = i->bare ? seal(l, &line, &sealed) : 0;
+    if (r == -ENODATA)
+        r = hold(l, &line);
+    if (r == -ENODATA)
         return SHIP_NEXT_UNSIGNED;
-    }
-    if (take_data(i, line.text) < 0)
-        return trouble(SHIP_NEXT_FAILED, why, l, "out of memory");
+    if (r == 0)
+        r = take_data(i, i->bare ? buf_str(&sealed) : line.text);
+    if (r < 0)
+        return trouble(SHIP_NEXT_FAILED, why, l,
+                       r == -ENOKEY ? "signed by a key it does not name" : strerror(-r));
+    l->held = false;
     l->read++;
     return SHIP_NEXT_ITEM;
 }
@@ -282,6 +400,8 @@ void ship_log_skip(struct ship_log *l, uint64_t next, uint64_t noted)
         l->dirty = true;
     }
     if (l->cursor.next > l->read) {
+        l->held = false;
+        l->offset = 0;
         l->read = l->cursor.next;
         l->reader = log_reader_free(l->reader);
     }

@@ -7,7 +7,7 @@
 #include <time.h>
 
 #include "common/evidence/envelope.h"
-#include "common/evidence/log_reader.h"
+#include "common/evidence/sidecar.h"
 #include "supervisor/ctl/ship_state.h"
 
 #define SHIP_TENANT_MAX     64
@@ -34,8 +34,19 @@ struct ship_log {
     uint64_t noted_at;     /* clock_boottime_us() then */
     struct timespec mtime; /* of the checkpoint file when it was read last, and its inode */
     uint64_t inode;
-    struct log_reader *reader; /* stands before line `read`; dirfd is of the same log */
+    /* Stands before line `read`. It holds bytes from behind the checkpoint it was opened under, which a crash
+     * and a recovery may still replace, so a new checkpoint makes a new one. */
+    struct log_reader *reader;
+    bool in_segment;  /* the reader sees this segment only, from base on */
+    uint64_t segment; /* of the line before `read`, and where that ended in it; 0, 0: not known */
+    uint64_t offset, base;
     int dirfd;
+    /* seal: batch */
+    struct sidecar_reader *sidecar; /* of dirfd */
+    struct keyring *ring;           /* the keys the log names itself: whose name goes into the sealed line */
+    bool held;                      /* line `read` was read and has no signature yet: */
+    struct log_line line;           /* that line, its text in held_text */
+    struct buf held_text;
 };
 
 /* What is handed to a destination: an event's line or a checkpoint. */
@@ -44,7 +55,7 @@ struct ship_item {
     char origin[CHECKPOINT_NAME_MAX + 1];
     uint64_t index; /* the event's sequence; the checkpoint's size */
     bool checkpoint;
-    bool bare; /* an event without its signature */
+    bool bare; /* an event without its signature: what was read, never what is sent */
     char id[SHIP_ID_MAX + 1];
     char type[SHIP_TYPE_MAX + 1]; /* without the common prefix; of an event only */
     char *data;                   /* owned; what is sent, unchanged */

@@ -202,19 +202,6 @@ int ship_logs_look(struct ship_logs *l, const struct ship_state *s, const struct
     return r;
 }
 
-/* A log without anything to read keeps its reader only while few have one. */
-static void rest(struct ship_logs *l, struct ship_log *log)
-{
-    size_t readers = 0;
-
-    if (!log->reader)
-        return;
-    for (size_t i = 0; i < l->n; i++)
-        readers += l->log[i]->reader != NULL;
-    if (readers > SHIP_READERS_MAX)
-        ship_log_rest(log);
-}
-
 int ship_logs_next(struct ship_logs *l, bool checkpoints, bool final, struct ship_item *ret,
                    const struct ship_told *t)
 {
@@ -234,7 +221,7 @@ int ship_logs_next(struct ship_logs *l, bool checkpoints, bool final, struct shi
             log->failed = true;
             t->fn(t->arg, r == SHIP_NEXT_TAMPERED ? CTL_TAMPERED : CTL_FAILED, why);
         }
-        rest(l, log);
+        ship_log_rest(log); /* logs are many, and it finds its place again */
         l->turn = (l->turn + 1) % l->n;
         tried++;
     }

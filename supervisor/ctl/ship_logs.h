@@ -7,7 +7,6 @@
 #define SHIP_LOGS_MAX    1000000
 #define SHIP_WATCHES_MAX 1024 /* logs that inotify tells about; the others are looked at with every scan */
 #define SHIP_SCAN_MS     2000
-#define SHIP_READERS_MAX 8 /* logs that keep their reader while nothing is to be read */
 
 struct ship_logs {
     const char *dir;

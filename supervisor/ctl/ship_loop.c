@@ -283,6 +283,17 @@ static int loop_end(struct loop *l, int status)
     return worse(status, l->ship->status);
 }
 
+/* seal: batch: what --once had to leave. */
+static void tell_unsigned(struct loop *l)
+{
+    uint64_t lag = ship_logs_lag(&l->ship->logs);
+
+    if (lag > 0 && l->ship->status == CTL_OK && !ship_stopping(l->ship, NULL))
+        (void)ctl_fail(
+            CTL_OK, "ship",
+            "%" PRIu64 " events have no signature of their own yet, they are left for the next time", lag);
+}
+
 int ship_loop(struct ship *s, struct ship_dest *d)
 {
     _cleanup_free_ struct loop *l = malloc(sizeof(*l));
@@ -305,8 +316,10 @@ int ship_loop(struct ship *s, struct ship_dest *d)
         }
         if (r == CTL_OK)
             r = save(l, true);
-        if (s->args.once)
+        if (s->args.once) {
+            tell_unsigned(l);
             break;
+        }
         l->progress_at = clock_boottime_us(); /* nothing to do is no lack of progress */
         show(l);
         nap(l, ship_logs_note_due(&s->logs) ? IDLE_MS / 4 : IDLE_MS, true);

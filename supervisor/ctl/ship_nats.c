@@ -15,25 +15,23 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include <jansson.h>
-
 #include "common/base/clock.h"
 #include "common/base/num.h"
 #include "supervisor/ctl/ship.h"
+#include "supervisor/ctl/ship_ack.h"
 #include "supervisor/ctl/ship_nats_stream.h"
 
 #define SHIP_RACES_MAX 3
 #define ACK_POLL_MS    100
-#define ACK_MAX        65536
 
 enum slot_state { SLOT_FREE, SLOT_SENT, SLOT_STORED, SLOT_REFUSED };
 
 struct slot {
     enum slot_state state;
-    uint64_t sequence; /* where it is stored */
-    int code;          /* err_code of the refusal; 503: nobody there */
-    char text[160];
+    struct ship_ack ack;
 };
+
+#define CODE_NOBODY 503 /* no stream takes the subject */
 
 struct ship_nats {
     struct ship_dest dest;
@@ -174,25 +172,6 @@ static natsStatus publish(struct ship_nats *n, const struct ship_item *items, si
     return s;
 }
 
-/* {"stream":..., "seq":..., "duplicate"?} or {"error":{"code","err_code","description"}} */
-static void read_ack(struct slot *slot, const char *data, size_t len)
-
-{
-    json_t *j = len <= ACK_MAX ? json_loadb(data, len, JSON_REJECT_DUPLICATES, NULL) : NULL;
-    const json_t *error = json_object_get(j, "error");
-    const char *text = json_string_value(json_object_get(error, "description"));
-
-    if (j && !error && json_is_integer(json_object_get(j, "seq"))) {
-        slot->state = SLOT_STORED;
-        slot->sequence = (uint64_t)json_integer_value(json_object_get(j, "seq"));
-    } else {
-        slot->state = SLOT_REFUSED;
-        slot->code = (int)json_integer_value(json_object_get(error, "err_code"));
-        (void)snprintf(slot->text, sizeof(slot->text), "%s", text ? text : "its answer is none of JetStream");
-    }
-    json_decref(j);
-}
-
 /* The slot of an answer, NULL for one of an older window. */
 static struct slot *slot_of(struct ship_nats *n, const char *subject, size_t sent)
 {
@@ -214,13 +193,11 @@ static bool take_answer(struct ship_nats *n, natsMsg *m, size_t sent)
 
     if (!slot)
         return false;
-    if (natsMsg_IsNoResponders(m)) {
-        slot->state = SLOT_REFUSED;
-        slot->code = 503;
-        (void)snprintf(slot->text, sizeof(slot->text), "no stream takes it");
-    } else {
-        read_ack(slot, natsMsg_GetData(m), (size_t)natsMsg_GetDataLength(m));
-    }
+    if (natsMsg_IsNoResponders(m))
+        slot->ack = (struct ship_ack){.code = CODE_NOBODY, .text = "no stream takes it"};
+    else
+        ship_ack_read(natsMsg_GetData(m), (size_t)natsMsg_GetDataLength(m), &slot->ack);
+    slot->state = slot->ack.stored ? SLOT_STORED : SLOT_REFUSED;
     return true;
 }
 
@@ -255,8 +232,8 @@ static void judge(struct ship_nats *n, const struct slot *slot, struct ship_resu
 {
     char why[SHIP_WHY_MAX];
 
-    (void)snprintf(why, sizeof(why), "stream %s refuses: %s", n->stream.name, slot->text);
-    switch (slot->code) {
+    (void)snprintf(why, sizeof(why), "stream %s refuses: %s", n->stream.name, slot->ack.text);
+    switch (slot->ack.code) {
     case JSStreamWrongLastSequenceErr: /* somebody else was faster */
     case JSStreamWrongLastMsgIDErr:
         n->races += n->races < SHIP_RACES_MAX;
@@ -266,7 +243,7 @@ static void judge(struct ship_nats *n, const struct slot *slot, struct ship_resu
     case JSStreamMessageExceedsMaximumErr:
         result(ret, SHIP_DEAD, why);
         return;
-    case 503:
+    case CODE_NOBODY:
     case JSStreamNotMatchErr:
     case JSStreamNotFoundErr: /* looked for again with the next connection */
         disconnect(n);
@@ -305,8 +282,8 @@ static void nats_deliver(struct ship_dest *d, const struct ship_item *items, siz
     sent = send_window(n, items, count, &s);
     whole = await(n, sent);
     for (; ret->done < sent && n->slot[ret->done].state == SLOT_STORED; ret->done++)
-        if (n->slot[ret->done].sequence > n->last) /* not so when it was there already */
-            n->last = n->slot[ret->done].sequence;
+        if (n->slot[ret->done].ack.sequence > n->last) /* not so when it was there already */
+            n->last = n->slot[ret->done].ack.sequence;
     if (ret->done == count) {
         n->races -= n->races > 0 && n->races < SHIP_RACES_MAX;
         ret->verdict = SHIP_ALL;

@@ -7,10 +7,23 @@
 #include "supervisor/ctl/ctl.h"
 #include "supervisor/ctl/term.h"
 
-const struct ctl_verb *const ctl_verbs[] = {&ctl_verb_run,    &ctl_verb_validate, &ctl_verb_verify,
-                                            &ctl_verb_events, &ctl_verb_why,      &ctl_verb_report,
-                                            &ctl_verb_policy, &ctl_verb_key,      &ctl_verb_ship,
-                                            &ctl_verb_doctor, &ctl_verb_version,  NULL};
+/* clang-format off: one a line, in the order of --help */
+const struct ctl_verb *const ctl_verbs[] = {
+    &ctl_verb_run,
+    &ctl_verb_validate,
+    &ctl_verb_verify,
+    &ctl_verb_events,
+    &ctl_verb_why,
+    &ctl_verb_report,
+    &ctl_verb_key,
+    &ctl_verb_policy,
+    &ctl_verb_ship,
+    &ctl_verb_work,
+    &ctl_verb_submit,
+    &ctl_verb_doctor,
+    &ctl_verb_version,
+    NULL};
+/* clang-format on */
 
 int ctl_fail(int status, const char *verb, const char *fmt, ...)
 {

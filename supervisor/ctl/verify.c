@@ -82,42 +82,45 @@ static int verify_read_key(const char *verb, const char *key, struct vkey *ret)
     return CTL_OK;
 }
 
-/* In the order of decisions 43. */
-int verify_choose_key(const char *verb, const char *key, struct verify_context *c)
-{
-    if (digest_init() < 0)
-        return ctl_fail(CTL_FAILED, verb, "SHA-256 is not available");
-    buf_init(&c->keyset, KEYSET_FILE_MAX);
-    c->key_from = key ? VERIFY_KEY_GIVEN : VERIFY_KEY_STATE;
-    if (key)
-        return verify_read_key(verb, key, &c->key);
-    if (logdir_state_keyset(&c->keyset) == 0 && c->keyset.len > 0)
-        return CTL_OK;
-    buf_clear(&c->keyset);
-    if (logdir_state_key(&c->key) < 0)
-        c->key_from = VERIFY_KEY_LOG;
-    return CTL_OK;
-}
-
-int verify_choose_keyset(const char *verb, const char *path, struct verify_context *c)
+static int verify_read_keyset(const char *verb, const char *path, struct buf *b)
 {
     _cleanup_close_ int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    int r = digest_init();
+    int r = fd < 0 ? -errno : io_read_to_end(fd, b);
 
-    buf_init(&c->keyset, KEYSET_FILE_MAX);
-    c->key_from = VERIFY_KEY_GIVEN;
-    if (r == 0)
-        r = fd < 0 ? -errno : io_read_to_end(fd, &c->keyset);
     if (r < 0)
         return ctl_fail(CTL_FAILED, verb, "cannot read the keyset %s: %s", path, strerror(-r));
-    if (c->keyset.len == 0)
-        return ctl_fail(CTL_TAMPERED, verb, "%s is empty and not a keyset", path);
     return CTL_OK;
 }
 
 void verify_context_done(struct verify_context *c)
 {
     buf_done(&c->keyset);
+}
+
+int verify_choose_key(const char *verb, const char *key, const char *keyset, struct verify_context *c)
+{
+    bool one = key != NULL; /* and not a keyset */
+    int r = CTL_OK;
+
+    if (digest_init() < 0)
+        return ctl_fail(CTL_FAILED, verb, "SHA-256 is not available");
+    buf_init(&c->keyset, KEYSET_FILE_MAX);
+    if (key && keyset)
+        return ctl_fail(CTL_USAGE, verb, "--key or --keyset, not both");
+    c->key_from = key || keyset ? VERIFY_KEY_GIVEN : VERIFY_KEY_STATE;
+    if (key)
+        r = verify_read_key(verb, key, &c->key);
+    else if (keyset)
+        r = verify_read_keyset(verb, keyset, &c->keyset);
+    else if (logdir_state_keyset(&c->keyset) < 0 && logdir_state_key(&c->key) == 0)
+        one = true;
+    else if (c->keyset.len == 0)
+        c->key_from = VERIFY_KEY_LOG;
+    if (one)
+        c->trust.key = &c->key;
+    else if (c->key_from != VERIFY_KEY_LOG)
+        c->trust.keyset = (struct str){c->keyset.data ? (const char *)c->keyset.data : "", c->keyset.len};
+    return r;
 }
 
 static int verify_read_checkpoint(const char *path, struct buf *note)
@@ -155,10 +158,8 @@ static int verify_run(int argc, char **argv)
     int r = verify_parse(argc, argv, &a);
 
     buf_init(&note, CHECKPOINT_NOTE_MAX);
-    if (r == CTL_OK && a.key && a.keyset)
-        r = ctl_fail(CTL_USAGE, "verify", "--key or --keyset, not both");
     if (r == CTL_OK)
-        r = a.keyset ? verify_choose_keyset("verify", a.keyset, &c) : verify_choose_key("verify", a.key, &c);
+        r = verify_choose_key("verify", a.key, a.keyset, &c);
     if (r == CTL_OK && a.checkpoint)
         r = verify_read_checkpoint(a.checkpoint, &note);
     if (r == CTL_OK)

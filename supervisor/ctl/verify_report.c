@@ -101,16 +101,17 @@ static void verify_print_bad(const struct verify_context *c, const struct log_re
         (void)printf("        the %" PRIu64 " lines before it are good\n", r->line - 1);
 }
 
-/* Whether the key, or the keyset, that is trusted is that one's. */
+/* Whether the trusted keyset, or key, is that one's. */
 static bool verify_trusts(const struct verify_context *c, const struct vkey *k)
 {
     _cleanup_(buf_done) struct buf text = {.data = NULL};
 
-    if (c->keyset.len == 0)
-        return memcmp(c->key.public, k->public, ED25519_PUBLIC_LEN) == 0;
+    if (c->trust.key)
+        return memcmp(c->trust.key->public, k->public, ED25519_PUBLIC_LEN) == 0;
     buf_init(&text, CHECKPOINT_VKEY_MAX);
     vkey_render(k, &text);
-    return !text.err && memmem(c->keyset.data, c->keyset.len, text.data, text.len) != NULL;
+    return !text.err && c->trust.keyset.len > 0 &&
+           memmem(c->trust.keyset.p, c->trust.keyset.len, text.data, text.len) != NULL;
 }
 
 /* A log of another machine under this user's key: say whose it claims to be. */
@@ -230,8 +231,7 @@ static void verify_place(const char *path, struct log_report *r)
 static int verify_log(const struct verify_context *c, int fd, struct verify_log *l, struct log_report *ret)
 {
     struct log_verify_options o = {
-        .key = c->key_from == VERIFY_KEY_LOG ? NULL : &c->key,
-        .keyset = c->keyset.len > 0 ? buf_str(&c->keyset) : STR_NONE,
+        .trust = c->trust,
         .outside_note = c->outside,
         .progress = verify_progress,
         .rule = verify_rule,

@@ -8,8 +8,9 @@ enum verify_key_from { VERIFY_KEY_GIVEN, VERIFY_KEY_STATE, VERIFY_KEY_LOG };
 
 struct verify_context {
     enum verify_key_from key_from;
-    struct vkey key;    /* what is trusted, unless a keyset is or VERIFY_KEY_LOG */
-    struct buf keyset;  /* the text of one; empty: none. Freed by verify_context_done() */
+    struct trust_root trust; /* nothing of it with VERIFY_KEY_LOG; borrows from the two below */
+    struct vkey key;
+    struct buf keyset;  /* owned */
     struct str outside; /* a checkpoint note kept elsewhere; p == NULL: none */
     bool verbose;
     bool several; /* logs: short form */
@@ -22,13 +23,12 @@ int verify_one(const struct verify_context *c, const char *path);
 /* The same check without a word. 0 with *ret filled, or a negative errno when the log cannot be read. */
 int verify_quietly(const struct verify_context *c, const char *path, struct log_report *ret) MUST_CHECK;
 
-/* What to trust: key (a vkey or a file with one) and the keyset it signed, else the keyset or the key of the
- * state directory, else nothing: then each log's own word is taken. CTL_OK, or an exit status after the
- * reason has been told under this verb. */
-int verify_choose_key(const char *verb, const char *key, struct verify_context *ret) MUST_CHECK;
-
-/* The same with a keyset's file (cellctl key export). */
-int verify_choose_keyset(const char *verb, const char *path, struct verify_context *ret) MUST_CHECK;
+/* What to trust, in the order of decisions 43: key (a vkey or a file with one) or keyset (a file), else the
+ * keyset or the key of the state directory, else none: then each log's own word is taken. c may not be copied
+ * or moved afterwards. CTL_OK, or an exit status after the reason has been told under this verb;
+ * verify_context_done() in any case. */
+int verify_choose_key(const char *verb, const char *key, const char *keyset,
+                      struct verify_context *c) MUST_CHECK;
 void verify_context_done(struct verify_context *c);
 
 /* What was not and cannot be checked, once for all logs. */

@@ -29,6 +29,8 @@ static struct dispatch dispatch;
 static int log_dir = -1;
 static char log_path[] = "/dev/shm/cellos-fuzz-XXXXXX";
 static unsigned inputs;
+static const struct quota_options small = {.rate = 3, .events = 5, .bytes = 500};
+static struct redact redact;
 
 static void on_failed(void *self, int err)
 {
@@ -109,7 +111,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     (void)argv;
     signal(SIGPIPE, SIG_IGN);
     log_init("fuzz", -1);
-    if (ed25519_init() < 0 || digest_init() < 0)
+    char why[REDACT_WHY_MAX];
+    if (ed25519_init() < 0 || digest_init() < 0 ||
+        redact_parse(&redact, STR_LIT("defaults,host,isolation,answers"), why) != REDACT_OK)
         return 1;
     loop = ev_loop_new(EVFLAG_NOENV);
     return loop && atexit(at_exit) == 0 && make_keys() == 0 ? 0 : 1;
@@ -177,7 +181,7 @@ static void send_frames(const int *socks, struct cursor c)
 
 static void verify(void)
 {
-    struct log_verify_options o = {.ring = keys_ring(keys), .threads = 1};
+    struct log_verify_options o = {.trust.ring = keys_ring(keys), .threads = 1};
     struct log_report report;
 
     if (log_verify(log_dir, &o, &report) < 0 || report.verdict != LOG_GOOD) {
@@ -217,6 +221,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (dispatch_init(&dispatch, loop, cells, ours) < 0)
         abort();
     dispatch.log = elog;
+    dispatch_configure(&dispatch, inputs % 2 ? &small : NULL, inputs % 3 ? &redact : NULL);
     send_frames(theirs, cursor_of(data, size));
     drain(theirs);
     dispatch_stop(&dispatch);

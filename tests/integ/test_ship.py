@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import evidence
-from conftest import PATIENCE, listening, wait_for
+from conftest import BIN, PATIENCE, listening, wait_for
 from shipping import Client, Log, Nats, Proxy, Receiver, check, events_of
 
 STREAM = {"duplicate_window": 120 * 10 ** 9}
@@ -133,6 +134,22 @@ def test_logs_of_real_runs(user, tmp_path, nats):
             "dev.cellos.events.cell.") for l in expected]
     status = user.ctl("ship", "--to", nats.url, "--tenant", "acme", "--status")
     assert status.returncode == 0 and status.stdout.endswith("2 logs, behind 0, dead letters 0\n"), status.stdout
+
+
+def test_batch_sealed_log(root_user, nats):
+    """seal: batch: what is shipped are events with their own signature; the leaf is the event without it."""
+    assert root_user.ctl("run", "--seal", "batch", "--", "true").returncode == 0
+    r = root_user.ctl("ship", "--to", nats.url, "--create-stream", "CELLOS", "--once")
+    assert r.returncode == 0 and r.stderr == "", r.stderr
+    log = root_user.last_log()
+    bare, got = evidence.lines_of(log), messages(nats)
+    vkey = evidence.Vkey((log / "vkey").read_text())
+    assert len(events_of(got)) == len(bare) and b"dssematerial" not in bare[0]
+    for (_, _, data), line in zip(events_of(got), bare):
+        evidence.check_event(data, vkey)
+        assert re.sub(rb',"dssematerial":"[A-Za-z0-9+/=]*"}$', b"}", data) == line
+    note = got[-1][2].decode()
+    assert evidence.check_note(note, vkey)[1:] == (len(bare), evidence.root([evidence.leaf(l) for l in bare]))
 
 
 def test_follows_several_logs_and_segments(ships, nats):
@@ -600,6 +617,29 @@ def test_http(ships, receiver, batch):
     assert len(r.requests) == (31 if not batch else 5)
 
 
+def test_javascript_sdk_parses_what_is_received(ships, receiver, tmp_path):
+    """The CloudEvents SDK from npm as the receiver's library; without a registry this one test fails."""
+    log, requests = Log(ships.logs), []
+    log.add(9)
+    for mode in ((), ("--batch", "4")):
+        r = receiver()
+        to = "http://127.0.0.1:%d/" % r.port
+        assert ships.user.ctl("ship", ships.logs, "--state", ships.state, "--once", "--to", to, *mode).returncode == 0
+        requests += [{"headers": {"content-type": h["Content-Type"]}, "body": b.decode()}
+                     for (_, h, _), b in zip(r.requests, r.bodies)]
+    js = Path(__file__).parent / "js"
+    for name in ("package.json", "batch.mjs"):
+        shutil.copy(js / name, tmp_path / name)
+    (tmp_path / "requests.json").write_text(json.dumps(requests))
+    env = {**os.environ, "npm_config_cache": str(tmp_path / "cache"), "npm_config_update_notifier": "false"}
+    made = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"], cwd=tmp_path,
+                          env=env, capture_output=True, text=True, timeout=180)
+    assert made.returncode == 0, "npm install: is a registry reachable? " + made.stderr[-2000:]
+    r = subprocess.run(["node", "batch.mjs", "requests.json"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert r.returncode == 0, r.stderr
+    assert int(r.stdout) == 2 * (9 + 1)
+
+
 def test_http_misbehaves(ships, receiver):
     """Errors of every kind that passes, cut connections, answers that are lost: every event arrives, in order."""
     r = receiver([500, "cut", 204, 503, (429, {"Retry-After": "1"}), "lose", 408, 425, 204, "lose", 502])
@@ -670,3 +710,19 @@ def test_http_killed_at_many_points(ships, receiver):
         ships.running.remove(p)
     assert ships.once("http://127.0.0.1:%d/" % r.port, "--batch", "5").returncode == 0
     received(r, log)
+
+
+def test_unit_file(tmp_path):
+    """systemd itself reads the unit without a complaint, and finds it hardened."""
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("no systemd-analyze on this machine")
+    tree = Path(__file__).resolve().parent.parent.parent
+    (tmp_path / "bin").mkdir()
+    shutil.copy2(BIN / "cellctl", tmp_path / "bin/cellctl")
+    unit = tmp_path / "cellos-ship.service"
+    unit.write_text((tree / "packaging/systemd/cellos-ship.service.in").read_text().replace("@PREFIX@", str(tmp_path)))
+    r = subprocess.run(["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, timeout=60)
+    assert r.returncode == 0 and r.stderr == "", r.stderr
+    r = subprocess.run(["systemd-analyze", "security", "--offline=yes", "--threshold=25", str(unit)], capture_output=True,
+                       text=True, timeout=60)
+    assert r.returncode == 0, r.stdout[-500:]

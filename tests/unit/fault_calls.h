@@ -173,9 +173,12 @@ static inline void faults_left(enum fault_call call)
     errno = saved;                                                                                           \
     return result
 
+/* As a file system does, not in the middle of what is small and aligned. */
 static inline size_t faults_half(size_t n)
 {
-    return faults.plan.halves && n > 1 ? n / 2 : n;
+    size_t half = n / 2 < 64 ? n / 2 : n / 2 - n / 2 % 64;
+
+    return faults.plan.halves && n > 64 ? half : n;
 }
 
 /* ---- the calls ---- */

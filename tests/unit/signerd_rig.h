@@ -268,7 +268,7 @@ static inline void rig_run(struct rig *r, const char *cell_id, unsigned n)
 /* The whole check of the log with the rig's key. */
 static inline void rig_verify(const struct rig *r, struct log_report *ret)
 {
-    struct log_verify_options o = {.ring = keys_ring(r->keys)};
+    struct log_verify_options o = {.trust.ring = keys_ring(r->keys)};
 
     assert_int_equal(log_verify(r->log_dir, &o, ret), 0);
     if (ret->verdict != LOG_GOOD)

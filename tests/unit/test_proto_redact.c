@@ -56,6 +56,7 @@ static void test_refused(void **state)
         {"sequence", "an evidence bundle names its events by it"},
         {"type", "cannot be redacted"},
         {"action", "it is what was decided"},
+        {"outcome", "it is how the run ended"},
         {"lost", "what was left out is always counted"},
         {"previousSize", "only events of the log itself have it, and verification reads them"},
         {"previousRoot", "only events of the log itself"},

@@ -75,7 +75,7 @@ static void write_keys(const struct rig *r, const char *name, const struct buf *
 
 static enum log_verdict verify(const struct rig *r, struct str keyset, struct log_report *report)
 {
-    struct log_verify_options o = {.keyset = keyset, .threads = 1};
+    struct log_verify_options o = {.trust.keyset = keyset, .threads = 1};
 
     assert_int_equal(log_verify(r->log_dir, &o, report), 0);
     return report->verdict;
@@ -281,10 +281,10 @@ static void test_a_log_goes_on_under_a_new_key(void **state)
     assert_int_equal(verify(&r, buf_str(&first), &report), LOG_GOOD);
     assert_false(report.self_declared);
     assert_int_equal(verify(&r, keys_keyset(r.keys), &report), LOG_GOOD);
-    struct log_verify_options o = {.key = &keys_newest(r.keys)->key[0].k.vkey};
+    struct log_verify_options o = {.trust.key = &keys_newest(r.keys)->key[0].k.vkey};
     assert_int_equal(log_verify(r.log_dir, &o, &report), 0);
     assert_int_equal(report.verdict, LOG_GOOD);
-    o.key = keys_vkey(r.keys);
+    o.trust.key = keys_vkey(r.keys);
     assert_int_equal(log_verify(r.log_dir, &o, &report), 0);
     assert_int_equal(report.verdict, LOG_GOOD);
 

@@ -396,6 +396,46 @@ static void test_pruned_twice(void **state)
     rig_done(&r);
 }
 
+/* A crash between the event and the deletion it announces: the log verifies with the segment still there; the
+ * next start announces it again and deletes it. */
+static void test_crash_before_deletion(void **state)
+{
+    _cleanup_(buf_done) struct buf oldest = {.data = NULL};
+    char name[LOG_SEGMENT_ZST_MAX];
+    uint64_t first, size;
+    struct rig r;
+
+    (void)state;
+    buf_init(&oldest, 1u << 20);
+    first = make_pruned(&r);
+    log_segment_zst_name(first, name);
+    rig_read(&r, name, &oldest);
+    uint64_t end, lines = log_size(&r);
+    _cleanup_free_ uint64_t *segments = NULL;
+    assert_true(log_reader_segments(r.log_dir, &segments) > 1);
+    end = segments[1];
+    while (first_line(&r) == first) {
+        lines += 10;
+        grow(&r, lines);
+        settle(&r);
+    }
+    assert_int_equal(first_line(&r), end); /* one went */
+    size = log_size(&r);
+    rig_close(&r);
+    expect_good(&r, end, size);
+    rig_write(&r, name, oldest.data, oldest.len);
+    expect_good(&r, first, size);
+    r.config.retain_bytes = 4 * SMALL;
+    assert_int_equal(rig_open(&r), 0);
+    settle(&r);
+    size = log_size(&r);
+    rig_close(&r);
+    assert_false(exists(&r, name));
+    assert_true(first_line(&r) >= end);
+    expect_good(&r, first_line(&r), size);
+    rig_done(&r);
+}
+
 /* What an event accounts for is not more than it says. */
 static void test_a_segment_taken_away(void **state)
 {
@@ -558,6 +598,39 @@ static void test_run_older_than_the_log(void **state)
     rig_done(&r);
 }
 
+/* Bare lines: a segment goes with its signatures, and not before all of its lines have theirs. */
+static void test_seal_batch(void **state)
+{
+    _cleanup_free_ uint64_t *segments = NULL;
+    struct log_report report;
+    struct rig r;
+    int n;
+
+    (void)state;
+    rig_init_fast(&r);
+    r.config.seal = SEAL_BATCH;
+    r.config.segment_bytes = SMALL;
+    r.config.retain_bytes = SMALL;
+    assert_int_equal(rig_open(&r), 0);
+    for (unsigned i = 1; i <= 10; i++) {
+        grow(&r, 100 * i);
+        settle(&r);
+        rig_verify(&r, &report);
+        assert_int_equal(report.verdict, LOG_GOOD);
+    }
+    rig_close(&r); /* the last signatures */
+    assert_int_equal(rig_open(&r), 0);
+    settle(&r);
+    rig_close(&r);
+    rig_verify(&r, &report);
+    assert_int_equal(report.verdict, LOG_GOOD);
+    n = log_reader_segments(r.log_dir, &segments);
+    assert_true(segments[0] > 256);
+    assert_int_equal(files(&r, ".sig"), n);
+    assert_int_equal(report.pruned, segments[0]);
+    rig_done(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -569,10 +642,12 @@ int main(void)
         cmocka_unit_test(test_pruned),
         cmocka_unit_test(test_pruned_by_age),
         cmocka_unit_test(test_pruned_twice),
+        cmocka_unit_test(test_crash_before_deletion),
         cmocka_unit_test(test_a_segment_taken_away),
         cmocka_unit_test(test_pruned_tiles),
         cmocka_unit_test(test_changed_lines_stay),
         cmocka_unit_test(test_run_older_than_the_log),
+        cmocka_unit_test(test_seal_batch),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -60,7 +60,7 @@ static void log_done(struct log *l)
 
 static enum log_verdict judge(const struct log *l, struct log_report *ret)
 {
-    struct log_verify_options o = {.ring = keys_ring(l->r.keys)};
+    struct log_verify_options o = {.trust = {.ring = keys_ring(l->r.keys)}};
 
     assert_int_equal(log_verify(l->r.log_dir, &o, ret), 0);
     assert_true(ret->verdict == LOG_GOOD || ret->why[0]);
@@ -399,7 +399,7 @@ static void test_sealed_line_replaced_by_a_bare_one(void **state)
 static void test_tail_dropped_and_continued(void **state)
 {
     _cleanup_(buf_done) struct buf early = {.data = NULL}, kept = {.data = NULL};
-    struct log_verify_options o = {.ring = NULL};
+    struct log_verify_options o = {.trust = {.ring = NULL}};
     struct log_report report;
     struct log l;
 
@@ -419,7 +419,7 @@ static void test_tail_dropped_and_continued(void **state)
     rig_close(&l.r);
     assert_int_equal(judge(&l, &report), LOG_GOOD);
     assert_true(report.lines > l.n + 8);
-    o.ring = keys_ring(l.r.keys);
+    o.trust.ring = keys_ring(l.r.keys);
     o.outside_note = buf_str(&kept);
     assert_int_equal(log_verify(l.r.log_dir, &o, &report), 0);
     assert_int_equal(report.verdict, LOG_BAD_OUTSIDE);
@@ -430,7 +430,7 @@ static void test_tail_dropped_and_continued(void **state)
 static void test_past_signed_again(void **state)
 {
     _cleanup_(buf_done) struct buf kept = {.data = NULL};
-    struct log_verify_options o = {.ring = NULL};
+    struct log_verify_options o = {.trust = {.ring = NULL}};
     struct log_report report;
     struct log a, b;
 
@@ -439,7 +439,7 @@ static void test_past_signed_again(void **state)
     log_make_sibling(&b, &a, SEAL_EVENT);
     buf_init(&kept, CHECKPOINT_NOTE_MAX);
     rig_read(&a.r, "checkpoint", &kept);
-    o.ring = keys_ring(a.r.keys);
+    o.trust.ring = keys_ring(a.r.keys);
     o.outside_note = buf_str(&kept);
     assert_int_equal(log_verify(b.r.log_dir, &o, &report), 0);
     assert_int_equal(report.verdict, LOG_BAD_OUTSIDE);

@@ -36,7 +36,7 @@ static void unmake(struct rig *r, struct lines *l)
 
 static void expect_bad_line(const struct rig *r, uint64_t line)
 {
-    struct log_verify_options o = {.ring = keys_ring(r->keys), .threads = 1};
+    struct log_verify_options o = {.trust.ring = keys_ring(r->keys), .threads = 1};
     struct log_report report;
 
     assert_int_equal(log_verify(r->log_dir, &o, &report), 0);
@@ -49,7 +49,7 @@ static void expect_bad_line(const struct rig *r, uint64_t line)
 
 static enum log_verdict verdict(const struct rig *r, struct log_report *report)
 {
-    struct log_verify_options o = {.ring = keys_ring(r->keys)};
+    struct log_verify_options o = {.trust.ring = keys_ring(r->keys)};
 
     assert_int_equal(log_verify(r->log_dir, &o, report), 0);
     return report->verdict;
@@ -173,7 +173,7 @@ static void test_foreign_key(void **state)
     (void)state;
     make(&r, &l);
     rig_init(&other);
-    o = (struct log_verify_options){.ring = keys_ring(other.keys)};
+    o = (struct log_verify_options){.trust.ring = keys_ring(other.keys)};
     assert_int_equal(log_verify(r.log_dir, &o, &report), 0);
     assert_int_equal(report.verdict, LOG_BAD_CHECKPOINT);
 
