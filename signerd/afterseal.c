@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <sys/stat.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/evidence/sidecar.h"
 #include "common/evidence/tile_reader.h"
@@ -128,6 +129,15 @@ static int afterseal_read(struct afterseal *a, uint64_t index, struct log_line *
     return r < 0 ? r : -EBADMSG;
 }
 
+/* What an earlier process left under an older key may be from before the time in which ours counts: such a
+ * line stays as it is, the checkpoints of its time vouch for it. */
+static bool afterseal_may_sign(const struct afterseal *a, const struct envelope *e)
+{
+    uint64_t when;
+
+    return clock_parse_rfc3339(e->time, &when) == 0 && keys_count_at(a->keys, when);
+}
+
 static int afterseal_prepare_line(struct afterseal *a, const struct log_line *line,
                                   const struct envelope_line *parsed)
 {
@@ -137,7 +147,7 @@ static int afterseal_prepare_line(struct afterseal *a, const struct log_line *li
         r = afterseal_open(a, line->segment);
         a->first = line->index;
     }
-    if (r == 0 && !parsed->dssematerial.p) {
+    if (r == 0 && !parsed->dssematerial.p && afterseal_may_sign(a, &parsed->e)) {
         buf_clear(&a->material);
         r = envelope_material(&parsed->e, &a->material);
         dsse_pae(buf_str(&a->material), &a->pae);

@@ -47,7 +47,7 @@ static int trust_pinned(struct str pin, struct str own, struct trust *t, char *w
         return r;
     if (r != KEYSET_OK)
         return trust_wrong(why, "the keyset that is trusted, line %zu: %s", line, keyset_error_text(r));
-    r = own.len > 0 ? keyset_chain_extend(&t->chain, own) : KEYSET_OK;
+    r = own.p ? keyset_chain_extend(&t->chain, own) : KEYSET_OK;
     if (r < 0)
         return r;
     if (r != KEYSET_OK)
@@ -59,7 +59,7 @@ static int trust_pinned(struct str pin, struct str own, struct trust *t, char *w
 
 static int trust_key(const struct vkey *key, struct str own, struct trust *t, char *why)
 {
-    int r = own.len > 0 ? keyset_chain_vouched(own, key, &t->chain) : KEYSET_E_AUTHORITY;
+    int r = own.p ? keyset_chain_vouched(own, key, &t->chain) : KEYSET_E_AUTHORITY;
 
     if (r < 0)
         return r;
@@ -90,7 +90,7 @@ static int trust_declared(int dirfd, struct str own, struct trust *t, char *why)
     if (r == 0 || vkey_parse(buf_str(&text), &key) < 0)
         return trust_wrong(why, "no usable vkey file in the log: give the public key with --key");
     keyring_one(&t->ring, &key);
-    if (own.len == 0)
+    if (!own.p)
         return 0;
     r = keyset_chain_read(own, &t->chain, &line);
     if (r < 0)
@@ -106,7 +106,8 @@ static int trust_declared(int dirfd, struct str own, struct trust *t, char *why)
 int trust_open(int dirfd, const struct trust_root *root, struct trust *ret,
                char why[static LOG_CHECK_WHY_MAX])
 {
-    _cleanup_(buf_done) struct buf own = {.data = NULL};
+    _cleanup_(buf_done) struct buf text = {.data = NULL};
+    struct str own = STR_NONE; /* absent: the log has no keyset */
     int r;
 
     ret->self_declared = ret->chained = false;
@@ -115,15 +116,19 @@ int trust_open(int dirfd, const struct trust_root *root, struct trust *ret,
         ret->ring = *root->ring;
         return 0;
     }
-    buf_init(&own, KEYSET_FILE_MAX);
-    r = trust_read(dirfd, KEYSET_FILE, &own);
-    if (r < 0)
+    buf_init(&text, KEYSET_FILE_MAX);
+    r = log_verify_read_file(dirfd, KEYSET_FILE, &text);
+    if (r == -EBADMSG || r == -EFBIG || r == -ELOOP)
+        return trust_wrong(why, "the log's keyset is not a file that can be one");
+    if (r < 0 && r != -ENOENT)
         return r;
+    if (r == 0)
+        own = (struct str){text.len > 0 ? (const char *)text.data : "", text.len};
     if (root->keyset.p)
-        return trust_pinned(root->keyset, buf_str(&own), ret, why);
+        return trust_pinned(root->keyset, own, ret, why);
     if (root->key)
-        return trust_key(root->key, buf_str(&own), ret, why);
-    return trust_declared(dirfd, buf_str(&own), ret, why);
+        return trust_key(root->key, own, ret, why);
+    return trust_declared(dirfd, own, ret, why);
 }
 
 int trust_check_event(const struct trust *t, const struct envelope *e, char why[static LOG_CHECK_WHY_MAX])
