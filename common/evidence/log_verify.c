@@ -374,12 +374,13 @@ static int verify_no_sig(struct verify *v, size_t i, char why[static LOG_CHECK_W
         v->report->bare++;
         return 0;
     case -ENOKEY:
-        strcpy(why, envelope_error_text(ENVELOPE_E_KEY));
+        (void)snprintf(why, LOG_CHECK_WHY_MAX, "%s", envelope_error_text(ENVELOPE_E_KEY));
         return -EBADMSG;
     case -ELOOP:
     case -EFBIG:
     case -EBADMSG:
-        strcpy(why, "the signatures beside its segment are not a file, or too many files");
+        (void)snprintf(why, LOG_CHECK_WHY_MAX,
+                       "the signatures beside its segment are not a file, or too many files");
         return -EBADMSG;
     default:
         return v->batch->sig_error[i];
