@@ -81,14 +81,17 @@ static int write_one(const struct report *r, const char *path, int (*write)(FILE
 
 static int check(struct report *r, const char *path, const struct report_args *a)
 {
-    _cleanup_(verify_context_done) struct verify_context c = {.color = false};
-    int e = verify_choose_key("report", a->key, a->keyset, &c);
+    static const struct quorum none = {.n = 0};
+    struct key_choice keys;
+    struct verify_context c = {.keys = &keys, .quorum = &none, .color = false};
+    int e = key_choice_find("report", a->key, a->keyset, &keys);
     if (e != CTL_OK)
         return e;
     e = verify_quietly(&c, path, &r->verdict);
+    r->key_from = keys.from;
+    key_choice_done(&keys);
     if (e < 0)
         return ctl_fail(CTL_FAILED, "report", "cannot read %s: %s", path, strerrordesc_np(-e));
-    r->key_from = c.key_from;
     return CTL_OK;
 }
 

@@ -252,7 +252,7 @@ static json_t *notes_json(const struct report *r)
 static json_t *verification_json(const struct report *r)
 {
     static const char *const from[] = {
-        [VERIFY_KEY_GIVEN] = "given", [VERIFY_KEY_STATE] = "state", [VERIFY_KEY_LOG] = "self-declared"};
+        [KEY_GIVEN] = "given", [KEY_STATE] = "state", [KEY_SELF] = "self-declared"};
     const struct log_report *v = &r->verdict;
     json_t *o = json_pack("{s:s, s:s, s:I}", "result", v->verdict == LOG_GOOD ? "good" : "bad", "key",
                           from[r->key_from], "goodEvents", (json_int_t)v->lines);

@@ -51,7 +51,7 @@ struct report {
     uint64_t rows_left_out, allowed, denied, redacted;
     struct why_report why;
     struct log_report verdict;
-    enum verify_key_from key_from;
+    enum key_from key_from;
 };
 
 /* Reads the run out of the log at path; run: its id, or NULL for the newest one there. CTL_OK, or an exit

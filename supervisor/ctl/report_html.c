@@ -136,9 +136,9 @@ static void verdict_text(const struct report *r, char *dst, size_t cap)
 {
     if (r->verdict.verdict == LOG_GOOD)
         (void)snprintf(dst, cap, "the log verified (%s)",
-                       r->key_from == VERIFY_KEY_GIVEN   ? "under the key that was given"
-                       : r->key_from == VERIFY_KEY_STATE ? "under the key of this user's state"
-                                                         : "under the key it declares itself");
+                       r->key_from == KEY_GIVEN   ? "under the key that was given"
+                       : r->key_from == KEY_STATE ? "under the key of this user's state"
+                                                  : "under the key it declares itself");
     else
         (void)snprintf(dst, cap, "THE LOG DID NOT VERIFY: %s", r->verdict.why);
 }
