@@ -162,4 +162,4 @@ def test_signed_again_by_another_key(base, log, world):
         assert u.ctl("run", "--", "true").returncode == 0
         shutil.rmtree(log)
         shutil.copytree(u.last_log(), log)
-        both(base, log, "checkpoint")
+        both(base, log, "checkpoint|keyset")
