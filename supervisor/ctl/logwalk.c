@@ -42,7 +42,7 @@ int logwalk_head(const char *verb, const char *path, struct buf *note, struct vk
 int logwalk_size(const char *verb, const char *path, int fd, uint64_t *ret)
 {
     _cleanup_(buf_done) struct buf note = {.data = NULL};
-    struct checkpoint c;
+    struct checkpoint c = {.size = 0};
     struct vkey k;
 
     buf_init(&note, CHECKPOINT_NOTE_MAX);
