@@ -163,7 +163,7 @@ static int afterseal_prepare_line(struct afterseal *a, const struct log_line *li
 static int afterseal_prepare(struct afterseal *a, uint64_t n)
 {
     struct envelope_line parsed;
-    struct log_line line;
+    struct log_line line = {.index = 0};
 
     a->n = 0;
     buf_clear(&a->pae);

@@ -23,6 +23,7 @@ struct disk {
     uint64_t segment_bytes, segment_age_s;
     uint64_t reserve;  /* of the last batch */
     bool no_fallocate; /* this file system cannot reserve */
+    bool full;         /* the last batch found no room */
     bool unknown;      /* a commit failed half way: nothing may be cut any more, recovery looks at it */
 };
 
@@ -162,7 +163,7 @@ static void disk_prepare_room(struct disk *d)
 {
     uint64_t need = d->end + d->reserve;
 
-    if (!d->no_fallocate && d->segment >= 0 && need + DISK_AHEAD / 2 > d->allocated)
+    if (!d->no_fallocate && !d->full && d->segment >= 0 && need + DISK_AHEAD / 2 > d->allocated)
         (void)!disk_allocate(d, need + DISK_AHEAD);
 }
 
@@ -322,7 +323,7 @@ static void disk_write_tiles(const struct disk *d, const struct disk_batch *b)
 
 /* ---- commit ---- */
 
-int disk_commit(struct disk *d, const struct disk_batch *b)
+static int disk_try_commit(struct disk *d, const struct disk_batch *b)
 {
     int r = disk_roll(d, b), undone;
 
@@ -348,6 +349,14 @@ int disk_commit(struct disk *d, const struct disk_batch *b)
     d->end += b->lines.len;
     disk_write_tiles(d, b);
     return 0;
+}
+
+int disk_commit(struct disk *d, const struct disk_batch *b)
+{
+    int r = disk_try_commit(d, b);
+
+    d->full = r == -ENOSPC || b->emergency;
+    return r;
 }
 
 void disk_prepare(struct disk *d, size_t note_len)

@@ -58,6 +58,17 @@ static void elog_fill_batch(struct elog *l)
 
 static void elog_die(struct elog *l, int err);
 
+/* What a full disk has room kept for. */
+static bool elog_is_kept(const struct event_row *row)
+{
+    return authority_is_end(row->type) || row->type == EVENT_PRUNED;
+}
+
+static uint64_t elog_prune_reserve(const struct elog *l)
+{
+    return l->cfg.retain_bytes || l->cfg.retain_age_s ? ELOG_PRUNE_RESERVE : 0;
+}
+
 static void elog_start_batch(struct elog *l)
 {
     struct disk_batch b;
@@ -83,7 +94,7 @@ static void elog_start_batch(struct elog *l)
         .lines = buf_str(&l->lines),
         .first = l->tree_before.size,
         .note = buf_str(&l->batch_note),
-        .reserve = l->reserve,
+        .reserve = l->reserve + elog_prune_reserve(l),
         .emergency = l->emergency,
         .tiles = l->batch_tiles,
         .ntiles = l->nbatch_tiles,
@@ -186,7 +197,7 @@ static void elog_on_full(struct elog *l)
     claim_queue_init(&lost);
     elog_unwind(l, &all);
     for (size_t i = 0; (c = claim_queue_pop(&all)); i++)
-        if (i < spent || !authority_is_end(c->row->type) || !elog_rejudge(l, c))
+        if (i < spent || !elog_is_kept(c->row) || !elog_rejudge(l, c))
             claim_queue_push(&lost, c);
     /* Only now: what hears of its loss may submit more. */
     while ((c = claim_queue_pop(&lost)))
@@ -208,6 +219,8 @@ static void elog_on_durable(struct elog *l)
     struct buf note = l->note;
     l->note = l->batch_note;
     l->batch_note = note;
+    if (!l->emergency)
+        l->prune_left = elog_prune_reserve(l);
     if (!l->emergency && l->full) {
         log_info("the disk under the log has room again");
         l->full = false;
@@ -265,7 +278,7 @@ static int elog_may_accept(struct elog *l, const struct elog_event *e)
         return -EIO;
     if (l->pending.n >= LIMIT_PENDING_EVENTS || l->pending.bytes + e->data.len > LIMIT_PENDING_EVENT_BYTES)
         return -EDQUOT;
-    if (!l->full || authority_is_end(e->row->type))
+    if (!l->full || elog_is_kept(e->row))
         return 0;
     if (clock_boottime_us() < l->probe_us)
         return -ENOSPC;

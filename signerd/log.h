@@ -10,6 +10,8 @@
 
 #define ELOG_PROBE_US     1000000           /* how often a full disk is tried again for ordinary events */
 #define ELOG_LAST_RESERVE (2u * LIMIT_LINE) /* of a cell's reserve, only for completed and destroyed */
+#define ELOG_PRUNE_RESERVE                                                                                   \
+    4096u /* kept for log.v1.pruned where there is retention: a full disk can be helped */
 
 #define ELOG_LOOK_US 60000000 /* how often retention by age, and what failed, is tried (again) */
 

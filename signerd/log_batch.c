@@ -2,11 +2,13 @@
 #include "signerd/authority.h"
 #include "signerd/log_internal.h"
 
-/* Whether this end event still fits into what its cell has left. */
-static bool elog_fits_reserve(const struct claim *c, size_t len)
+/* Whether this end event still fits into what its cell has left; or the event that makes room. */
+static bool elog_fits_reserve(const struct elog *l, const struct claim *c, size_t len)
 {
     bool last = c->row->type == EVENT_COMPLETED || c->row->type == EVENT_DESTROYED;
 
+    if (c->row->type == EVENT_PRUNED)
+        return len <= l->prune_left;
     return c->cell && authority_is_end(c->row->type) &&
            c->cell->reserve >= len + (last ? 0 : ELOG_LAST_RESERVE);
 }
@@ -53,7 +55,7 @@ int elog_seal(struct elog *l, struct claim *c)
     if (r < 0)
         return r;
     c->line_len = l->lines.len - start;
-    if (l->emergency && !elog_fits_reserve(c, c->line_len)) {
+    if (l->emergency && !elog_fits_reserve(l, c, c->line_len)) {
         l->lines.len = start;
         return -ENOSPC;
     }
@@ -62,6 +64,8 @@ int elog_seal(struct elog *l, struct claim *c)
     tiles_append(&l->tiles, c->leaf, elog_full_tile, l);
     if (c->cell)
         elog_account(l, c->cell, c);
+    else if (l->emergency)
+        l->prune_left -= c->line_len;
     return 0;
 }
 
@@ -69,8 +73,10 @@ void elog_unseal(struct elog *l, struct claim *c)
 {
     struct cell *cell = c->cell;
 
-    if (!cell)
+    if (!cell) {
+        l->prune_left += l->emergency ? c->line_len : 0;
         return;
+    }
     cell->cellsequence--;
     if (l->emergency) {
         cell->reserve += c->line_len;

@@ -73,6 +73,7 @@ struct elog {
     enum closed_state closed;
     bool closed_again;     /* and once more when that is done */
     uint64_t open_segment; /* all before it are closed */
+    uint64_t prune_left;   /* of ELOG_PRUNE_RESERVE */
     struct prune_choice choice;
     ev_timer closed_timer;
 };

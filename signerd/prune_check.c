@@ -186,34 +186,34 @@ static int prune_sync_tile(int dirfd, unsigned level, uint64_t index, unsigned w
     return r;
 }
 
-/* What a reader locates a wrong tile of leaves by, before the tile above is full. */
-static int prune_store_upper(const struct prune_tree *t, uint64_t tiles, unsigned *ret_width)
+/* What a reader locates a wrong tile of leaves by, while the tile above is not full (a full one is stored,
+ * and proven): a help, which a full disk does without. */
+static int prune_store_upper(const struct prune_tree *t, uint64_t tiles, char last[static TILE_PATH_MAX])
 {
     struct disk_tile tile = {
         .level = 1, .index = (tiles - 1) / TILE_WIDTH, .width = (tiles - 1) % TILE_WIDTH + 1};
+    int r;
 
-    *ret_width = tile.width;
     if (t->now->size >> 16 > tile.index)
-        return 0; /* full, and so stored and proven */
+        return 0;
     memcpy(tile.data, t->now->hash[1], (size_t)tile.width * DIGEST_LEN);
-    return disk_write_tile_at(t->dirfd, &tile);
+    r = disk_write_tile_at(t->dirfd, &tile);
+    if (r == 0)
+        r = prune_sync_tile(t->dirfd, tile.level, tile.index, tile.width, last);
+    return r == -ENOSPC || r == -EDQUOT ? 0 : r;
 }
 
 static int prune_make_durable(const struct prune_tree *t, const struct prune_choice *c)
 {
     char last[TILE_PATH_MAX] = "";
-    uint64_t tiles = prune_tiles(c->end);
-    unsigned width;
-    int r = prune_store_upper(t, tiles, &width);
+    int r = prune_store_upper(t, prune_tiles(c->end), last);
 
     for (unsigned level = 0; r == 0 && level < TILE_LEVELS; level++) {
-        uint64_t from = c->first >> 8 * level >> 8, full = t->now->size >> 8 * level >> 8;
+        uint64_t full = t->now->size >> 8 * level >> 8, end = ((c->end - 1) >> 8 * level >> 8) + 1;
 
-        for (uint64_t i = from; r == 0 && i < full && i <= (c->end - 1) >> 8 * level >> 8; i++)
+        for (uint64_t i = c->first >> 8 * level >> 8; r == 0 && i < full && i < end; i++)
             r = prune_sync_tile(t->dirfd, level, i, TILE_WIDTH, last);
     }
-    if (r == 0 && t->now->size >> 16 <= (tiles - 1) / TILE_WIDTH)
-        r = prune_sync_tile(t->dirfd, 1, (tiles - 1) / TILE_WIDTH, width, last);
     return r == 0 && fsync(t->dirfd) < 0 ? -errno : r;
 }
 

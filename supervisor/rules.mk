@@ -1,4 +1,4 @@
-PKGS_supervisor := jansson libpsl libnats
+PKGS_supervisor := jansson libpsl libnats libcurl
 $(eval $(call program,cellos-supervisor,supervisor/main))
 $(eval $(call program,cellctl,supervisor/ctl/main))
 # .incbin: the page's sources are in this object, and no compiler says so.

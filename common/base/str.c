@@ -31,10 +31,22 @@ static size_t utf8_one(const uint8_t *p, size_t left, uint32_t *ret)
     return n;
 }
 
+/* Eight bytes of 0x01 ... 0x7F. */
+static bool utf8_ascii8(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof(v));
+    return ((v | (v - 0x0101010101010101u)) & 0x8080808080808080u) == 0;
+}
+
 bool str_utf8_valid(const char *p, size_t len)
 {
     const uint8_t *b = (const uint8_t *)p;
     for (size_t i = 0; i < len;) {
+        if (len - i >= 8 && utf8_ascii8(b + i)) {
+            i += 8;
+            continue;
+        }
         uint32_t v;
         size_t n = utf8_one(b + i, len - i, &v);
         if (n == 0 || v == 0)

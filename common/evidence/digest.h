@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* SHA-256 (FIPS 180-4) by libcrypto. One hashing context per thread is made once and reused: an event needs
- * sixteen short digests, and making a context costs more than most of them. */
+/* SHA-256 (FIPS 180-4) by libcrypto. One hashing context per thread is reused: an event needs sixteen short
+ * digests, and making a context costs more than most of them. */
 #pragma once
 
 #include "common/base/cleanup.h"
@@ -8,9 +8,8 @@
 
 #define DIGEST_LEN 32
 
-/* Fetches the algorithm and makes the calling thread's context. Every thread calls it before its first
- * digest, and a daemon before it is confined (the first call may read OpenSSL's configuration). Idempotent. 0
- * or -ENOMEM. */
+/* Makes the calling thread ready. Every thread calls it before its first digest, and a daemon before it is
+ * confined. Idempotent. 0 or -ENOMEM. */
 int digest_init(void) MUST_CHECK;
 
 /* Frees the calling thread's context. */

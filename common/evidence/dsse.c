@@ -3,8 +3,10 @@
 
 #include "common/base/encoding.h"
 
-#define DSSE_NAME_MAX 20
-#define DSSE_B64_LEN  44 /* 32 bytes */
+#define DSSE_NAME_MAX         20
+#define DSSE_PAYLOAD_TYPE_LEN 46
+#define DSSE_PAE_HEAD         "DSSEv1 46 " DSSE_PAYLOAD_TYPE " "
+#define DSSE_B64_LEN          44 /* 32 bytes */
 
 void dsse_core_digest(const struct dsse_event *e, uint8_t ret[static DIGEST_LEN])
 {
@@ -145,7 +147,16 @@ int dsse_material_parse(struct str s, struct dsse_material *ret)
 
 void dsse_pae(struct str body, struct buf *b)
 {
-    buf_printf(b, "DSSEv1 %zu %s %zu ", sizeof(DSSE_PAYLOAD_TYPE) - 1, DSSE_PAYLOAD_TYPE, body.len);
+    char digits[20];
+    size_t at = sizeof(digits), n = body.len;
+
+    _Static_assert(sizeof(DSSE_PAYLOAD_TYPE) - 1 == DSSE_PAYLOAD_TYPE_LEN, "its length is part of the text");
+    do
+        digits[--at] = (char)('0' + n % 10);
+    while ((n /= 10) > 0);
+    buf_put(b, DSSE_PAE_HEAD, sizeof(DSSE_PAE_HEAD) - 1);
+    buf_put(b, digits + at, sizeof(digits) - at);
+    buf_putc(b, ' ');
     buf_put_str(b, body);
 }
 

@@ -70,7 +70,9 @@ int envelope_check(const struct envelope *e)
 /* The 20 digits of a sequence, or the absent string for 0 cellsequence. */
 static struct str envelope_digits(uint64_t v, char dst[static ENVELOPE_SEQUENCE_LEN + 1])
 {
-    (void)snprintf(dst, ENVELOPE_SEQUENCE_LEN + 1, "%020" PRIu64, v);
+    for (size_t i = ENVELOPE_SEQUENCE_LEN; i-- > 0; v /= 10)
+        dst[i] = (char)('0' + v % 10);
+    dst[ENVELOPE_SEQUENCE_LEN] = '\0';
     return (struct str){dst, ENVELOPE_SEQUENCE_LEN};
 }
 
@@ -102,9 +104,11 @@ int envelope_material(const struct envelope *e, struct buf *b)
     return dsse_material_render(&m, b);
 }
 
-static void envelope_put(struct buf *b, const char *key, struct str value)
+/* Inline, as envelope_take(): the keys are literals whose lengths the compiler knows. */
+static inline __attribute__((always_inline)) void envelope_put(struct buf *b, const char *key,
+                                                               struct str value)
 {
-    buf_puts(b, key);
+    buf_put(b, key, strlen(key));
     buf_put_str(b, value);
 }
 
@@ -175,7 +179,8 @@ int envelope_render(const struct envelope *e, struct str material, struct str ke
 }
 
 /* key, then everything up to the next quote into *ret. */
-static bool envelope_take(struct str *s, const char *key, struct str *ret)
+static inline __attribute__((always_inline)) bool envelope_take(struct str *s, const char *key,
+                                                                struct str *ret)
 {
     size_t n = strlen(key);
     const char *end;
@@ -316,68 +321,102 @@ static int envelope_judge_time(const struct keyring_key *key, const struct envel
     }
 }
 
-static int envelope_verify_dsse(struct str dsse, const struct envelope *e, const struct keyring *ring)
+/* dssematerial decoded, once. */
+struct envelope_seal_parts {
+    struct buf dsse, payload, sig;
+    struct envelope_dsse d; /* borrowed from dsse */
+};
+
+static void envelope_seal_done(struct envelope_seal_parts *p)
 {
-    _cleanup_(buf_done) struct buf payload = {.data = NULL}, want = {.data = NULL}, sig = {.data = NULL},
-                                   pae = {.data = NULL};
+    buf_done(&p->dsse);
+    buf_done(&p->payload);
+    buf_done(&p->sig);
+}
+
+static int envelope_seal_parse(struct str dssematerial, struct envelope_seal_parts *p)
+{
+    int r;
+
+    buf_init(&p->dsse, ENVELOPE_DSSE_MAX);
+    buf_init(&p->payload, DSSE_MATERIAL_MAX);
+    buf_init(&p->sig, ED25519_SIG_LEN);
+    r = encoding_base64_get(dssematerial, &p->dsse);
+    if (r == 0)
+        r = envelope_dsse_parse(buf_str(&p->dsse), &p->d) ? 0 : -EBADMSG;
+    if (r == 0)
+        r = encoding_base64_get(p->d.payload, &p->payload);
+    if (r == 0)
+        r = encoding_base64_get(p->d.sig, &p->sig);
+    if (r == -ENOMEM)
+        return r;
+    return r == 0 && p->sig.len == ED25519_SIG_LEN ? ENVELOPE_OK : ENVELOPE_E_FORM;
+}
+
+static int envelope_verify_dsse(const struct envelope_seal_parts *p, const struct envelope *e,
+                                const struct keyring *ring)
+{
+    _cleanup_(buf_done) struct buf want = {.data = NULL}, pae = {.data = NULL};
     const struct keyring_key *key;
     struct dsse_material material;
-    struct envelope_dsse d;
 
-    buf_init(&payload, DSSE_MATERIAL_MAX);
     buf_init(&want, DSSE_MATERIAL_MAX);
-    buf_init(&sig, ED25519_SIG_LEN);
     buf_init(&pae, 2 * DSSE_MATERIAL_MAX);
-    if (!envelope_dsse_parse(dsse, &d) || encoding_base64_get(d.payload, &payload) < 0 ||
-        encoding_base64_get(d.sig, &sig) < 0 || sig.len != ED25519_SIG_LEN ||
-        dsse_material_parse(buf_str(&payload), &material) < 0)
+    if (dsse_material_parse(buf_str(&p->payload), &material) < 0)
         return ENVELOPE_E_FORM;
-    key = keyring_find(ring, d.keyid);
+    key = keyring_find(ring, p->d.keyid);
     if (!key)
         return ENVELOPE_E_KEY;
-    dsse_pae(buf_str(&payload), &pae);
+    (void)buf_reserve(&want, p->payload.len); /* one piece of memory each; what fails is seen below */
+    (void)buf_reserve(&pae, p->payload.len + sizeof(DSSE_PAYLOAD_TYPE) + 64);
+    dsse_pae(buf_str(&p->payload), &pae);
     if (pae.err || envelope_material(e, &want) < 0)
         return -ENOMEM;
-    if (!ed25519_verify(key->vkey.public, pae.data, pae.len, sig.data, sig.len))
+    if (!ed25519_verify(key->vkey.public, pae.data, pae.len, p->sig.data, p->sig.len))
         return ENVELOPE_E_SIGNATURE;
-    return str_eq(buf_str(&payload), buf_str(&want)) ? envelope_judge_time(key, e) : ENVELOPE_E_DIGEST;
+    return str_eq(buf_str(&p->payload), buf_str(&want)) ? envelope_judge_time(key, e) : ENVELOPE_E_DIGEST;
 }
 
 /* The line once more from its parts. Parsing already fixes the spelling; comparing the bytes keeps that true
- * even if the parser were ever more lenient than the writer. */
-static int envelope_verify_bytes(struct str line, const struct envelope_line *l, struct str dsse)
+ * even if the parser were ever more lenient than the writer. Of base64 there is one spelling only
+ * (encoding.h), so the DSSE envelope is compared decoded. */
+static int envelope_verify_bytes(struct str line, const struct envelope_line *l,
+                                 const struct envelope_seal_parts *p)
 {
-    _cleanup_(buf_done) struct buf again = {.data = NULL}, sig = {.data = NULL}, payload = {.data = NULL};
-    struct envelope_dsse d;
-    int r;
+    _cleanup_(buf_done) struct buf again = {.data = NULL}, dsse = {.data = NULL};
+    const size_t key = sizeof(ENVELOPE_DSSE) - 1, tail = sizeof(ENVELOPE_TAIL) - 1;
+    size_t event;
 
     buf_init(&again, ENVELOPE_LINE_MAX + 1);
-    buf_init(&sig, ED25519_SIG_LEN);
-    buf_init(&payload, DSSE_MATERIAL_MAX);
-    if (!envelope_dsse_parse(dsse, &d) || encoding_base64_get(d.payload, &payload) < 0 ||
-        encoding_base64_get(d.sig, &sig) < 0 || sig.len != ED25519_SIG_LEN)
-        return ENVELOPE_E_FORM;
-    r = envelope_render(&l->e, buf_str(&payload), d.keyid, sig.data, &again);
-    if (r == -ENOMEM)
-        return r;
-    return r == 0 && str_eq(buf_str(&again), line) ? ENVELOPE_OK : ENVELOPE_E_FORM;
+    buf_init(&dsse, ENVELOPE_DSSE_MAX);
+    (void)buf_reserve(&again, line.len); /* one piece of memory each; what fails is seen below */
+    (void)buf_reserve(&dsse, p->dsse.len);
+    envelope_put_event(&l->e, &again);
+    buf_put(&again, ENVELOPE_DSSE, key);
+    event = again.len;
+    dsse_envelope_render(buf_str(&p->payload), p->d.keyid, p->sig.data, p->sig.len, &dsse);
+    if (again.err == -ENOMEM || dsse.err == -ENOMEM)
+        return -ENOMEM;
+    return !again.err && !dsse.err && line.len == event + l->dssematerial.len + tail &&
+                   memcmp(again.data, line.p, event) == 0 &&
+                   memcmp(line.p + line.len - tail, ENVELOPE_TAIL, tail) == 0 &&
+                   str_eq(buf_str(&dsse), buf_str(&p->dsse))
+               ? ENVELOPE_OK
+               : ENVELOPE_E_FORM;
 }
 
 int envelope_verify(struct str line, const struct envelope_line *parsed, const struct keyring *ring)
 {
-    _cleanup_(buf_done) struct buf dsse = {.data = NULL};
+    _cleanup_(envelope_seal_done) struct envelope_seal_parts p = {.d = {.payload = STR_NONE}};
     int r;
 
     if (!parsed->dssematerial.p)
         return ENVELOPE_E_UNSIGNED;
-    buf_init(&dsse, ENVELOPE_DSSE_MAX);
-    r = encoding_base64_get(parsed->dssematerial, &dsse);
-    if (r < 0)
-        return r == -ENOMEM ? r : ENVELOPE_E_FORM;
-    r = envelope_verify_bytes(line, parsed, buf_str(&dsse));
+    r = envelope_seal_parse(parsed->dssematerial, &p);
     if (r != ENVELOPE_OK)
         return r;
-    return envelope_verify_dsse(buf_str(&dsse), &parsed->e, ring);
+    r = envelope_verify_bytes(line, parsed, &p);
+    return r == ENVELOPE_OK ? envelope_verify_dsse(&p, &parsed->e, ring) : r;
 }
 
 int envelope_verify_bare(struct str line, const struct envelope_line *parsed)

@@ -3,42 +3,21 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
 #include "common/base/clock.h"
 #include "common/base/io.h"
+#include "common/evidence/judge.h"
 #include "common/evidence/log_locate.h"
 #include "common/evidence/log_pruned.h"
 #include "common/evidence/log_reader.h"
-#include "common/evidence/sidecar.h"
+#include "common/evidence/log_tiles.h"
+#include "common/evidence/log_witnessed.h"
 
-#define LOG_VERIFY_BATCH       1024       /* lines that are read, then judged on all threads */
-#define LOG_VERIFY_BATCH_BYTES (4u << 20) /* and their bytes; one line more always fits behind */
-#define VERIFY_ANOTHER_LINE    "it is not the line that the checkpoint signs at this place"
-#define LOG_VERIFY_BATCH_ALONE 64 /* so few are judged on this thread */
-
-/* One batch of lines, copied out of the reader. */
-struct verify_batch {
-    struct log_line line[LOG_VERIFY_BATCH];
-    struct log_check_sig sig[LOG_VERIFY_BATCH]; /* of bare lines that have one; else key is NULL */
-    int sig_error[LOG_VERIFY_BATCH];            /* why a bare line has none: -ENODATA, -ENOKEY */
-    struct log_check_line judged[LOG_VERIFY_BATCH];
-    size_t n;
-    int end; /* an enum log_read (not LINE) once the reader has no more, else LOG_READ_LINE; or -errno */
-    struct log_line end_line;
-    size_t used;
-    char text[LOG_VERIFY_BATCH_BYTES + LOG_READER_LINE_MAX];
-};
-
-struct verify_share {
-    struct verify_batch *batch;
-    const struct keyring *ring;
-    size_t from, to;
-    int error;
-};
+#define VERIFY_PROGRESS     256 /* lines between two calls of the caller's progress */
+#define VERIFY_ANOTHER_LINE "it is not the line that the checkpoint signs at this place"
 
 struct verify {
     const struct log_verify_options *o;
@@ -47,10 +26,10 @@ struct verify {
     const struct keyring_key *signer; /* of the checkpoint */
     int dirfd;
     struct log_check *check;
-    struct log_reader *reader;
-    struct sidecar_reader *sidecar;
-    struct verify_batch *batch;
-    unsigned threads;
+    struct judge_log *lines;
+    struct judge *judge;
+    struct log_tiles *tiles;
+    struct log_witnessed *witnessed;
     struct checkpoint outside;
     bool has_outside, outside_met;
     struct log_pruned pruned;
@@ -90,6 +69,15 @@ static int verify_key(struct verify *v, int dirfd)
 
     v->report->self_declared = v->trust.self_declared;
     return e == -EBADMSG ? verify_verdict(v->report, LOG_BAD_KEY, "%s", why) : e;
+}
+
+/* First of all: see log_witnessed.h. */
+static int verify_witnessed(struct verify *v, int dirfd)
+{
+    v->witnessed = malloc(sizeof(*v->witnessed));
+    if (!v->witnessed)
+        return -ENOMEM;
+    return log_witnessed_load(dirfd, v->witnessed);
 }
 
 static int verify_checkpoint(struct verify *v, int dirfd)
@@ -152,93 +140,6 @@ static int verify_outside(struct verify *v)
 }
 
 /* ---- lines ---- */
-
-static void *verify_judge(void *arg)
-{
-    struct verify_share *s = arg;
-
-    s->error = digest_init();
-    for (size_t i = s->from; s->error == 0 && i < s->to; i++)
-        log_check_alone(s->batch->line[i].text, s->ring, s->batch->sig[i].key ? &s->batch->sig[i] : NULL,
-                        &s->batch->judged[i]);
-    return NULL;
-}
-
-static void *verify_judge_thread(void *arg)
-{
-    (void)verify_judge(arg);
-    digest_done();
-    return NULL;
-}
-
-/* Judges the lines of the batch on all threads; the calling one takes a share too. */
-static int verify_judge_batch(struct verify *v)
-{
-    unsigned n = v->batch->n <= LOG_VERIFY_BATCH_ALONE ? 1 : v->threads;
-    struct verify_share share[LOG_VERIFY_THREADS_MAX];
-    pthread_t thread[LOG_VERIFY_THREADS_MAX];
-    bool started[LOG_VERIFY_THREADS_MAX] = {false};
-
-    for (unsigned i = 0; i < n; i++) {
-        share[i] = (struct verify_share){.batch = v->batch,
-                                         .ring = &v->trust.ring,
-                                         .from = v->batch->n * i / n,
-                                         .to = v->batch->n * (i + 1) / n};
-        if (i > 0)
-            started[i] = pthread_create(&thread[i], NULL, verify_judge_thread, &share[i]) == 0;
-    }
-    for (unsigned i = 0; i < n; i++)
-        if (!started[i])
-            (void)verify_judge(&share[i]); /* the own share, and those no thread could be had for */
-    for (unsigned i = 0; i < n; i++)
-        if (started[i])
-            pthread_join(thread[i], NULL);
-    for (unsigned i = 0; i < n; i++)
-        if (share[i].error < 0)
-            return share[i].error;
-    return 0;
-}
-
-/* A bare line ends with data, a sealed one with a string. Its form is looked at later, on another thread. */
-static bool verify_is_bare(struct str line)
-{
-    return line.len >= 2 && line.p[line.len - 2] == '}';
-}
-
-static int verify_read_sig(struct verify *v, const struct log_line *l, struct log_check_sig *ret)
-{
-    int e = verify_is_bare(l->text) ? sidecar_read(v->sidecar, l, &v->trust.ring, &ret->key, ret->sig) : 0;
-
-    if (e < 0)
-        ret->key = NULL;
-    return e;
-}
-
-static void verify_read_batch(struct verify *v)
-{
-    struct verify_batch *b = v->batch;
-
-    b->n = 0;
-    b->used = 0;
-    b->end = LOG_READ_LINE;
-    while (b->n < LOG_VERIFY_BATCH && b->used < LOG_VERIFY_BATCH_BYTES) {
-        struct log_line l;
-
-        b->end = log_reader_next(v->reader, &l);
-        if (b->end != LOG_READ_LINE) {
-            b->end_line = l;
-            return;
-        }
-        if (l.segment_line == 1)
-            v->report->segments++;
-        memcpy(b->text + b->used, l.text.p, l.text.len);
-        l.text.p = b->text + b->used;
-        b->used += l.text.len;
-        b->sig[b->n].key = NULL;
-        b->sig_error[b->n] = verify_read_sig(v, &l, &b->sig[b->n]);
-        b->line[b->n++] = l;
-    }
-}
 
 static int verify_bad_line(struct log_report *r, const struct log_line *l, const char *why)
 {
@@ -365,62 +266,72 @@ static int verify_wrong_line(struct verify *v, const struct log_line *l, const c
 }
 
 /* What is to be said of a bare line that has no signature that could be verified. */
-static int verify_no_sig(struct verify *v, size_t i, char why[static LOG_CHECK_WHY_MAX])
+static int verify_no_sig(struct verify *v, const struct judged *j, char why[static LOG_CHECK_WHY_MAX])
 {
-    switch (v->batch->sig_error[i]) {
+    switch (j->sig_error) {
     case 0:
         return 0;
     case -ENODATA:
         v->report->bare++;
         return 0;
     case -ENOKEY:
-        strcpy(why, envelope_error_text(ENVELOPE_E_KEY));
+        (void)snprintf(why, LOG_CHECK_WHY_MAX, "%s", envelope_error_text(ENVELOPE_E_KEY));
         return -EBADMSG;
     case -ELOOP:
     case -EFBIG:
     case -EBADMSG:
-        strcpy(why, "the signatures beside its segment are not a file, or too many files");
+        (void)snprintf(why, LOG_CHECK_WHY_MAX, "%s",
+                       "the signatures beside its segment are not a file, or too many files");
         return -EBADMSG;
     default:
-        return v->batch->sig_error[i];
+        return j->sig_error;
     }
 }
 
-static int verify_line(struct verify *v, size_t i)
+/* A line that is good. */
+static void verify_count(struct verify *v, const struct judged *j)
 {
-    const struct log_line *l = &v->batch->line[i];
+    struct log_report *r = v->report;
+
+    if (log_check_tree(v->check)->size > r->checkpoint.size) {
+        r->unacknowledged++;
+        return;
+    }
+    r->lines++;
+    log_tiles_next(v->tiles, j->check.leaf);
+}
+
+static int verify_line(struct verify *v, const struct judged *j)
+{
+    const struct log_line *l = &j->line;
     char why[LOG_CHECK_WHY_MAX] = "";
-    int e = log_check_next(v->check, &v->batch->judged[i], why);
+    int e = log_check_next(v->check, &j->check, why);
 
     if (e == 0)
-        e = verify_no_sig(v, i, why);
+        e = verify_no_sig(v, j, why);
     if (e == 0)
-        e = trust_check_event(&v->trust, &v->batch->judged[i].parsed.e, why);
+        e = trust_check_event(&v->trust, &j->check.parsed.e, why);
     if (e == 0 && v->o->rule)
-        e = v->o->rule(v->o->arg, &v->batch->judged[i].parsed.e, why);
-    if (e == 0 && l->index < v->report->checkpoint.size && log_pruned_is_event(&v->batch->judged[i].parsed.e))
-        e = log_pruned_event(&v->pruned, &v->batch->judged[i].parsed.e, why);
+        e = v->o->rule(v->o->arg, &j->check.parsed.e, why);
+    if (e == 0 && l->index < v->report->checkpoint.size && log_pruned_is_event(&j->check.parsed.e))
+        e = log_pruned_event(&v->pruned, &j->check.parsed.e, why);
     if (e == -EBADMSG) {
         e = verify_pruned_end(v, false);
         return v->report->verdict == LOG_GOOD ? verify_wrong_line(v, l, why) : e;
     }
     if (e < 0)
         return e;
-    if (log_check_tree(v->check)->size <= v->report->checkpoint.size)
-        v->report->lines++;
-    else
-        v->report->unacknowledged++;
-    e = verify_signer(v, l, &v->batch->judged[i].parsed.e);
+    verify_count(v, j);
+    e = verify_signer(v, l, &j->check.parsed.e);
     return e < 0 || v->report->verdict != LOG_GOOD ? e : verify_sizes(v);
 }
 
 /* What the reader stopped at, once all lines before it are good. */
-static int verify_end(struct verify *v)
+static int verify_end(struct verify *v, int end, const struct log_line *l)
 {
-    const struct log_line *l = &v->batch->end_line;
     struct log_report *r = v->report;
 
-    switch (v->batch->end) {
+    switch (end) {
     case LOG_READ_END:
         return 0;
     case LOG_READ_TORN:
@@ -443,28 +354,40 @@ static int verify_end(struct verify *v)
                               "the compressed segment is damaged: it cannot be read from line %" PRIu64 " on",
                               l->index + 1);
     default:
-        return v->batch->end;
+        return end;
     }
 }
 
 static int verify_lines(struct verify *v)
 {
-    do {
-        int e;
+    const struct judged *j;
+    int end;
 
-        verify_read_batch(v);
-        e = verify_judge_batch(v);
-        if (e < 0)
+    while ((end = judge_next(v->judge, &j)) == LOG_READ_LINE) {
+        int e = verify_line(v, j);
+
+        if (e < 0 || v->report->verdict != LOG_GOOD)
             return e;
-        for (size_t i = 0; i < v->batch->n && v->report->verdict == LOG_GOOD; i++) {
-            e = verify_line(v, i);
-            if (e < 0)
-                return e;
-        }
-        if (v->o->progress)
+        v->report->segments += j->line.segment_line == 1;
+        if (v->o->progress && (j->line.index + 1) % VERIFY_PROGRESS == 0)
             v->o->progress(v->o->arg, log_check_tree(v->check)->size, v->report->checkpoint.size);
-    } while (v->batch->end == LOG_READ_LINE && v->report->verdict == LOG_GOOD);
-    return v->report->verdict == LOG_GOOD ? verify_end(v) : 0;
+    }
+    return end < 0 ? end : verify_end(v, end, &j->line);
+}
+
+/* What is beside the lines: the tiles, and what witnesses have seen. */
+static int verify_beside(struct verify *v)
+{
+    struct log_report *r = v->report;
+    char path[TILE_PATH_MAX], why[LOG_WITNESSED_WHY_MAX] = "";
+    int e;
+
+    if (log_tiles_wrong(v->tiles, path, &r->tiles_missing))
+        return verify_verdict(
+            r, LOG_BAD_TILE, "%s is not what its lines are hashed to: remove it, it can be made again", path);
+    e = log_witnessed_check(v->witnessed, v->dirfd, &v->trust.ring, &r->checkpoint, v->o->witnessed,
+                            v->o->arg, why);
+    return e == -EBADMSG ? verify_verdict(r, LOG_BAD_OUTSIDE, "%s", why) : e;
 }
 
 /* Every line is good, but the checkpoint signs another tree. */
@@ -500,17 +423,27 @@ static int verify_tree(struct verify *v)
 
 static void verify_done(struct verify *v)
 {
+    judge_free(v->judge);
+    judge_log_free(v->lines);
+    log_tiles_free(v->tiles);
     log_check_free(v->check);
-    log_reader_free(v->reader);
-    sidecar_reader_free(v->sidecar);
-    free(v->batch);
+    if (v->witnessed)
+        log_witnessed_done(v->witnessed);
+    free(v->witnessed);
 }
 
-static unsigned verify_threads(unsigned wanted)
+static int verify_open(struct verify *v)
 {
-    long n = wanted ? (long)wanted : sysconf(_SC_NPROCESSORS_ONLN);
+    struct judge_source source;
+    int e = log_tiles_open(v->dirfd, v->pruned.first, &v->tiles);
 
-    return n < 1 ? 1 : n > LOG_VERIFY_THREADS_MAX ? LOG_VERIFY_THREADS_MAX : (unsigned)n;
+    if (e < 0)
+        return e;
+    e = judge_log_open(v->dirfd, v->pruned.first, &v->trust.ring, &v->lines);
+    if (e < 0)
+        return e == -ENOENT ? 0 : e; /* no lines at all */
+    source = judge_log_source(v->lines);
+    return judge_open(&source, &v->trust.ring, v->o->threads, &v->judge);
 }
 
 static int verify_all(struct verify *v, int dirfd)
@@ -526,23 +459,19 @@ static int verify_all(struct verify *v, int dirfd)
     if (e < 0 || v->report->verdict != LOG_GOOD)
         return e;
     v->check = log_check_new(v->pruned.first > 0 ? &v->pruned.tree : NULL);
-    v->batch = malloc(sizeof(*v->batch));
-    if (!v->check || !v->batch)
+    if (!v->check)
         return -ENOMEM;
-    v->threads = verify_threads(v->o->threads);
     e = verify_sizes(v); /* the empty tree may be what was signed */
     if (e < 0 || v->report->verdict != LOG_GOOD)
         return e;
-    e = sidecar_reader_new(dirfd, &v->sidecar);
+    e = verify_open(v);
     if (e < 0)
         return e;
-    e = log_reader_open(dirfd, v->pruned.first, &v->reader);
-    if (e < 0 && e != -ENOENT)
-        return e;
-    e = v->reader ? verify_lines(v) : 0;
+    e = v->judge ? verify_lines(v) : 0;
     if (e < 0 || v->report->verdict != LOG_GOOD)
         return e;
-    return verify_tree(v);
+    e = verify_tree(v);
+    return e < 0 || v->report->verdict != LOG_GOOD ? e : verify_beside(v);
 }
 
 int log_verify(int dirfd, const struct log_verify_options *o, struct log_report *ret)
@@ -554,6 +483,8 @@ int log_verify(int dirfd, const struct log_verify_options *o, struct log_report 
     e = digest_init();
     if (e == 0)
         e = ed25519_init();
+    if (e == 0)
+        e = verify_witnessed(&v, dirfd);
     if (e == 0)
         e = verify_key(&v, dirfd);
     if (e == 0 && ret->verdict == LOG_GOOD)

@@ -5,8 +5,6 @@
 
 #include "common/evidence/trust.h"
 
-#define LOG_VERIFY_THREADS_MAX 8
-
 enum log_verdict {
     LOG_GOOD = 0,
     LOG_BAD_LINE = 1, /* a line is wrong: line, segment, segment_line say which */
@@ -25,7 +23,7 @@ struct log_verify_options {
     struct trust_root trust; /* nothing set: the log's own keys are believed (self_declared in the report) */
     const struct checkpoint *outside; /* NULL: none */
     struct str outside_note; /* instead of outside: verified here, once the key is known; p == NULL: none */
-    unsigned threads;        /* 0: as many as there are processors, at most LOG_VERIFY_THREADS_MAX */
+    unsigned threads;        /* 0: as many as there are processors, at most JUDGE_THREADS_MAX */
     /* May be NULL. Called now and then with the lines done and the lines expected. */
     void (*progress)(void *arg, uint64_t done, uint64_t size);
     /* May be NULL. A rule of the caller's about a line that passed everything else: 0, or -EBADMSG with a
@@ -33,6 +31,8 @@ struct log_verify_options {
     int (*rule)(void *arg, const struct envelope *e, char why[static LOG_CHECK_WHY_MAX]);
     /* May be NULL. Called for every run that has no destroyed event. */
     void (*open_run)(void *arg, struct str run_id, struct str cell_id, uint64_t cellsequence);
+    /* May be NULL. Called for every good note in witness/ (log_witnessed.h), when all else is good. */
+    int (*witnessed)(void *arg, const char *name, struct str note, const struct checkpoint *c);
     void *arg;
 };
 
@@ -53,6 +53,7 @@ struct log_report {
     uint64_t runs;
     uint64_t open_runs;
     uint64_t segments;
+    uint64_t tiles_missing;  /* full ones that are not there; they can be made again */
     uint64_t unacknowledged; /* whole, good lines behind the checkpoint: written, never acknowledged */
     uint64_t torn_bytes;     /* unfinished last line behind the checkpoint (at least that many bytes) */
 };

@@ -73,21 +73,16 @@ static int trust_key(const struct vkey *key, struct str own, struct trust *t, ch
 }
 
 /* What the log says of itself: its keyset, of which its vkey must be a key; without one its vkey. */
-static int trust_declared(int dirfd, struct str own, struct trust *t, char *why)
+static int trust_declared(struct str vkey, struct str own, struct trust *t, char *why)
 {
-    _cleanup_(buf_done) struct buf text = {.data = NULL};
     struct vkey key;
     size_t line = 0;
     int r;
 
-    buf_init(&text, LOG_FILE_MAX);
     t->self_declared = true;
-    r = trust_read(dirfd, "vkey", &text);
-    if (r < 0)
-        return r;
-    if (text.len > 0 && text.data[text.len - 1] == '\n')
-        text.len--;
-    if (r == 0 || vkey_parse(buf_str(&text), &key) < 0)
+    if (vkey.len > 0 && vkey.p[vkey.len - 1] == '\n')
+        vkey.len--;
+    if (vkey_parse(vkey, &key) < 0)
         return trust_wrong(why, "no usable vkey file in the log: give the public key with --key");
     keyring_one(&t->ring, &key);
     if (!own.p)
@@ -103,32 +98,42 @@ static int trust_declared(int dirfd, struct str own, struct trust *t, char *why)
                : trust_wrong(why, "the log's vkey is not in its keyset");
 }
 
-int trust_open(int dirfd, const struct trust_root *root, struct trust *ret,
-               char why[static LOG_CHECK_WHY_MAX])
+int trust_open_texts(struct str vkey, struct str keyset, const struct trust_root *root, struct trust *ret,
+                     char why[static LOG_CHECK_WHY_MAX])
 {
-    _cleanup_(buf_done) struct buf text = {.data = NULL};
-    struct str own = STR_NONE; /* absent: the log has no keyset */
-    int r;
-
     ret->self_declared = ret->chained = false;
     ret->ring.n = 0;
     if (root->ring) {
         ret->ring = *root->ring;
         return 0;
     }
-    buf_init(&text, KEYSET_FILE_MAX);
-    r = log_verify_read_file(dirfd, KEYSET_FILE, &text);
-    if (r == -EBADMSG || r == -EFBIG || r == -ELOOP)
-        return trust_wrong(why, "the log's keyset is not a file that can be one");
-    if (r < 0 && r != -ENOENT)
-        return r;
-    if (r == 0)
-        own = (struct str){text.len > 0 ? (const char *)text.data : "", text.len};
     if (root->keyset.p)
-        return trust_pinned(root->keyset, own, ret, why);
+        return trust_pinned(root->keyset, keyset, ret, why);
     if (root->key)
-        return trust_key(root->key, own, ret, why);
-    return trust_declared(dirfd, own, ret, why);
+        return trust_key(root->key, keyset, ret, why);
+    return trust_declared(vkey, keyset, ret, why);
+}
+
+int trust_open(int dirfd, const struct trust_root *root, struct trust *ret,
+               char why[static LOG_CHECK_WHY_MAX])
+{
+    _cleanup_(buf_done) struct buf text = {.data = NULL}, vkey = {.data = NULL};
+    struct str own = STR_NONE; /* absent: the log has no keyset */
+    int r = 0;
+
+    buf_init(&text, KEYSET_FILE_MAX);
+    buf_init(&vkey, LOG_FILE_MAX);
+    if (!root->ring) {
+        r = log_verify_read_file(dirfd, KEYSET_FILE, &text);
+        if (r == -EBADMSG || r == -EFBIG || r == -ELOOP)
+            return trust_wrong(why, "the log's keyset is not a file that can be one");
+        if (r < 0 && r != -ENOENT)
+            return r;
+        if (r == 0)
+            own = (struct str){text.len > 0 ? (const char *)text.data : "", text.len};
+        r = root->keyset.p || root->key ? 0 : trust_read(dirfd, "vkey", &vkey);
+    }
+    return r < 0 ? r : trust_open_texts(buf_str(&vkey), own, root, ret, why);
 }
 
 int trust_check_event(const struct trust *t, const struct envelope *e, char why[static LOG_CHECK_WHY_MAX])

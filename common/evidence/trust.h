@@ -24,6 +24,10 @@ struct trust {
 int trust_open(int dirfd, const struct trust_root *root, struct trust *ret,
                char why[static LOG_CHECK_WHY_MAX]) MUST_CHECK;
 
+/* The same where the log's own vkey and keyset files were handed over as texts (empty: it has none). */
+int trust_open_texts(struct str vkey, struct str keyset, const struct trust_root *root, struct trust *ret,
+                     char why[static LOG_CHECK_WHY_MAX]) MUST_CHECK;
+
 /* A log.v1.keyset_changed of the log: the chain must have that version, and as that very line, so that no
  * older keyset can be put in the place of the one the log was signed with. Other events pass. 0, or -EBADMSG
  * with one sentence. */

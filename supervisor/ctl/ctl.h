@@ -32,19 +32,23 @@ struct ctl_verb {
                char **argv); /* argv[0] is the verb; answers the exit status; never sees --help before "--" */
 };
 
-extern const struct ctl_verb ctl_verb_run;      /* run.c */
-extern const struct ctl_verb ctl_verb_validate; /* validate.c */
-extern const struct ctl_verb ctl_verb_verify;   /* verify.c */
-extern const struct ctl_verb ctl_verb_key;      /* key.c */
-extern const struct ctl_verb ctl_verb_events;   /* events.c */
-extern const struct ctl_verb ctl_verb_why;      /* why.c */
-extern const struct ctl_verb ctl_verb_report;   /* report.c */
-extern const struct ctl_verb ctl_verb_policy;   /* policy.c */
-extern const struct ctl_verb ctl_verb_ship;     /* ship.c */
-extern const struct ctl_verb ctl_verb_doctor;   /* doctor.c */
-extern const struct ctl_verb ctl_verb_work;     /* work.c */
-extern const struct ctl_verb ctl_verb_submit;   /* submit.c */
-extern const struct ctl_verb ctl_verb_version;  /* version.c */
+extern const struct ctl_verb ctl_verb_run;         /* run.c */
+extern const struct ctl_verb ctl_verb_validate;    /* validate.c */
+extern const struct ctl_verb ctl_verb_verify;      /* verify.c */
+extern const struct ctl_verb ctl_verb_prove;       /* prove.c */
+extern const struct ctl_verb ctl_verb_consistency; /* consistency.c */
+extern const struct ctl_verb ctl_verb_tiles;       /* tiles.c */
+extern const struct ctl_verb ctl_verb_witness;     /* witness.c */
+extern const struct ctl_verb ctl_verb_events;      /* events.c */
+extern const struct ctl_verb ctl_verb_why;         /* why.c */
+extern const struct ctl_verb ctl_verb_report;      /* report.c */
+extern const struct ctl_verb ctl_verb_key;         /* key.c */
+extern const struct ctl_verb ctl_verb_policy;      /* policy.c */
+extern const struct ctl_verb ctl_verb_ship;        /* ship.c */
+extern const struct ctl_verb ctl_verb_work;        /* work.c */
+extern const struct ctl_verb ctl_verb_submit;      /* submit.c */
+extern const struct ctl_verb ctl_verb_doctor;      /* doctor.c */
+extern const struct ctl_verb ctl_verb_version;     /* version.c */
 
 /* All of them, in the order of --help; NULL-terminated. */
 extern const struct ctl_verb *const ctl_verbs[];

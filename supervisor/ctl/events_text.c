@@ -139,8 +139,8 @@ static void put_list(struct buf *out, const json_t *list, const char *member, un
     for (size_t i = 0; i < n && i < EVENTS_ITEMS_MAX; i++) {
         const json_t *v = json_array_get(list, i);
         buf_puts(out, i ? ", " : "");
-        put_scalar(out, member && json_is_object(v) ? json_object_get(v, member) : v,
-                   columns); /* "[redacted]" */
+        /* or "[redacted]" */
+        put_scalar(out, member && json_is_object(v) ? json_object_get(v, member) : v, columns);
     }
     if (n > EVENTS_ITEMS_MAX)
         buf_printf(out, ", %zu more", n - EVENTS_ITEMS_MAX);

@@ -12,7 +12,7 @@
 #define REPORT_DEFAULT "report.html"
 
 #define REPORT_HELP                                                                                          \
-    "usage: cellctl report [RUN] [-o FILE] [--audit FILE] [--key KEY]\n\n"                                   \
+    "usage: cellctl report [RUN] [-o FILE] [--audit FILE] [--key KEY|--keyset FILE]\n\n"                     \
     "Writes what a run did: what it asked for, what it reached and was denied, what it used, and the "       \
     "signed\n"                                                                                               \
     "evidence. RUN is a run id, the end of one, a cell's name (its newest run), or the path of a log;\n"     \
@@ -23,7 +23,8 @@
     "                browser (Chromium 137, Firefox 129, Safari 17 or later; a file:// page will do)\n"      \
     "  --audit FILE  the same for machines: audit.json (docs/report.md). Alone it writes no page\n"          \
     "  --run ID      in a log of many runs: this one, or the newest of the cell with this id\n"              \
-    "  --key KEY     public key to trust, as for `cellctl verify`\n\n"                                       \
+    "  --key KEY, --keyset FILE\n"                                                                           \
+    "                what to trust, as for `cellctl verify`\n\n"                                             \
     "A file is written whole or not at all, readable by its owner alone. A run with more than 50000 "        \
     "events\n"                                                                                               \
     "is counted in full; the page holds those that matter most. Only what the last checkpoint covers is "    \
@@ -31,17 +32,18 @@
     "Exit status: 0; 4 the log did not verify (the files say so too); 2 no such run or file; 1 usage.\n"
 
 struct report_args {
-    const char *word, *run, *html, *audit, *key;
+    const char *word, *run, *html, *audit, *key, *keyset;
 };
 
 static int parse(int argc, char **argv, struct report_args *ret)
 {
     for (int i = 1; i < argc; i++) {
-        const char **value = strcmp(argv[i], "-o") == 0        ? &ret->html
-                             : strcmp(argv[i], "--audit") == 0 ? &ret->audit
-                             : strcmp(argv[i], "--key") == 0   ? &ret->key
-                             : strcmp(argv[i], "--run") == 0   ? &ret->run
-                                                               : NULL;
+        const char **value = strcmp(argv[i], "-o") == 0         ? &ret->html
+                             : strcmp(argv[i], "--audit") == 0  ? &ret->audit
+                             : strcmp(argv[i], "--key") == 0    ? &ret->key
+                             : strcmp(argv[i], "--keyset") == 0 ? &ret->keyset
+                             : strcmp(argv[i], "--run") == 0    ? &ret->run
+                                                                : NULL;
         if (value) {
             if (++i == argc)
                 return ctl_fail(CTL_USAGE, "report", "%s needs a value", argv[i - 1]);
@@ -77,16 +79,19 @@ static int write_one(const struct report *r, const char *path, int (*write)(FILE
     return CTL_OK;
 }
 
-static int check(struct report *r, const char *path, const char *key)
+static int check(struct report *r, const char *path, const struct report_args *a)
 {
-    _cleanup_(verify_context_done) struct verify_context c = {.color = false};
-    int e = verify_choose_key("report", key, NULL, &c);
+    static const struct quorum none = {.n = 0};
+    struct key_choice keys;
+    struct verify_context c = {.keys = &keys, .quorum = &none, .color = false};
+    int e = key_choice_find("report", a->key, a->keyset, &keys);
     if (e != CTL_OK)
         return e;
     e = verify_quietly(&c, path, &r->verdict);
+    r->key_from = keys.from;
+    key_choice_done(&keys);
     if (e < 0)
         return ctl_fail(CTL_FAILED, "report", "cannot read %s: %s", path, strerrordesc_np(-e));
-    r->key_from = c.key_from;
     return CTL_OK;
 }
 
@@ -95,7 +100,7 @@ static int report(const struct report_args *a, const char *path, const char *run
     struct report *r = calloc(1, sizeof(*r));
     if (!r)
         return ctl_fail(CTL_FAILED, "report", "out of memory");
-    int e = check(r, path, a->key);
+    int e = check(r, path, a);
     if (e == CTL_OK)
         e = report_load(r, path, run);
     if (e == CTL_OK && a->html)

@@ -130,7 +130,8 @@ static json_t *decision_json(const json_t *row)
                               json_integer((json_int_t)strtoull(why_text(row, "sequence"), NULL, 10)));
     for (size_t i = 0; i < REPORT_COLUMNS; i++) {
         const char *name = report_columns[i], *v = why_text(row, name);
-        bool number = strcmp(name, "port") == 0 || strcmp(name, "count") == 0;
+        bool number = (strcmp(name, "port") == 0 || strcmp(name, "count") == 0) &&
+                      strspn(v, "0123456789") == strlen(v); /* or "[redacted]" */
         if (v[0])
             (void)json_object_set_new(
                 o, name, number ? json_integer((json_int_t)strtoull(v, NULL, 10)) : json_string(v));
@@ -212,19 +213,16 @@ static json_t *counts_json(const struct report *r)
 
 static json_t *evidence_json(const struct report *r)
 {
-    _cleanup_(buf_done) struct buf root = {.data = NULL}, vkey = {.data = NULL};
+    _cleanup_(buf_done) struct buf root = {.data = NULL};
     buf_init(&root, 2 * DIGEST_LEN + 16);
-    buf_init(&vkey, CHECKPOINT_VKEY_MAX + 1);
     buf_puts(&root, "sha256:");
     encoding_hex_put(&root, r->checkpoint.root, DIGEST_LEN);
-    vkey_render(&r->key, &vkey);
-    if (root.err || vkey.err)
+    if (root.err)
         return NULL;
-    json_t *o =
-        json_pack("{s:s, s:I, s:s%, s:s%, s:[s%], s:I, s:o}", "origin", r->checkpoint.origin, "logSize",
-                  (json_int_t)r->checkpoint.size, "root", (const char *)root.data, root.len, "checkpoint",
-                  (const char *)r->note.data, r->note.len, "keys", (const char *)vkey.data, vkey.len,
-                  "events", (json_int_t)r->total, "counts", counts_json(r));
+    json_t *o = json_pack("{s:s, s:I, s:s%, s:s%, s:o, s:I, s:o}", "origin", r->checkpoint.origin, "logSize",
+                          (json_int_t)r->checkpoint.size, "root", (const char *)root.data, root.len,
+                          "checkpoint", (const char *)r->note.data, r->note.len, "keys", report_vkeys(r),
+                          "events", (json_int_t)r->total, "counts", counts_json(r));
     copy(o, "bundle", first(r, "evidence_bundle.v1.emitted"), "events");
     return o;
 }
@@ -237,10 +235,12 @@ static json_t *notes_json(const struct report *r)
         {"gaps", "observability.v1.gap"},
         {"refusedClaims", "log.v1.claim_refused"},
         {"recoveries", "log.v1.recovered"},
+        {"pruned", "log.v1.pruned"},
         {"residueRemoved", "lifecycle.v1.residue_removed"},
         {"syscallsDenied", "observability.v1.syscall_denied"},
     };
     json_t *o = json_pack("{s:I, s:b}", "redactedEvents", (json_int_t)r->redacted, "rollbackExcluded", false);
+    copy(o, "redactedFields", first(r, "lifecycle.v1.started"), "redacted");
     for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
         json_t *list = json_object_get(r->lists, lists[i].suffix);
         if (list)
@@ -252,7 +252,7 @@ static json_t *notes_json(const struct report *r)
 static json_t *verification_json(const struct report *r)
 {
     static const char *const from[] = {
-        [VERIFY_KEY_GIVEN] = "given", [VERIFY_KEY_STATE] = "state", [VERIFY_KEY_LOG] = "self-declared"};
+        [KEY_GIVEN] = "given", [KEY_STATE] = "state", [KEY_SELF] = "self-declared"};
     const struct log_report *v = &r->verdict;
     json_t *o = json_pack("{s:s, s:s, s:I}", "result", v->verdict == LOG_GOOD ? "good" : "bad", "key",
                           from[r->key_from], "goodEvents", (json_int_t)v->lines);

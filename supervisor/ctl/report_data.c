@@ -72,12 +72,15 @@ struct load {
     struct sidecar_reader *sidecar; /* of the last pass */
 };
 
-/* The lines of the run; of the log's own events all when the log is the run's, else those from its time. */
+/* The lines of the run; of the log's own events all when the log is the run's, else those from its time, and
+ * what accounts for a pruned beginning. */
 static bool is_ours(const struct load *l, const struct envelope *e, bool counting)
 {
     if (e->runid.p)
         return str_is(e->runid, l->r->run);
-    return l->r->whole || (!counting && e->sequence >= l->first && e->sequence <= l->last);
+    if (l->r->whole || str_is(report_suffix(e), "log.v1.pruned"))
+        return l->r->whole || !counting;
+    return !counting && e->sequence >= l->first && e->sequence <= l->last;
 }
 
 static enum report_class class_of(struct str suffix, const json_t *data)
@@ -110,9 +113,16 @@ static struct report_count *count_of(struct report *r, struct str suffix, const 
 static void keep_data(struct load *l, struct str suffix, json_t *data, const struct envelope *e)
 {
     static const char *const listed[] = {
-        "observability.v1.gap",        "log.v1.claim_refused",         "log.v1.recovered",
-        "lifecycle.v1.policy_changed", "identity.v1.materialized",     "lifecycle.v1.rejected",
-        "identity.v1.revoked",         "lifecycle.v1.residue_removed", "observability.v1.syscall_denied",
+        "observability.v1.gap",
+        "log.v1.claim_refused",
+        "log.v1.recovered",
+        "log.v1.pruned",
+        "lifecycle.v1.policy_changed",
+        "identity.v1.materialized",
+        "lifecycle.v1.rejected",
+        "identity.v1.revoked",
+        "lifecycle.v1.residue_removed",
+        "observability.v1.syscall_denied",
     };
     char name[96];
     (void)snprintf(name, sizeof(name), "%.*s", (int)(suffix.len < 95 ? suffix.len : 95), suffix.p);
@@ -162,7 +172,7 @@ static int see_count(void *self, const struct log_line *line, const struct envel
     if (e->runid.p) {
         (void)snprintf(r->last, sizeof(r->last), "%.*s", (int)e->time.len, e->time.p);
         if (!l->any)
-            memcpy(r->began, r->last, sizeof(r->began));
+            (void)snprintf(r->began, sizeof(r->began), "%s", r->last);
         l->first = l->any ? l->first : e->sequence;
         l->last = e->sequence;
         l->any = true;
@@ -212,7 +222,7 @@ static int keep_line(struct load *l, const struct log_line *line, const struct e
     struct report_event *e = &r->events[r->n];
     buf_init(&sealed, ENVELOPE_LINE_MAX);
     *e = (struct report_event){.sequence = parsed->e.sequence, .bare = !parsed->dssematerial.p};
-    int err = e->bare ? sidecar_sealed_line(l->sidecar, line, &r->ring, &sealed) : -ENODATA;
+    int err = e->bare ? sidecar_sealed_line(l->sidecar, line, &r->keys.ring, &sealed) : -ENODATA;
     struct str text = err == 0 ? buf_str(&sealed) : line->text;
     if (err == -ENOMEM)
         return err;
@@ -262,10 +272,25 @@ static int take_lines(struct load *l)
     int err = fd < 0 ? fd : sidecar_reader_new(fd, &l->sidecar);
     if (err < 0)
         return ctl_fail(CTL_FAILED, "report", "cannot read %s: %s", l->r->path, strerrordesc_np(-err));
-    keyring_one(&l->r->ring, &l->r->key);
     int e = logwalk_lines("report", l->r->path, l->r->checkpoint.size, see_take, l);
     l->sidecar = sidecar_reader_free(l->sidecar);
     return e;
+}
+
+/* Every key the log names, so that the page can do what cellctl verify does. */
+static int load_keys(struct report *r)
+{
+    static const struct trust_root nothing;
+    _cleanup_close_ int fd = logdir_open(r->path);
+    char why[LOG_CHECK_WHY_MAX] = "";
+    int e = fd < 0 ? fd : trust_open(fd, &nothing, &r->keys, why);
+    if (e == -EBADMSG)
+        return ctl_fail(CTL_TAMPERED, "report", "%s: %s", r->path, why);
+    if (e == 0 && r->keys.chained)
+        e = log_verify_read_file(fd, KEYSET_FILE, &r->keyset);
+    if (e < 0)
+        return ctl_fail(CTL_FAILED, "report", "cannot read %s: %s", r->path, strerrordesc_np(-e));
+    return CTL_OK;
 }
 
 int report_load(struct report *r, const char *path, const char *run)
@@ -273,6 +298,7 @@ int report_load(struct report *r, const char *path, const char *run)
     struct load l = {.r = r};
     (void)snprintf(r->path, sizeof(r->path), "%s", path);
     buf_init(&r->note, CHECKPOINT_NOTE_MAX);
+    buf_init(&r->keyset, KEYSET_FILE_MAX);
     r->first = json_object();
     r->lists = json_object();
     r->rows = json_array();
@@ -281,6 +307,8 @@ int report_load(struct report *r, const char *path, const char *run)
                 : ctl_fail(CTL_FAILED, "report", "out of memory");
     if (e == CTL_OK)
         e = logwalk_head("report", path, &r->note, &r->key, &r->checkpoint);
+    if (e == CTL_OK)
+        e = load_keys(r);
     if (e == CTL_OK)
         e = find_run(r, run);
     if (e == CTL_OK)
@@ -300,8 +328,22 @@ void report_done(struct report *r)
         free(r->events[i].line);
     free(r->events);
     buf_done(&r->note);
+    buf_done(&r->keyset);
     json_decref(r->first);
     json_decref(r->lists);
     json_decref(r->rows);
     why_report_done(&r->why);
+}
+
+json_t *report_vkeys(const struct report *r)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < r->keys.ring.n; i++) {
+        _cleanup_(buf_done) struct buf vkey = {.data = NULL};
+        buf_init(&vkey, CHECKPOINT_VKEY_MAX + 1);
+        vkey_render(&r->keys.ring.key[i].vkey, &vkey);
+        if (!vkey.err)
+            (void)json_array_append_new(list, json_stringn((const char *)vkey.data, vkey.len));
+    }
+    return list;
 }

@@ -32,8 +32,9 @@ struct report {
     char path[PATH_MAX];
     char run[UUID_TEXT_LEN + 1];
     char cell[160];
-    struct vkey key;     /* the log's own */
-    struct keyring ring; /* the keys of the log */
+    struct vkey key;   /* that signed the checkpoint */
+    struct trust keys; /* of the log, by its own word */
+    struct buf keyset; /* the log's keyset file; empty when it has none */
     struct checkpoint checkpoint;
     struct buf note;
     bool whole; /* the log is of this run alone: every line of it is here */
@@ -50,10 +51,13 @@ struct report {
     uint64_t rows_left_out, allowed, denied, redacted;
     struct why_report why;
     struct log_report verdict;
-    enum verify_key_from key_from;
+    enum key_from key_from;
 };
 
 /* Reads the run out of the log at path; run: its id, or NULL for the newest one there. CTL_OK, or an exit
  * status after the reason has been told. */
 int report_load(struct report *r, const char *path, const char *run) MUST_CHECK;
 void report_done(struct report *r);
+
+/* The verifier keys of the log, as an array of vkeys; the caller owns it. NULL when memory is out. */
+json_t *report_vkeys(const struct report *r);

@@ -136,29 +136,27 @@ static void verdict_text(const struct report *r, char *dst, size_t cap)
 {
     if (r->verdict.verdict == LOG_GOOD)
         (void)snprintf(dst, cap, "the log verified (%s)",
-                       r->key_from == VERIFY_KEY_GIVEN   ? "under the key that was given"
-                       : r->key_from == VERIFY_KEY_STATE ? "under the key of this user's state"
-                                                         : "under the key it declares itself");
+                       r->key_from == KEY_GIVEN   ? "under the key that was given"
+                       : r->key_from == KEY_STATE ? "under the key of this user's state"
+                                                  : "under the key it declares itself");
     else
         (void)snprintf(dst, cap, "THE LOG DID NOT VERIFY: %s", r->verdict.why);
 }
 
 static int put_meta(FILE *f, const struct report *r)
 {
-    _cleanup_(buf_done) struct buf vkey = {.data = NULL};
     char now[CLOCK_RFC3339_LEN + 1] = "", verdict[LOG_CHECK_WHY_MAX + 64];
-    buf_init(&vkey, CHECKPOINT_VKEY_MAX + 1);
-    vkey_render(&r->key, &vkey);
-    if (vkey.err || clock_format_rfc3339(clock_realtime_ms() / 1000, now) < 0)
-        return -ENOMEM;
+    if (clock_format_rfc3339(clock_realtime_ms() / 1000, now) < 0)
+        return -ERANGE;
     verdict_text(r, verdict, sizeof(verdict));
-    json_t *meta = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:[s%], s:s%, s:I, s:b, s:b, s:I, s:I, s:s, s:o}", "format",
-        "cellos-report/1", "cellctl", CELLOS_VERSION, "written", now, "runId", r->run, "cellId", r->cell,
-        "origin", r->checkpoint.origin, "vkeys", (const char *)vkey.data, vkey.len, "checkpoint",
-        (const char *)r->note.data, r->note.len, "logSize", (json_int_t)r->checkpoint.size, "whole", r->whole,
-        "cut", r->cut, "total", (json_int_t)r->total, "embedded", (json_int_t)r->n, "verdict", verdict,
-        "counts", counts_json(r));
+    json_t *meta =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s%, s:s%, s:I, s:b, s:b, s:I, s:I, s:s, s:o}",
+                  "format", "cellos-report/1", "cellctl", CELLOS_VERSION, "written", now, "runId", r->run,
+                  "cellId", r->cell, "origin", r->checkpoint.origin, "vkeys", report_vkeys(r), "keyset",
+                  r->keyset.data ? (const char *)r->keyset.data : "", r->keyset.len, "checkpoint",
+                  (const char *)r->note.data, r->note.len, "logSize", (json_int_t)r->checkpoint.size, "whole",
+                  r->whole, "cut", r->cut, "total", (json_int_t)r->total, "embedded", (json_int_t)r->n,
+                  "verdict", verdict, "counts", counts_json(r));
     (void)fputs("<script type=\"application/json\" id=\"report-meta\">", f);
     int e = meta ? report_put_json(f, meta) : -ENOMEM;
     (void)fputs("</script>\n", f);

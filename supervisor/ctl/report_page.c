@@ -11,8 +11,9 @@
 
 PART("css", FILE_("page.css"));
 PART("html", FILE_("page.html"));
-PART("js", FILE_("bytes.js") FILE_("note.js") FILE_("tree.js") FILE_("event.js") FILE_("rows.js")
-               FILE_("verify.js") FILE_("dom.js") FILE_("picture.js") FILE_("view.js") FILE_("main.js"));
+PART("js",
+     FILE_("bytes.js") FILE_("note.js") FILE_("keyset.js") FILE_("tree.js") FILE_("event.js") FILE_("rows.js")
+         FILE_("verify.js") FILE_("dom.js") FILE_("picture.js") FILE_("view.js") FILE_("main.js"));
 
 extern const char report_page_css_begin[], report_page_css_end[];
 extern const char report_page_html_begin[], report_page_html_end[];

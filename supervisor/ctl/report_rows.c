@@ -62,7 +62,7 @@ static json_t *joined(const json_t *list, const char *name)
     json_array_foreach(list, i, v)
     {
         buf_puts(&b, i ? ", " : "");
-        put_text(&b, json_object_get(v, name));
+        put_text(&b, json_is_object(v) ? json_object_get(v, name) : v); /* or "[redacted]" */
     }
     return take_text(&b);
 }

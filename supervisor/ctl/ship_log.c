@@ -8,12 +8,12 @@
 
 #include "common/base/clock.h"
 #include "common/base/num.h"
+#include "common/evidence/trust.h"
 #include "supervisor/ctl/logdir.h"
 #include "supervisor/ctl/ship_file.h"
 
 #define CHECKPOINT_FILE "checkpoint"
 #define ORIGIN_FILE     "origin"
-#define VKEY_FILE       "vkey"
 
 struct ship_log *ship_log_new(const char *path)
 {
@@ -259,23 +259,21 @@ static int take_data(struct ship_item *i, struct str data)
 /* The ring of the log's own keys: for their names only, the receiver has the keys it trusts. */
 static int read_ring(struct ship_log *l)
 {
-    _cleanup_(buf_done) struct buf b = {.data = NULL};
-    struct vkey k;
+    static const struct trust_root own_word = {.ring = NULL};
+    _cleanup_free_ struct trust *t = malloc(sizeof(*t));
+    char why[LOG_CHECK_WHY_MAX];
     int r;
 
-    buf_init(&b, SHIP_STATE_FILE_MAX);
-    r = ship_file_read(l->dirfd, VKEY_FILE, &b);
+    if (!t)
+        return -ENOMEM;
+    r = trust_open(l->dirfd, &own_word, t, why);
     if (r < 0)
         return r;
-    if (b.len > 0 && b.data[b.len - 1] == '\n')
-        b.len--;
-    if (vkey_parse(buf_str(&b), &k) < 0)
-        return -EBADMSG;
     if (!l->ring)
         l->ring = malloc(sizeof(*l->ring));
     if (!l->ring)
         return -ENOMEM;
-    keyring_one(l->ring, &k);
+    *l->ring = t->ring;
     return 0;
 }
 

@@ -8,21 +8,12 @@
 #include "supervisor/ctl/term.h"
 
 /* clang-format off: one a line, in the order of --help */
-const struct ctl_verb *const ctl_verbs[] = {
-    &ctl_verb_run,
-    &ctl_verb_validate,
-    &ctl_verb_verify,
-    &ctl_verb_events,
-    &ctl_verb_why,
-    &ctl_verb_report,
-    &ctl_verb_key,
-    &ctl_verb_policy,
-    &ctl_verb_ship,
-    &ctl_verb_work,
-    &ctl_verb_submit,
-    &ctl_verb_doctor,
-    &ctl_verb_version,
-    NULL};
+const struct ctl_verb *const ctl_verbs[] = {&ctl_verb_run,     &ctl_verb_validate,    &ctl_verb_verify,
+                                            &ctl_verb_prove,   &ctl_verb_consistency, &ctl_verb_tiles,
+                                            &ctl_verb_witness, &ctl_verb_events,      &ctl_verb_why,
+                                            &ctl_verb_report,  &ctl_verb_key,         &ctl_verb_policy,
+                                            &ctl_verb_ship,    &ctl_verb_work,        &ctl_verb_submit,
+                                            &ctl_verb_doctor,  &ctl_verb_version,     NULL};
 /* clang-format on */
 
 int ctl_fail(int status, const char *verb, const char *fmt, ...)

@@ -7,26 +7,27 @@
 #include <string.h>
 
 #include "common/base/encoding.h"
+#include "common/base/num.h"
 #include "common/base/uuid.h"
 #include "common/evidence/log_reader.h"
+#include "common/evidence/note.h"
 #include "proto/events.h"
 #include "supervisor/ctl/ctl.h"
 #include "supervisor/ctl/logdir.h"
 #include "supervisor/ctl/term.h"
 
-#define VERIFY_STATUS_LINES 20000 /* a log shorter than this is done before a status line could be read */
-#define VERIFY_PATH_SHOWN   1024
+#define VERIFY_PATH_SHOWN 1024
 
 struct verify_log {
     const struct verify_context *c;
     const char *path;
+    struct progress progress;
+    struct quorum_seen seen;
     uint64_t open_runs;
     char open_run[UUID_TEXT_LEN + 1]; /* one of them */
 };
 
-/* Who may say what: the role in source must be one the event's row names. Types this version does not know
- * are left alone. */
-static int verify_rule(void *arg, const struct envelope *e, char why[static LOG_CHECK_WHY_MAX])
+int verify_rule(void *arg, const struct envelope *e, char why[static LOG_CHECK_WHY_MAX])
 {
     const size_t prefix = sizeof(EVENT_TYPE_PREFIX) - 1, start = sizeof("/cellos/") - 1;
     const struct event_row *row = event_row_by_suffix((struct str){e->type.p + prefix, e->type.len - prefix});
@@ -54,10 +55,15 @@ static int verify_rule(void *arg, const struct envelope *e, char why[static LOG_
 
 static void verify_progress(void *arg, uint64_t done, uint64_t size)
 {
-    const struct verify_log *l = arg;
+    progress_show(&((struct verify_log *)arg)->progress, done, size);
+}
 
-    if (size >= VERIFY_STATUS_LINES)
-        term_status("%s: %" PRIu64 " of %" PRIu64 " events", l->path, done, size);
+static int verify_witnessed(void *arg, const char *name, struct str note, const struct checkpoint *c)
+{
+    struct verify_log *l = arg;
+
+    (void)name;
+    return quorum_look(l->c->quorum, note, c->size, &l->seen);
 }
 
 static void verify_open_run(void *arg, struct str run_id, struct str cell_id, uint64_t cellsequence)
@@ -104,14 +110,15 @@ static void verify_print_bad(const struct verify_context *c, const struct log_re
 /* Whether the trusted keyset, or key, is that one's. */
 static bool verify_trusts(const struct verify_context *c, const struct vkey *k)
 {
+    struct trust_root root = key_choice_root(c->keys);
     _cleanup_(buf_done) struct buf text = {.data = NULL};
 
-    if (c->trust.key)
-        return memcmp(c->trust.key->public, k->public, ED25519_PUBLIC_LEN) == 0;
+    if (root.key)
+        return memcmp(root.key->public, k->public, ED25519_PUBLIC_LEN) == 0;
     buf_init(&text, CHECKPOINT_VKEY_MAX);
     vkey_render(k, &text);
-    return !text.err && c->trust.keyset.len > 0 &&
-           memmem(c->trust.keyset.p, c->trust.keyset.len, text.data, text.len) != NULL;
+    return !text.err && root.keyset.len > 0 &&
+           memmem(root.keyset.p, root.keyset.len, text.data, text.len) != NULL;
 }
 
 /* A log of another machine under this user's key: say whose it claims to be. */
@@ -122,7 +129,7 @@ static void verify_print_foreign(const struct verify_context *c, int dirfd, cons
 
     buf_init(&text, LOG_FILE_MAX);
     if ((r->verdict != LOG_BAD_CHECKPOINT && r->verdict != LOG_BAD_KEY) || r->has_checkpoint ||
-        c->key_from != VERIFY_KEY_STATE)
+        c->keys->from != KEY_STATE)
         return;
     if (log_verify_read_file(dirfd, "vkey", &text) < 0)
         return;
@@ -138,21 +145,24 @@ static const char *verify_plural(uint64_t n)
     return n == 1 ? "" : "s";
 }
 
+static void verify_print_root(const uint8_t *root)
+{
+    _cleanup_(buf_done) struct buf hex = {.data = NULL};
+
+    buf_init(&hex, 2 * DIGEST_LEN);
+    encoding_hex_put(&hex, root, DIGEST_LEN);
+    (void)printf("        root sha256:%.*s\n", (int)hex.len, hex.data ? (const char *)hex.data : "");
+}
+
 static void verify_print_good(const struct verify_context *c, const struct log_report *r)
 {
-    _cleanup_(buf_done) struct buf root = {.data = NULL};
-
-    buf_init(&root, 2 * DIGEST_LEN);
-    encoding_hex_put(&root, r->checkpoint.root, DIGEST_LEN);
     (void)printf("  %sok%s    %" PRIu64 " event%s, %" PRIu64 " run%s, %" PRIu64 " segment%s\n",
                  term_code(c->color, TERM_GREEN), term_code(c->color, TERM_PLAIN), r->lines,
                  verify_plural(r->lines), r->runs, verify_plural(r->runs), r->segments,
                  verify_plural(r->segments));
-    (void)printf("        root sha256:%.*s\n", (int)root.len, root.data ? (const char *)root.data : "");
+    verify_print_root(r->checkpoint.root);
     (void)printf("        key %s%s\n", r->key.name,
-                 r->self_declared                  ? " (self-declared key)"
-                 : c->key_from == VERIFY_KEY_STATE ? " (of this user's state)"
-                                                   : " (given)");
+                 key_choice_text(r->self_declared ? KEY_SELF : c->keys->from));
 }
 
 static void verify_print_notes(const struct verify_log *l, const struct log_report *r)
@@ -181,6 +191,11 @@ static void verify_print_notes(const struct verify_log *l, const struct log_repo
                        " event%s went by retention, which log.v1.pruned events say; their hashes "
                        "are in the tree",
                        r->pruned, verify_plural(r->pruned));
+        verify_note(l->c, text);
+    }
+    if (r->verdict == LOG_GOOD && r->tiles_missing > 0) {
+        (void)snprintf(text, sizeof(text), "%" PRIu64 " tile%s missing: proofs take longer, and are as good",
+                       r->tiles_missing, verify_plural(r->tiles_missing));
         verify_note(l->c, text);
     }
     if (r->verdict == LOG_GOOD && l->open_runs > 0) {
@@ -228,18 +243,33 @@ static void verify_place(const char *path, struct log_report *r)
                    name, run + 1);
 }
 
+/* What witnesses put on the checkpoint from outside, which was verified with the log. */
+static int verify_look_outside(struct verify_log *l)
+{
+    struct str rest = l->c->outside, line;
+    uint64_t size;
+
+    if (!rest.p || !note_next_line(&rest, &line) || !note_next_line(&rest, &line) ||
+        num_parse_u64(line, 0, UINT64_MAX, &size) < 0)
+        return 0;
+    return quorum_look(l->c->quorum, l->c->outside, size, &l->seen);
+}
+
 static int verify_log(const struct verify_context *c, int fd, struct verify_log *l, struct log_report *ret)
 {
     struct log_verify_options o = {
-        .trust = c->trust,
+        .trust = key_choice_root(c->keys),
         .outside_note = c->outside,
         .progress = verify_progress,
         .rule = verify_rule,
         .open_run = verify_open_run,
+        .witnessed = verify_witnessed,
         .arg = l,
     };
-    int r = fd < 0 ? fd : log_verify(fd, &o, ret);
+    int r;
 
+    progress_start(&l->progress, l->path, "events");
+    r = fd < 0 ? fd : log_verify(fd, &o, ret);
     if (r == 0)
         verify_place(l->path, ret);
     return r;
@@ -267,17 +297,67 @@ int verify_one(const struct verify_context *c, const char *path)
         return ctl_fail(CTL_FAILED, "verify", "cannot read %s: %s", path, strerror(-r));
     }
     verify_print(&l, fd, &report);
-    return report.verdict == LOG_GOOD ? CTL_OK : CTL_TAMPERED;
+    if (report.verdict != LOG_GOOD)
+        return CTL_TAMPERED;
+    if (verify_look_outside(&l) < 0)
+        return ctl_fail(CTL_FAILED, "verify", "out of memory");
+    return quorum_print(c->quorum, &l.seen, c->color) ? CTL_OK : CTL_TAMPERED;
+}
+
+/* ---- a part of one ---- */
+
+static void verify_part_print(const struct verify_context *c, const char *path,
+                              const struct verify_range *range, const struct verify_range_report *r)
+{
+    char why[4 * LOG_CHECK_WHY_MAX];
+
+    term_status_clear();
+    verify_print_path(path);
+    if (!r->good) {
+        (void)printf("\n  %sBAD%s   %s\n", term_code(c->color, TERM_RED), term_code(c->color, TERM_PLAIN),
+                     str_escape(why, sizeof(why), r->why, strlen(r->why)));
+        return;
+    }
+    (void)printf("\n  %sok%s    events %" PRIu64 " to %" PRIu64 " of %" PRIu64
+                 ", and their path to the signed root\n",
+                 term_code(c->color, TERM_GREEN), term_code(c->color, TERM_PLAIN), range->from,
+                 range->from + r->lines - 1, r->checkpoint.size);
+    verify_print_root(r->checkpoint.root);
+    (void)printf("        key %s%s\n", r->key.name, key_choice_text(c->keys->from));
+    verify_summary(c, 1);
+}
+
+int verify_part(const struct verify_context *c, const char *path, const struct verify_range *range)
+{
+    struct trust_root root = key_choice_root(c->keys);
+    _cleanup_close_ int fd = logdir_open(path);
+    char why[LOG_CHECK_WHY_MAX] = "";
+    struct verify_range_report report = {.good = false};
+    struct verify_range with = *range;
+    struct progress progress;
+    struct trust trust;
+    int r = fd < 0 ? fd : trust_open(fd, &root, &trust, why);
+
+    if (r == -EBADMSG)
+        return ctl_fail(CTL_TAMPERED, "verify", "%s: %s", path, why);
+    progress_start(&progress, path, "events");
+    with.progress = &progress;
+    if (r == 0)
+        r = verify_range_run(fd, &trust, &with, &report);
+    if (r < 0)
+        return ctl_fail(CTL_FAILED, "verify", "cannot read %s: %s", path, strerror(-r));
+    verify_part_print(c, path, range, &report);
+    return report.good ? CTL_OK : CTL_TAMPERED;
 }
 
 void verify_summary(const struct verify_context *c, size_t logs)
 {
     if (logs > 1)
         (void)printf("%zu logs\n", logs);
-    if (!c->outside.p)
+    if (!c->outside.p && c->quorum->n == 0)
         verify_note(c, "rollback and truncation not excluded: no checkpoint from outside to compare with "
                        "(--checkpoint FILE)");
-    if (c->key_from == VERIFY_KEY_LOG)
+    if (c->keys->from == KEY_SELF)
         verify_note(
             c, "self-declared key: the logs prove only that one key signed all of them; trust needs --key");
 }

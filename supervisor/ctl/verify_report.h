@@ -3,15 +3,14 @@
 #pragma once
 
 #include "common/evidence/log_verify.h"
-
-enum verify_key_from { VERIFY_KEY_GIVEN, VERIFY_KEY_STATE, VERIFY_KEY_LOG };
+#include "supervisor/ctl/key_choice.h"
+#include "supervisor/ctl/quorum.h"
+#include "supervisor/ctl/verify_range.h"
 
 struct verify_context {
-    enum verify_key_from key_from;
-    struct trust_root trust; /* nothing of it with VERIFY_KEY_LOG; borrows from the two below */
-    struct vkey key;
-    struct buf keyset;  /* owned */
-    struct str outside; /* a checkpoint note kept elsewhere; p == NULL: none */
+    const struct key_choice *keys;
+    const struct quorum *quorum; /* witnesses whose cosignatures are wanted */
+    struct str outside;          /* a checkpoint note kept elsewhere; p == NULL: none */
     bool verbose;
     bool several; /* logs: short form */
     bool color;
@@ -23,13 +22,12 @@ int verify_one(const struct verify_context *c, const char *path);
 /* The same check without a word. 0 with *ret filled, or a negative errno when the log cannot be read. */
 int verify_quietly(const struct verify_context *c, const char *path, struct log_report *ret) MUST_CHECK;
 
-/* What to trust, in the order of decisions 43: key (a vkey or a file with one) or keyset (a file), else the
- * keyset or the key of the state directory, else none: then each log's own word is taken. c may not be copied
- * or moved afterwards. CTL_OK, or an exit status after the reason has been told under this verb;
- * verify_context_done() in any case. */
-int verify_choose_key(const char *verb, const char *key, const char *keyset,
-                      struct verify_context *c) MUST_CHECK;
-void verify_context_done(struct verify_context *c);
+/* The same for a range of its lines. */
+int verify_part(const struct verify_context *c, const char *path, const struct verify_range *range);
+
+/* Who may say what: the role in source must be one that the event's row names. Types this version does not
+ * know are left alone. A rule for log_verify_options. */
+int verify_rule(void *arg, const struct envelope *e, char why[static LOG_CHECK_WHY_MAX]);
 
 /* What was not and cannot be checked, once for all logs. */
 void verify_summary(const struct verify_context *c, size_t logs);

@@ -277,3 +277,16 @@ def allow(web, dns, pki):
     """The flags of the common case: example.test:TLS allowed, resolved by our dnsmasq, loopback answers listed."""
     return ["--allow", "example.test:%d" % web.tls, "--dns", "127.0.0.1:%d" % dns.port,
             "--allow-answer", "example.test:127.0.0.1", "--allow-answer", "example.test:::1", "--ro", pki.ca]
+
+
+@pytest.fixture(scope="session")
+def long_log(world):
+    """Not to be changed: tests take copies."""
+    from longlog import LongLog
+    return LongLog(world, 700)
+
+
+@pytest.fixture
+def quiet(root_user):
+    """cellctl of a user who has no key of his own: what is trusted is only what a test says."""
+    return lambda *args, **kw: root_user.ctl(*args, **kw)

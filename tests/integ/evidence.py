@@ -2,11 +2,19 @@
 """What tests want of a log: its files and lines, and independent.py, which checks them with nothing of the suite's own code."""
 import subprocess
 
-from independent import CORE, Vkey, b64, check_event, check_log, check_note, digest, leaf, root, sha256, unb64  # noqa: F401
+from independent import CORE, PAYLOAD_TYPE, Vkey, b64, check_event, check_log, check_note, digest, leaf, root, sha256, unb64  # noqa: F401
 
 
 def core_digest(attributes, data):
     return digest(attributes, CORE, data)
+
+
+def ext_digest(attributes, names):
+    return digest(attributes, names)
+
+
+def pae(payload_type, body):
+    return b"DSSEv1 %d %s %d %s" % (len(payload_type), payload_type.encode(), len(body), body)
 
 
 def segment_bytes(path):

@@ -7,7 +7,7 @@ import time
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from evidence import PAYLOAD_TYPE, b64, core_digest, ext_digest, leaf, pae, root, sha256
+from independent import CORE, PAYLOAD_TYPE, SIGNED, b64, digest, leaf, root, sha256
 
 TYPE = "dev.cellos.events.cell."
 
@@ -58,10 +58,9 @@ class Log:
         self.lines.append(line + b"}")
 
     def _material(self, e, raw):
-        names = ["sequence", "cellsequence", "runid"]
         body = ('{"core":"%s","ext":"%s","signedextattrs":["sequence","cellsequence","runid"]}'
-                % (b64(core_digest(e, raw)), b64(ext_digest({k: e.get(k, "") for k in names}, names)))).encode()
-        sig = self.key.private.sign(pae(PAYLOAD_TYPE, body))
+                % (b64(digest(e, CORE, raw)), b64(digest(e, SIGNED)))).encode()
+        sig = self.key.private.sign(b"DSSEv1 %d %s %d %s" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode(), len(body), body))
         return b64(('{"payload":"%s","payloadType":"%s","signatures":[{"keyid":"%s","sig":"%s"}]}'
                     % (b64(body), PAYLOAD_TYPE, self.key.keyid, b64(sig))).encode()).encode()
 

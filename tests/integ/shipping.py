@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import evidence
+import independent
 from conftest import free_port, listening, wait_for
 
 PREFIX = "dev.cellos.events.cell."
@@ -57,12 +58,13 @@ class Log:
                       "runid": self.run}
         raw = json.dumps(data, separators=(",", ":")).encode()
         names = ["sequence", "cellsequence", "runid"]
-        body = json.dumps({"core": evidence.b64(evidence.core_digest(attributes, raw)),
-                           "ext": evidence.b64(evidence.ext_digest(attributes, names)), "signedextattrs": names},
+        body = json.dumps({"core": evidence.b64(independent.digest(attributes, independent.CORE, raw)),
+                           "ext": evidence.b64(independent.digest(attributes, names)), "signedextattrs": names},
                           separators=(",", ":")).encode()
-        envelope = json.dumps({"payload": evidence.b64(body), "payloadType": evidence.PAYLOAD_TYPE, "signatures": [
+        envelope = json.dumps({"payload": evidence.b64(body), "payloadType": independent.PAYLOAD_TYPE, "signatures": [
             {"keyid": "sha256:" + evidence.sha256(self.public).hex(),
-             "sig": evidence.b64(self.key.sign(evidence.pae(evidence.PAYLOAD_TYPE, body)))}]}, separators=(",", ":")).encode()
+             "sig": evidence.b64(self.key.sign(b"DSSEv1 %d %s %d %s" % (
+                 len(independent.PAYLOAD_TYPE), independent.PAYLOAD_TYPE.encode(), len(body), body)))}]}, separators=(",", ":")).encode()
         head = json.dumps(attributes, separators=(",", ":")).encode()[:-1]
         return head + b',"data":' + raw + b',"dssematerial":"' + base64.b64encode(envelope) + b'"}'
 
@@ -227,6 +229,7 @@ def check(messages, logs, tenant="default"):
         assert [json.loads(l)["sequence"] for l in lines] == ["%020d" % i for i in range(len(log.lines))], "order or loss"
         assert lines == log.lines
         for line in lines:
+            assert b',"dssematerial":"' in line
             evidence.check_event(line, log.vkey)
         mine = [data.decode() for _, headers, data in notes if headers["Cellos-Origin"] == log.origin]
         for note in mine:

@@ -155,7 +155,7 @@ def test_doctor(user):
 
 def test_version_and_help(user):
     assert (TREE / "VERSION").read_text().strip() in user.ctl("version").stdout
-    for verb in ("run", "validate", "verify", "events", "why", "policy", "doctor", "version"):
+    for verb in ("run", "validate", "verify", "events", "why", "report", "policy", "doctor", "version"):
         r = user.ctl(verb, "--help")
         assert r.returncode == 0 and r.stdout.startswith("usage: cellctl " + verb), r.stdout
     assert user.ctl("rnu").returncode == 1

@@ -15,6 +15,7 @@ import jsonschema
 import pytest
 
 import evidence
+import forge
 from browser import Browser
 from conftest import TREE, User, free_port, kept, of_type
 
@@ -295,7 +296,9 @@ def test_another_key_in_its_place(browser, tmp_path, page):
     public = b"\x01" + bytes(range(32))
     name = "cellos.local/0123456789abcdef"
     text = "%s+%s+%s" % (name, hashlib.sha256(name.encode() + b"\n" + public).hexdigest()[:8], base64.b64encode(public).decode())
-    r = tampered(browser, tmp_path, re.sub(r'"vkeys":\["[^"]*"\]', lambda _: '"vkeys":["%s"]' % text, page))
+    other = re.sub(r'"vkeys":\["[^"]*"\]', lambda _: '"vkeys":["%s"]' % text, page)
+    assert "the keyset: the log's own key is not in it" in tampered(browser, tmp_path, other)["problems"]
+    r = tampered(browser, tmp_path, re.sub(r'"keyset":"(?:[^"\\]|\\.)*"', '"keyset":""', other))
     assert any("not signed by a key" in p for p in r["problems"]) and set(r["verdicts"]) == {"WRONG"}, r
 
 
@@ -425,3 +428,127 @@ def test_seal_batch(browser, ordinary):
     n = len(ordinary.events())
     assert r["state"] == "good" and len(r["verdicts"]) == n and set(r["verdicts"]) <= {"verified", "in the tree"}, r
     assert r["verdicts"].count("verified") == n, r  # the suite signs what is left before it ends
+
+
+# ---- logs that no cell brings forth in a test's time ----
+
+def forged(owner, tmp_path, log, run=None, *args):
+    path = log.write(tmp_path / "log", run)
+    out = tmp_path / "forged.html"
+    r = owner.ctl("report", path, "--key", log.key.vkey, "-o", out, *args)
+    assert r.returncode == 0, r.stderr
+    audit = json.loads(owner.ctl("report", path, "--key", log.key.vkey, "--audit", "-", *args).stdout)
+    jsonschema.validate(audit, SCHEMA)
+    return out, audit
+
+
+def test_hostile_values_in_every_place(browser, owner, tmp_path):
+    """Whatever text an event holds, it stays text: in both tables, the picture, the denials, the evidence."""
+    log, run = forge.Log(), forge.uuid7(1790000000000, 1)
+    forge.started(log, run)
+    for word in HOSTILE + ["\u0001\u0085\u2028", "a\nb\tc", "\\u003c", "]]>", "--><b>"]:
+        forge.query(log, run, word, "deny")
+        log.add("observability.v1.l7_egress_decision", {"action": "deny", "reasonCode": word, "protocol": word, "host": word, "port": 1,
+                "originalDestination": word, "rule": word, "process": {"pid": 1, "exe": word}}, run, role="proxyd")
+        log.add("observability.v1.dns_answer", {"queryName": word, "queryType": word, "responseRcode": word, "reasonCode": word, "answers": [],
+                "removed": [{"type": word, "data": word, "reasonCode": word, "why": word}], "resolverId": word, "latencyMicros": 1}, run, role="proxyd")
+        log.add("observability.v1.gap", {"lost": 1, "since": word, "until": word, "cause": word}, run)
+        log.add("observability.v1." + "unknown", {word: word, "list": [word, {word: word}]}, run)
+    forge.ended(log, run, HOSTILE)
+    path, _ = forged(owner, tmp_path, log, run)
+    browser.console()
+    r = check(browser, path.as_uri())
+    assert r["state"] == "good", r
+    assert browser.js("return window.owned") is None and browser.console() == []
+    assert browser.js("return document.querySelectorAll('img, iframe, b, form, [onload], [onerror]').length") == 0
+    browser.js("for (const d of document.querySelectorAll('details')) d.open = true")
+    time.sleep(0.2)
+    assert browser.js("return window.owned") is None and browser.js("return document.scripts.length") == 4
+    assert not any(c in browser.js("return document.body.innerText") for c in "\u202e\u0001\u0085\u2028")
+
+
+def test_a_run_among_others(browser, owner, tmp_path):
+    """One log of many runs: only this run's events, proved in the tree of all; a missing one is seen by cellsequence."""
+    log = forge.Log()
+    first, second = forge.uuid7(1790000000000, 1), forge.uuid7(1790000000001, 2)
+    log.add("log.v1.recovered", {"previousSize": 0, "previousRoot": "sha256:" + hashlib.sha256(b"").hexdigest(), "bootId": "0" * 36, "tornBytes": 0}, role="signerd")
+    forge.started(log, first, cell="a")
+    forge.started(log, second, cell="b")
+    for i in range(300):
+        forge.query(log, first, "a%d.test" % i, cell="a")
+        forge.query(log, second, "b%d.test" % i, cell="b")
+    log.add("log.v1.claim_refused", {"role": "proxyd", "type": "observability.v1.dns_query", "reason": "no such cell", "count": 2}, role="signerd")
+    forge.ended(log, second, cell="b")
+    forge.ended(log, first, cell="a")
+    for word, run in (("a", first), (second, second)):
+        path, audit = forged(owner, tmp_path, log, None, "--run", word)
+        assert audit["run"]["runId"] == run and audit["evidence"]["logSize"] == 610
+        r = check(browser, path.as_uri())
+        assert r["state"] == "good" and "610 in the log" in browser.js("return document.body.innerText"), r
+        assert len(entries(path.read_text())[1]) == 305 and "refused 2 claims" in browser.js("return document.body.innerText")
+    lines = entries(path.read_text())[1]
+    r = tampered(browser, tmp_path, with_entries(path.read_text(), lines[:50] + lines[51:]).replace('"embedded":305', '"embedded":304'))
+    assert any("cellsequence 51" in p for p in r["problems"]), r
+    assert owner.ctl("report", path.parent / "log", "--run", "nothing", "--key", log.key.vkey).returncode == 2
+
+
+def test_a_pruned_beginning(browser, owner, tmp_path):
+    """What retention took away is accounted for by the log itself; without that word it is missing."""
+    for told in (True, False):
+        log, run = forge.Log(), forge.uuid7(1790000000000, 1)
+        forge.started(log, run)
+        for i in range(4):
+            forge.query(log, run, "n%d.test" % i)
+        if told:
+            log.add("log.v1.pruned", {"firstIndex": 0, "lines": 3, "root": "sha256:" + evidence.root([evidence.leaf(l) for l in log.lines[:3]]).hex(),
+                    "reason": "age"}, role="signerd")
+        forge.ended(log, run)
+        path, _ = forged(owner, tmp_path, log, run)
+        page, n = path.read_text(), len(log.lines)
+        cut = with_entries(page, entries(page)[1][3:]).replace('"embedded":%d' % n, '"embedded":%d' % (n - 3))
+        problems = tampered(browser, tmp_path, cut)["problems"]
+        assert any("missing" in p for p in problems) != told, problems
+
+
+def test_more_events_than_a_page_takes(browser, owner, tmp_path):
+    """Counted in full, embedded as far as it goes, every denial among them; and said so."""
+    log, run = forge.Log(bare=True), forge.uuid7(1790000000000, 1)
+    forge.started(log, run)
+    for i in range(50500):
+        forge.query(log, run, "n%d.example.test" % (i % 1000), "deny" if i % 100 == 99 else "allow", after=3)
+    forge.ended(log, run)
+    begin = time.monotonic()
+    path, audit = forged(owner, tmp_path, log, run)
+    assert time.monotonic() - begin < 120
+    assert audit["evidence"]["events"] == 50504 and audit["decisions"]["denied"] == 505 and audit["decisions"]["allowed"] == 49995
+    lines = entries(path.read_text())[1]
+    assert len(lines) == 50000 and sum('\\"action\\":\\"deny\\"' in l for l in lines) == 505
+    r = check(browser, path.as_uri(), seconds=400)
+    assert r["state"] == "good" and "50000 of 50504 events are embedded" in r["details"], r
+    assert len(r["verdicts"]) == 200 and set(r["verdicts"]) == {"in the tree"}
+    browser.go("about:blank")
+
+
+def test_keys_that_changed(browser, ordinary, tmp_path):
+    """The page follows the keyset: the key one trusted before the rotation vouches for the new one; a forged chain does not."""
+    assert ordinary.ctl("run", "--", "true").returncode == 0
+    old = (ordinary.last_log() / "vkey").read_text().strip()
+    assert ordinary.ctl("key", "rotate").returncode == 0
+    assert ordinary.ctl("run", "--", "true").returncode == 0
+    path = write_report(ordinary)
+    page = path.read_text()
+    r = check(browser, path.as_uri(), old)
+    assert r["state"] == "good" and "the one you trust" in r["details"], r
+    keys = audit_of(ordinary)["evidence"]["keys"]
+    assert len(keys) == 2 and old in keys
+    meta = re.search(r'"keyset":"((?:[^"\\]|\\.)*)"', page)
+    chain = json.loads('"' + meta.group(1) + '"').splitlines()
+    assert len(chain) >= 2
+    put = lambda lines: page[:meta.start(1)] + json.dumps("".join(l + "\n" for l in lines))[1:-1] + page[meta.end(1):]
+    r = tampered(browser, tmp_path, put(chain[:-1]))
+    assert any("the keyset" in p or "checkpoint" in p or "another key" in p for p in r["problems"]), r
+    changed = [*chain[:-1], chain[-1].replace('"notBefore":"2', '"notBefore":"1')]
+    assert any(p.startswith("the keyset") for p in tampered(browser, tmp_path, put(changed))["problems"])
+    assert any(p.startswith("the keyset") for p in tampered(browser, tmp_path, put([chain[0], chain[0]]))["problems"])
+    r = check(browser, path.as_uri(), forge.Key().vkey)
+    assert r["state"] == "bad" and any("another key" in p for p in r["problems"]), r

@@ -146,10 +146,33 @@ def test_batch_sealed_log(root_user, nats):
     vkey = evidence.Vkey((log / "vkey").read_text())
     assert len(events_of(got)) == len(bare) and b"dssematerial" not in bare[0]
     for (_, _, data), line in zip(events_of(got), bare):
+        assert b',"dssematerial":"' in data
         evidence.check_event(data, vkey)
         assert re.sub(rb',"dssematerial":"[A-Za-z0-9+/=]*"}$', b"}", data) == line
     note = got[-1][2].decode()
     assert evidence.check_note(note, vkey)[1:] == (len(bare), evidence.root([evidence.leaf(l) for l in bare]))
+
+
+def test_received_is_verified_with_the_same_tool(root_user, nats, tmp_path):
+    """A receiver puts what it got into a directory and lets cellctl verify look at it; one event changed or left out is found."""
+    assert root_user.ctl("run", "--", "true").returncode == 0
+    assert root_user.ctl("ship", "--to", nats.url, "--create-stream", "CELLOS", "--once").returncode == 0
+    got, key = messages(nats), (root_user.last_log() / "vkey").read_text().strip()
+    lines = [m[2] for m in events_of(got)]
+
+    def verify(name, lines):
+        d = tmp_path / name
+        d.mkdir()
+        (d / ("%020d.jsonl" % 0)).write_bytes(b"".join(l + b"\n" for l in lines))
+        (d / "checkpoint").write_bytes(got[-1][2])
+        (d / "origin").write_text(got[-1][1]["Cellos-Origin"] + "\n")
+        (d / "vkey").write_text(key + "\n")
+        return root_user.ctl("verify", d, "--key", key)
+
+    r = verify("good", lines)
+    assert r.returncode == 0, r.stdout + r.stderr
+    assert verify("short", lines[:2] + lines[3:]).returncode == 4
+    assert verify("changed", [l.replace(b'"clean"', b'"forced"') for l in lines]).returncode == 4
 
 
 def test_follows_several_logs_and_segments(ships, nats):

@@ -168,8 +168,8 @@ struct rig_ack {
     uint64_t sequence;
 };
 
-/* For tests that keep count: called with the data of every event that is claimed with an ack, and again (json absent)
- * when that ack has come. */
+/* For tests that keep count: called with the data of every event that is claimed with an ack, and again (json
+ * absent) when that ack has come. */
 static void (*rig_watch)(struct rig_ack *ack, struct str json);
 
 static void rig_on_ack(void *data, int err, uint64_t sequence)

@@ -6,6 +6,7 @@
 #include <sys/statvfs.h>
 #include <time.h>
 
+#include "signerd/log_internal.h"
 #include "tests/unit/signerd_rig.h"
 
 #define DISK "size=6m,mode=0700"
@@ -275,6 +276,45 @@ static void test_reserves_add_up(void **state)
 
 #define WITH_DISK(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
+/* Retention goes on where nothing else does: its events have room of their own. */
+static void test_retention_goes_on(void **state)
+{
+    struct log_report report;
+    struct cell *cell;
+    struct rig r;
+
+    (void)state;
+    rig_init_at(&r, mount_point);
+    r.config.segment_bytes = 100000;
+    r.config.retain_age_s = 4;
+    assert_int_equal(rig_open(&r), 0);
+    cell = rig_cell(&r, "a");
+    assert_int_equal(rig_started(&r, cell, NULL), 0);
+    rig_flush(&r);
+    for (unsigned i = 0; i < 1000; i++) {
+        assert_int_equal(rig_l7(&r, cell, "example.test", NULL), 0);
+        if (i % 20 == 0)
+            rig_flush(&r);
+    }
+    rig_flush(&r);
+    while (!elog_is_settled(r.log))
+        ev_run(r.loop, EVRUN_ONCE);
+    fill();
+    (void)write_until_full(&r, cell);
+    assert_int_equal(r.failed, -ENOSPC);
+    while (!elog_is_settled(r.log))
+        ev_run(r.loop, EVRUN_ONCE);
+    fill();
+    (void)nanosleep(&(struct timespec){.tv_sec = 6}, NULL);
+    elog_look_closed(r.log); /* as its timer does once a minute */
+    while (!elog_is_settled(r.log) || !elog_is_idle(r.log))
+        ev_run(r.loop, EVRUN_ONCE);
+    rig_verify(&r, &report);
+    assert_true(report.pruned > 0);
+    assert_int_equal(report.verdict, LOG_GOOD);
+    rig_done(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +322,7 @@ int main(void)
         WITH_DISK(test_a_mixed_batch),
         WITH_DISK(test_started_is_refused_without_a_reserve),
         WITH_DISK(test_reserves_add_up),
+        WITH_DISK(test_retention_goes_on),
     };
 
     if (!enter_namespace()) {

@@ -84,6 +84,7 @@ async function checkSignature(e, vkeys) {
   const key = vkeys.find((k) => k.keyid === m[3]);
   if (!key) throw new Err("signed under another key (" + m[3] + ")");
   const pae = joinBytes(bytesOf("DSSEv1 " + PAYLOAD_TYPE.length + " " + PAYLOAD_TYPE + " " + body.length + " "), body);
+  checkKeyCounts(key, e.time);
   if (!(await signatureGood(key.key, fromBase64(m[4]), pae))) throw new Err("the signature does not verify");
   if (!sameBytes(body, bytesOf(await materialOf(e)))) throw new Err("the signed digests are not those of this event");
 }

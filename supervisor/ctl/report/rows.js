@@ -24,6 +24,11 @@ function listOf(v) {
   return Array.isArray(v) ? v : [];
 }
 
+/* A member of an entry; an entry may have been redacted whole. */
+function part(entry, name) {
+  return entry && typeof entry === "object" ? text(entry[name]) : text(entry);
+}
+
 function portOf(address) {
   const m = /:(\d+)$/.exec(address);
   return m ? m[1] : "";
@@ -47,12 +52,12 @@ const INTERNAL = ["flow_proxy_accept", "flow_loopback_accept"];
 const DECISIONS = {
   "observability.v1.dns_query": (d) => ({
     kind: text(d.origin) === "" || d.origin === "cell" ? "DNS question" : "DNS question (" + d.origin + ")",
-    name: text(d.queryName), protocol: text(d.queryType), address: listOf(d.answers).map((a) => text(a.data)).join(", "),
+    name: text(d.queryName), protocol: text(d.queryType), address: listOf(d.answers).map((a) => part(a, "data")).join(", "),
     action: text(d.action), reason: text(d.reasonCode), count: "1",
   }),
   "observability.v1.dns_answer": (d) => listOf(d.removed).length === 0 ? null : {
     kind: "DNS answer", name: text(d.queryName), protocol: text(d.queryType),
-    address: d.removed.map((a) => text(a.data)).join(", "), action: "deny", reason: text(d.removed[0].reasonCode),
+    address: d.removed.map((a) => part(a, "data")).join(", "), action: "deny", reason: text(d.removed[0].reasonCode),
     count: String(d.removed.length),
   },
   "observability.v1.l7_egress_decision": (d) => ({

@@ -17,6 +17,7 @@ async function verifyAll(meta, entries, trusted, printed, progress) {
     await progress(Math.min(i + BATCH, entries.length), entries.length);
   }
   checkOrder(meta, entries, head, result);
+  checkSigners(entries, head, result);
   checkPrinted(entries, printed, result);
   entries.forEach((x, i) => {
     const r = result.events[i];
@@ -36,8 +37,9 @@ function placeOf(entry, i) {
 
 /* Keys and checkpoint. {vkeys, checkpoint}; what is wrong goes to result.problems. */
 async function checkHead(meta, trusted, result) {
-  const head = { vkeys: [], checkpoint: null };
+  const head = { vkeys: [], checkpoint: null, keyset: null };
   const wrong = (place, why) => result.problems.push({ place, why });
+  let vouchers = null;
   for (const t of listOf(meta.vkeys)) {
     try {
       head.vkeys.push(await openVkey(t));
@@ -45,7 +47,18 @@ async function checkHead(meta, trusted, result) {
       wrong("a key of the log", e.message);
     }
   }
-  result.vkeys = head.vkeys;
+  try {
+    if (text(meta.keyset)) {
+      const own = head.vkeys;
+      head.keyset = await openKeyset(meta.keyset);
+      head.vkeys = head.keyset.keys;
+      vouchers = head.keyset.signers;
+      if (own.some((k) => !head.vkeys.some((x) => x.keyid === k.keyid))) wrong("the keyset", "the log's own key is not in it");
+    }
+  } catch (e) {
+    head.vkeys = [];
+    wrong("the keyset", e.message);
+  }
   try {
     head.checkpoint = parseCheckpoint(text(meta.checkpoint));
     result.checkpoint = head.checkpoint;
@@ -55,12 +68,13 @@ async function checkHead(meta, trusted, result) {
   } catch (e) {
     wrong("the checkpoint", e.message);
   }
-  result.trust = await checkTrusted(trusted, head.vkeys, wrong);
+  result.trust = await checkTrusted(trusted, vouchers || new Set(head.vkeys.map((k) => k.keyid)), wrong);
   return head;
 }
 
-/* "none": nothing was given; "match"; "other" is a problem. */
-async function checkTrusted(trusted, vkeys, wrong) {
+/* The key that is trusted must be the log's, or have signed a version of its keyset, and so what came after it.
+ * "none": nothing was given; "match"; "other" is a problem. */
+async function checkTrusted(trusted, vouchers, wrong) {
   const given = trusted.trim().split(/\s+/).filter((w) => w !== "");
   if (given.length === 0) return "none";
   const known = await Promise.all(given.map(async (w) => {
@@ -75,7 +89,7 @@ async function checkTrusted(trusted, vkeys, wrong) {
     wrong("the key you trust", "it is neither a verifier key (name+id+base64) nor a key id (sha256:...)");
     return "other";
   }
-  if (vkeys.length > 0 && vkeys.every((k) => known.includes(k.keyid))) return "match";
+  if (known.some((k) => vouchers.has(k))) return "match";
   wrong("the key you trust", "this page is signed under another key");
   return "other";
 }
@@ -87,6 +101,7 @@ async function checkEntry(entry, meta, head) {
     if (!e.material && !entry.bare) throw new Err("the event has no signature");
     if (e.material) await checkSignature(e, head.vkeys);
     checkStamps(e);
+    checkKeysetChanged(e, head.keyset);
     if (!head.checkpoint) throw new Err("without a checkpoint nothing proves its place");
     const leaf = await leafHash(entry.bare ? e.bare : e.line);
     const root = await rootFromProof(leaf, BigInt(e.sequence), head.checkpoint.size, fromBase64(entry.proof));
@@ -97,13 +112,23 @@ async function checkEntry(entry, meta, head) {
   }
 }
 
+/* The log itself says which keysets it was signed with: no older one can be put in their place. */
+function checkKeysetChanged(e, keyset) {
+  if (!keyset || e.subject || suffixOf(e) !== "log.v1.keyset_changed") return;
+  const version = e.data.version, first = Math.min(...keyset.digests.keys());
+  if (version >= first && keyset.digests.get(version) !== e.data.digest) throw new Err("version " + text(version) + " of the keyset is missing, or another one is in its place");
+}
+
 /* No event of the run is missing, repeated or moved; every event is of this run or of the log itself. */
 function checkOrder(meta, entries, head, result) {
   const wrong = (i, why) => result.problems.push({ place: placeOf(entries[i], i), index: i, why });
   let sequence = -1n, due = 1n, ended = false;
+  const pruned = prunedTo(entries);
   entries.forEach((x, i) => {
     if (!x.event) return;
     const s = BigInt(x.event.sequence), c = BigInt(x.event.cellsequence || "0");
+    if (sequence === -1n && s <= pruned) sequence = s - 1n;
+    if (due === 1n && s >= pruned && pruned > 0n && x.event.runid) due = c;
     if (s <= sequence) wrong(i, "it is repeated or moved: sequence " + s + " comes after " + sequence);
     if (meta.whole && !meta.cut && s > sequence + 1n) wrong(i, missingText("the log", "sequence", sequence + 1n, s));
     sequence = s;
@@ -118,6 +143,30 @@ function checkOrder(meta, entries, head, result) {
   if (entries.length !== meta.embedded)
     result.problems.push({ place: "the page", why: "it says that it holds " + meta.embedded + " events, and holds " + entries.length });
   result.ended = ended;
+}
+
+/* A checkpoint has no time of its own; it is as old as the last line it covers, or younger. */
+function checkSigners(entries, head, result) {
+  const last = entries.length > 0 && entries[entries.length - 1].event;
+  if (!last || !head.checkpoint || BigInt(last.sequence) + 1n !== head.checkpoint.size) return;
+  for (const k of result.signers) {
+    try {
+      checkKeyCounts(k, last.time);
+    } catch (e) {
+      result.problems.push({ place: "the checkpoint", why: e.message });
+    }
+  }
+}
+
+/* How far retention took the log's beginning away, by the log's own sealed word. */
+function prunedTo(entries) {
+  let to = 0n;
+  for (const { event: e } of entries)
+    if (e && suffixOf(e) === "log.v1.pruned" && Number.isInteger(e.data.firstIndex) && Number.isInteger(e.data.lines)) {
+      const end = BigInt(e.data.firstIndex) + BigInt(e.data.lines);
+      if (end > to) to = end;
+    }
+  return to;
 }
 
 function missingText(whose, name, from, to) {

@@ -24,12 +24,12 @@ function viewAuthority(events) {
   const scope = dataOf(events, "observability.v1.network_scope"), started = dataOf(events, "lifecycle.v1.started"),
     summary = dataOf(events, "compliance.v1.summary"), net = dataOf(events, "observability.v1.network_enforcement");
   const iso = started.isolation || {}, secrets = events.filter((e) => suffixOf(e) === "identity.v1.materialized").flatMap((e) => listOf(e.data.secrets));
-  const rules = listOf(scope.egressRules).map((r) => el("tr", {}, el("td", {}, text(r.host)), el("td", {}, text(r.port)), el("td", {}, text(r.protocol))));
+  const rules = listOf(scope.egressRules).map((r) => el("tr", {}, el("td", {}, part(r, "host")), el("td", {}, part(r, "port")), el("td", {}, part(r, "protocol"))));
   const changes = events.filter((e) => suffixOf(e) === "lifecycle.v1.policy_changed");
   const violations = events.filter((e) => suffixOf(e) === "lifecycle.v1.rejected").flatMap((e) => listOf(e.data.violations));
   return section("authority", "What it asked for",
     violations.length > 0 && el("table", {}, el("caption", {}, "The spec was refused"), head(["Where", "Rule", "What is wrong"]),
-      el("tbody", {}, violations.map((v) => el("tr", { class: "deny" }, el("td", {}, text(v.path)), el("td", {}, text(v.rule)), el("td", {}, text(v.message)))))),
+      el("tbody", {}, violations.map((v) => el("tr", { class: "deny" }, el("td", {}, part(v, "path")), el("td", {}, part(v, "rule")), el("td", {}, part(v, "message")))))),
     el("div", { class: "two" },
       el("div", {}, rules.length > 0
         ? el("table", {}, el("caption", {}, "Egress rules"), head(["Host", "Port", "Protocol"]), el("tbody", {}, rules))
@@ -37,13 +37,13 @@ function viewAuthority(events) {
         scope.egressRulesTruncated === true && el("p", { class: "small" }, "The list is longer: " + text(scope.egressRulesCount) + " rules, " + text(scope.egressRulesDigest) + ".")),
       facts([["Network mode", text(scope.mode)], ["Names that may be asked", listOf(scope.hostnameAllowlist).join(", ")],
         ["Query types", listOf(scope.allowedQueryTypes).join(", ")],
-        ["Resolvers", listOf(scope.resolvers).map((r) => text(r.endpoint) + " (" + text(r.protocol) + (r.dnssecValidate ? ", DNSSEC" : "") + ")").join(", ")],
+        ["Resolvers", listOf(scope.resolvers).map((r) => part(r, "endpoint") + " (" + part(r, "protocol") + (r.dnssecValidate ? ", DNSSEC" : "") + ")").join(", ")],
         ["Private answers allowed", listOf(scope.responseIpAllowlist).join(", ")],
         ["Kernel rules", net.applied === true ? text(net.rules) + " applied, " + text(net.ruleSetDigest).slice(0, 23) + "…" : net.applied === false ? "not applied: " + text(net.error) : ""],
         ["Secrets", secrets.join(", ")], ["Time limit", typeof started.ttlSeconds === "number" ? secondsText(1000 * started.ttlSeconds) : ""],
         ["Backend", text(started.backend)], ["Isolation", listOf(iso.namespaces).join(", ")], ["System calls", text(iso.seccomp)],
         ["Landlock", text(iso.landlock)], ["cgroup", text(iso.cgroup)], ["User map", text(iso.uidMap)],
-        ["Evidence", text(started.evidence)], ["Spec digest", text(started.specDigest)], ["Policy digest", text(started.policyDigest)],
+        ["Evidence", text(started.evidence)], ["Redacted fields", listOf(started.redacted).join(", ")], ["Spec digest", text(started.specDigest)], ["Policy digest", text(started.policyDigest)],
         ["Correlation", text((summary.correlation || {}).correlationId) || text(started.correlationId)]])),
     changes.length > 0 && el("table", {}, el("caption", {}, "Changed while it ran"), head(["When", "Added", "Removed", "By uid"]),
       el("tbody", {}, changes.map((e) => el("tr", {}, el("td", {}, e.time), el("td", {}, listOf(e.data.added).join(", ")), el("td", {}, listOf(e.data.removed).join(", ")), el("td", {}, text(e.data.requestedByUid)))))));
@@ -113,8 +113,8 @@ function viewDenials(advice) {
 /* A bar of use against its limit. What was not measured is said to be so: it is never 0. */
 function bar(name, used, limit, show, note) {
   const measured = typeof used === "number", share = measured && typeof limit === "number" && limit > 0 ? used / limit : null;
-  const value = !measured ? "not measured" : show(used) + (typeof limit === "number" ? " of " + show(limit) + (limit > 0 ? " (" + Math.round(100 * share) + " %)" : "") : note || ", no limit declared");
-  const box = svg("svg", { viewBox: "0 0 200 10", preserveAspectRatio: "none", class: "bar" + (measured ? "" : " unmeasured"), role: "img", "aria-label": name + ": " + value },
+  const value = !measured ? (used === "[redacted]" ? "redacted" : "not measured") : show(used) + (typeof limit === "number" ? " of " + show(limit) + (limit > 0 ? " (" + Math.round(100 * share) + " %)" : "") : note ?? ", no limit declared");
+  const box = measured && share === null ? null : svg("svg", { viewBox: "0 0 200 10", preserveAspectRatio: "none", class: "bar" + (measured ? "" : " unmeasured"), role: "img", "aria-label": name + ": " + value },
     svg("rect", { x: 0, y: 0, width: 200, height: 10, class: "track" }),
     share !== null && svg("rect", { x: 0, y: 0, width: Math.min(200, 200 * share), height: 10, class: share >= 0.9 ? "full" : "used" }));
   return el("tr", {}, el("th", { scope: "row" }, name), el("td", { class: "barcell" }, box), el("td", { class: measured ? "" : "unmeasured" }, value));
@@ -128,7 +128,7 @@ function viewUse(events) {
     el("table", { class: "bars" }, el("tbody", {}, bar("Time", done.durationMs, typeof started.ttlSeconds === "number" ? 1000 * started.ttlSeconds : undefined, secondsText),
       bar("Memory, peak", use.memoryPeakBytes, home.memoryMaxBytes, bytesText), bar("Processes, peak", use.pidsPeak, home.pidsMax, plain),
       bar("CPU time", use.cpuMicros, undefined, (n) => secondsText(Math.round(n / 1000))),
-      bar("Sent", home.bytesSent, undefined, bytesText, " by the cell"), bar("Received", home.bytesReceived, undefined, bytesText, " by the cell"))),
+      bar("Sent", home.bytesSent, undefined, bytesText, ""), bar("Received", home.bytesReceived, undefined, bytesText, ""))),
     facts([["Egress rules", typeof home.declaredEgressRules === "number" ? home.declaredEgressRules + " declared, " + text(home.exercisedEgressConnections) + " connections" : ""],
       ["Rules never used", unused.join(", ")], ["Secrets never read", secrets.join(", ")],
       ["Suspicious DNS", apexes.map((a) => text(a.apex) + ": " + text(a.queries) + " questions, " + text(a.distinctNames) + " names").join("; ")]]));
@@ -144,11 +144,12 @@ function viewEvidence(entries, events, meta, advice) {
     ...gaps.map((e) => text(e.data.lost) + " events were left out from " + text(e.data.since) + " to " + text(e.data.until) + ": " + text(e.data.cause) + ". The count is sealed."),
     ...refused.map((e) => "signerd refused " + text(e.data.count) + " claims of " + text(e.data.role) + " (" + text(e.data.type) + "): " + text(e.data.reason) + "."),
     ...recovered.map((e) => "signerd started again on this log at " + e.time + (Number(e.data.tornBytes) > 0 ? " and put aside " + text(e.data.tornBytes) + " unfinished bytes." : ".")),
+    ...of("log.v1.pruned").map((e) => "Retention took away the lines " + text(e.data.firstIndex) + " to " + (Number(e.data.firstIndex) + Number(e.data.lines) - 1) + " of the log at " + e.time + "."),
     redacted > 0 && redacted + " events have fields that were redacted before they were sealed.", text(meta.note)].filter(Boolean);
   return section("evidence", "Evidence",
     facts([["Log", el("code", {}, text(meta.origin))], ["Events", meta.total + " of this run, " + text(meta.logSize) + " in the log at this checkpoint"],
       ["Keys", listOf(meta.vkeys).map((k) => el("code", { class: "block" }, k))],
-      ["Bundle", listOf(bundle.events).map((r) => text(r.type) + " (" + text(r.sequence) + ")").join(", ")],
+      ["Bundle", listOf(bundle.events).map((r) => part(r, "type") + " (" + part(r, "sequence") + ")").join(", ")],
       ["cellctl", text(meta.cellctl) + ", " + text(meta.written) + ": " + text(meta.verdict)]]),
     el("details", {}, el("summary", {}, "Checkpoint (signed note)"), el("pre", {}, text(meta.checkpoint))),
     el("ul", { class: "notes" }, notes.map((n) => el("li", {}, n))),

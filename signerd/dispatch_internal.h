@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* The parts of struct dispatch: dispatch.c takes what comes, claims.c judges a claim, answers.c answers it.
+ */
+#pragma once
+
+#include "signerd/dispatch.h"
+
+/* claims.c: judges one claim, and answers it, now or when it is durable. */
+void dispatch_claim(const struct dispatch_to *to, const struct signer_claim_req *req);
+/* Counts a refused claim; it becomes an event, at once or together with its like. cell may be NULL. */
+void dispatch_note(struct dispatch_line *l, uint64_t type, const struct cell *cell, const char *reason);
+void dispatch_seal_refusal(struct dispatch *d, struct refused_kind *k);
+void dispatch_on_refused_timer(struct ev_loop *loop, ev_timer *w, int revents);
+
+/* answers.c: the place of a new claim's counter. NULL: it was seen before (and is answered again if it can
+ * be), or there is no place. */
+struct dispatch_answer *dispatch_place(const struct dispatch_to *to, const struct signer_claim_req *req,
+                                       const struct cell *cell);
+/* err 0: durable as sequence. */
+void dispatch_answer(struct dispatch_answer *a, int err, uint64_t sequence);
+/* The same, as the log calls it (elog_done_fn). */
+void dispatch_on_durable(void *data, int err, uint64_t sequence);
+/* One more claim of the group has its answer; the last one sends them. */
+void dispatch_group_put(struct dispatch_group *g);
+/* Forgets it. */
+void dispatch_group_end(struct dispatch_group *g);

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+#include "supervisor/ctl/loghead.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "common/base/io.h"
+#include "common/evidence/cosign.h"
+#include "common/evidence/note.h"
+#include "supervisor/ctl/ctl.h"
+#include "supervisor/ctl/logdir.h"
+
+#define FAIL(status, verb, ...) ((verb) ? ctl_fail(status, verb, __VA_ARGS__) : (int)(status))
+#define NOTE_SUFFIX             ".note"
+
+void loghead_done(struct loghead *h)
+{
+    buf_done(&h->vkey);
+    buf_done(&h->keyset);
+    buf_done(&h->note);
+}
+
+static int loghead_file(int fd, const char *name, struct buf *b)
+{
+    int r = log_verify_read_file(fd, name, b);
+
+    if (r == 0 && b->len > 0 && b->data[b->len - 1] == '\n')
+        b->len--;
+    return r;
+}
+
+static int loghead_fill(const char *verb, const char *path, int fd, struct loghead *h)
+{
+    char why[LOG_CHECK_WHY_MAX] = "";
+    const struct keyring_key *signer;
+    int r;
+
+    if (digest_init() < 0 || ed25519_init() < 0)
+        return FAIL(CTL_FAILED, verb, "SHA-256 or Ed25519 is not available");
+    if (loghead_file(fd, "vkey", &h->vkey) < 0 || log_verify_read_file(fd, "checkpoint", &h->note) < 0)
+        return FAIL(CTL_FAILED, verb, "%s has no vkey and checkpoint: `cellctl verify` says more", path);
+    r = log_verify_read_file(fd, KEYSET_FILE, &h->keyset);
+    if (r == -ENOENT)
+        r = 0;
+    if (r == 0)
+        r = trust_open_texts(buf_str(&h->vkey), buf_str(&h->keyset), &(struct trust_root){.ring = NULL},
+                             &h->trust, why);
+    if (r < 0)
+        return FAIL(CTL_FAILED, verb, "the keys of %s: %s", path, r == -EBADMSG ? why : strerror(-r));
+    if (checkpoint_open_ring(buf_str(&h->note), &h->trust.ring, &h->checkpoint, &signer) != CHECKPOINT_OK)
+        return FAIL(CTL_TAMPERED, verb, "the checkpoint of %s is not signed by its key: see `cellctl verify`",
+                    path);
+    return CTL_OK;
+}
+
+int loghead_read(const char *verb, const char *path, int fd, struct loghead *ret)
+{
+    int r;
+
+    *ret = (struct loghead){.vkey = {.data = NULL}};
+    buf_init(&ret->vkey, LOG_FILE_MAX);
+    buf_init(&ret->keyset, KEYSET_FILE_MAX);
+    buf_init(&ret->note, CHECKPOINT_NOTE_MAX);
+    r = loghead_fill(verb, path, fd, ret);
+    if (r != CTL_OK)
+        loghead_done(ret);
+    return r;
+}
+
+/* ---- cosigned notes ---- */
+
+static void loghead_closedirp(DIR **d)
+{
+    if (*d)
+        closedir(*d);
+}
+
+static int loghead_see(int dir, const char *name, const struct loghead *h,
+                       int (*see)(void *arg, const char *name, struct str note, const struct checkpoint *c),
+                       void *arg)
+{
+    _cleanup_(buf_done) struct buf note = {.data = NULL};
+    const struct keyring_key *signer;
+    struct checkpoint c;
+
+    buf_init(&note, CHECKPOINT_NOTE_MAX);
+    if (log_verify_read_file(dir, name, &note) < 0 ||
+        checkpoint_open_ring(buf_str(&note), &h->trust.ring, &c, &signer) != CHECKPOINT_OK ||
+        strcmp(c.origin, h->checkpoint.origin) != 0)
+        return 0;
+    return see(arg, name, buf_str(&note), &c);
+}
+
+int loghead_each_witnessed(int fd, const struct loghead *h,
+                           int (*see)(void *arg, const char *name, struct str note,
+                                      const struct checkpoint *c),
+                           void *arg)
+{
+    int dir = openat(fd, "witness", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    _cleanup_(loghead_closedirp) DIR *d = dir < 0 ? NULL : fdopendir(dir);
+    struct dirent *e;
+    unsigned n = 0;
+    int r = 0;
+
+    if (dir < 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (!d) {
+        close(dir);
+        return -ENOMEM;
+    }
+    while (r == 0 && n < LOGHEAD_WITNESSED_MAX && (e = readdir(d))) {
+        size_t len = strlen(e->d_name), suffix = sizeof(NOTE_SUFFIX) - 1;
+
+        if (len <= suffix || strcmp(e->d_name + len - suffix, NOTE_SUFFIX) != 0)
+            continue;
+        n++;
+        r = loghead_see(dir, e->d_name, h, see, arg);
+    }
+    return r;
+}
+
+/* ---- the best for a proof ---- */
+
+struct loghead_choice {
+    uint64_t index;
+    struct buf note; /* empty: none so far */
+    struct checkpoint c;
+    unsigned sigs;
+};
+
+static unsigned loghead_sigs(struct str note)
+{
+    struct note_sig s;
+    unsigned count = 0;
+    struct note n;
+
+    if (note_parse(note, &n) < 0)
+        return 0;
+    while (note_next_sig(&n.sigs, &s) > 0)
+        count++;
+    return count;
+}
+
+static int loghead_choose(void *arg, const char *name, struct str note, const struct checkpoint *c)
+{
+    _cleanup_(buf_done) struct buf merged = {.data = NULL};
+    struct loghead_choice *choice = arg;
+    unsigned sigs;
+
+    (void)name;
+    buf_init(&merged, CHECKPOINT_NOTE_MAX);
+    if (c->size <= choice->index)
+        return 0;
+    if (choice->note.len == 0 || cosign_merge(buf_str(&choice->note), note, &merged) < 0) {
+        buf_clear(&merged);
+        buf_put_str(&merged, note);
+    }
+    if (merged.err)
+        return merged.err;
+    sigs = loghead_sigs(buf_str(&merged));
+    if (sigs < choice->sigs || (sigs == choice->sigs && c->size <= choice->c.size))
+        return 0;
+    choice->sigs = sigs;
+    choice->c = *c;
+    buf_clear(&choice->note);
+    buf_put_str(&choice->note, buf_str(&merged));
+    return choice->note.err;
+}
+
+int loghead_best(int fd, const struct loghead *h, uint64_t index, struct buf *b, struct checkpoint *ret)
+{
+    struct loghead_choice choice = {.index = index};
+    int r;
+
+    buf_init(&choice.note, CHECKPOINT_NOTE_MAX);
+    r = loghead_choose(&choice, "checkpoint", buf_str(&h->note), &h->checkpoint);
+    if (r == 0)
+        r = loghead_each_witnessed(fd, h, loghead_choose, &choice);
+    if (r == 0 && choice.note.len == 0)
+        r = -ERANGE;
+    if (r == 0) {
+        buf_put_str(b, buf_str(&choice.note));
+        *ret = choice.c;
+        r = b->err;
+    }
+    buf_done(&choice.note);
+    return r;
+}
