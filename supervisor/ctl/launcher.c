@@ -321,7 +321,9 @@ static int start_all(const struct wiring *w, struct launcher *l, const struct la
                              false},
     };
     memcpy(starts[LAUNCHER_SIGNERD].args, log_args.v, sizeof(log_args.v));
-    starts[LAUNCHER_SIGNERD].keys = true;
+    /* Only where the key is not a file: otherwise nothing of the caller's environment. */
+    starts[LAUNCHER_SIGNERD].keys =
+        getenv("CREDENTIALS_DIRECTORY") || faccessat(w->keys, "signing.uri", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
     for (size_t i = 0; i < _LAUNCHER_MAX; i++) {
         int r = start_one(w, &starts[i], o, &l->pids[i], &l->pidfds[i]);
         if (r < 0)

@@ -182,7 +182,7 @@ def test_forks_and_tampering(user):
         if bad not in (b"", b"{}\n"):
             continue
         r = user.ctl("verify", "--keyset", user.file("empty", bad.decode()), log)
-        assert r.returncode == 4, r.stderr
+        assert r.returncode == (4 if bad else 2), r.stderr  # not a keyset; nothing to trust
 
 
 def test_races(user):
