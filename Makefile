@@ -89,6 +89,7 @@ install: all ## PREFIX=/usr/local, DESTDIR=: cellctl into bin, the daemons into 
 	install -m 755 $(filter-out %/cellctl,$(BINS)) $(DESTDIR)$(PREFIX)/libexec/cellos
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/cellos
 	sed 's,@PREFIX@,$(PREFIX),' packaging/systemd/cellos-ship.service.in >$(DESTDIR)$(PREFIX)/lib/systemd/system/cellos-ship.service
+	sed 's,@PREFIX@,$(PREFIX),' packaging/systemd/cellos-work.service.in >$(DESTDIR)$(PREFIX)/lib/systemd/system/cellos-work.service
 	install -m 644 packaging/systemd/ship.env.example $(DESTDIR)$(PREFIX)/share/cellos
 
 clean: ## remove everything that was built

@@ -147,6 +147,8 @@ MAY = {
        for what in ("drift", "rebind_threshold", "rebind_rejected", "dnssec_failed")},
     "log.v1.claim_refused": {},
     "log.v1.recovered": {},
+    "log.v1.pruned": {},
+    "log.v1.keyset_changed": {},
 }
 
 

@@ -87,6 +87,8 @@ static const struct {
     {"observability.v1.syscall_denied", "s", "se"},
     {"log.v1.claim_refused", "S", "oseL"},
     {"log.v1.recovered", "S", "L"},
+    {"log.v1.pruned", "S", "L"},
+    {"log.v1.keyset_changed", "S", "L"},
     {"observability.v1.dns_authority_drift", "p", "se"},
     {"observability.v1.dns_authority_rebind_threshold", "p", "se"},
     {"observability.v1.dns_authority_rebind_rejected", "p", "se"},
