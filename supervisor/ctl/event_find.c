@@ -64,7 +64,7 @@ static bool event_matches(struct str line, const struct event_wanted *w)
     struct envelope_line l = {.dssematerial = STR_NONE};
 
     /* Most lines are of another id: that is seen without taking them apart. */
-    if (w->by == EVENT_BY_ID &&
+    if (w->by == EVENT_BY_ID && w->id.p &&
         !memmem(line.p, line.len < ID_WITHIN ? line.len : ID_WITHIN, w->id.p, w->id.len))
         return false;
     if (envelope_parse(line, &l) != ENVELOPE_OK)
@@ -97,7 +97,7 @@ static int event_search(const char *path, const struct event_wanted *w, uint64_t
 int event_find(const char *verb, const char *word, const struct logdir_list *logs, const char **ret_path,
                uint64_t *ret_index)
 {
-    struct event_wanted w = {.by = EVENT_BY_ID};
+    struct event_wanted w = {.by = EVENT_BY_ID, .id = str_of(word)};
     int r = event_word(verb, word, &w);
 
     if (r != CTL_OK)
