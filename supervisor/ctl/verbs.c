@@ -7,7 +7,8 @@
 #include "supervisor/ctl/ctl.h"
 #include "supervisor/ctl/term.h"
 
-/* clang-format off: one a line, in the order of --help */
+/* One a line, in the order of --help. */
+/* clang-format off */
 const struct ctl_verb *const ctl_verbs[] = {&ctl_verb_run,     &ctl_verb_validate,    &ctl_verb_verify,
                                             &ctl_verb_prove,   &ctl_verb_consistency, &ctl_verb_tiles,
                                             &ctl_verb_witness, &ctl_verb_events,      &ctl_verb_why,

@@ -18,8 +18,8 @@
 #define FOO_TEXT "This is an example message.\n"
 #define FOO_NOTE                                                                                             \
     FOO_TEXT                                                                                                 \
-        "\n" NOTE_DASH "example.com/foo "                                                                    \
-        "Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=\n"
+    "\n" NOTE_DASH "example.com/foo "                                                                        \
+    "Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=\n"
 
 /* c2sp.org/tlog-cosignature, the first example */
 #define SOFA_TEXT "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n"
