@@ -30,6 +30,12 @@ static size_t event_hidden(const unsigned char *p, size_t left, unsigned *ret_co
     return 0;
 }
 
+/* Nearly every byte: neither escaped by JSON nor the first of what event_hidden() looks for. */
+static bool event_is_plain(unsigned char c)
+{
+    return c >= 0x20 && c != '"' && c != '\\' && c != 0x7f && c != 0xc2 && c != 0xe2;
+}
+
 void event_put_string(struct buf *b, struct str s)
 {
     size_t from = 0;
@@ -38,8 +44,13 @@ void event_put_string(struct buf *b, struct str s)
     for (size_t i = 0; i < s.len;) {
         unsigned char c = (unsigned char)s.p[i];
         unsigned code;
-        size_t n = event_hidden((const unsigned char *)s.p + i, s.len - i, &code);
+        size_t n;
 
+        if (event_is_plain(c)) {
+            i++;
+            continue;
+        }
+        n = event_hidden((const unsigned char *)s.p + i, s.len - i, &code);
         if (n == 0 && c != '"' && c != '\\') {
             i++;
             continue;

@@ -59,9 +59,15 @@ uint8_t *buf_reserve(struct buf *b, size_t n)
     return b->data + b->len;
 }
 
+/* Most of what is put has its room already. */
+static bool buf_has_room(const struct buf *b, size_t n)
+{
+    return !b->err && n < b->cap - b->len && b->len <= b->max && n <= b->max - b->len;
+}
+
 void buf_put(struct buf *b, const void *p, size_t n)
 {
-    uint8_t *dst = buf_reserve(b, n);
+    uint8_t *dst = buf_has_room(b, n) ? b->data + b->len : buf_reserve(b, n);
     if (!dst || n == 0)
         return;
     memcpy(dst, p, n);
