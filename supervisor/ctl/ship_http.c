@@ -13,8 +13,8 @@
 #include "common/base/io.h"
 #include "supervisor/ctl/backoff.h"
 #include "supervisor/ctl/ctl.h"
+#include "supervisor/ctl/curl_lib.h"
 #include "supervisor/ctl/ship.h"
-#include "supervisor/ctl/ship_curl.h"
 
 #define TYPE_ONE        "application/cloudevents+json; charset=utf-8"
 #define TYPE_BATCH      "application/cloudevents-batch+json; charset=utf-8"
@@ -24,7 +24,7 @@
 struct ship_http {
     struct ship_dest dest;
     struct ship *ship;
-    const struct ship_curl *c;
+    const struct curl_lib *c;
     CURL *curl;
     char error[CURL_ERROR_SIZE];
     char answer[ANSWER_MAX + 1];
@@ -299,7 +299,7 @@ int ship_http_new(struct ship *s, struct ship_dest **ret)
     h->dest.ops = &ops;
     h->ship = s;
     h->limit = s->args.batch ? s->args.batch : 1;
-    h->c = ship_curl_load(&why);
+    h->c = curl_lib_load(&why);
     if (!h->c) {
         free(h);
         (void)ctl_fail(CTL_FAILED, "ship", "HTTP needs libcurl (Debian: libcurl4): %s", why);

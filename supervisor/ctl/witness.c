@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* cellctl witness: gets a log's checkpoint cosigned by a witness (c2sp.org/tlog-witness) and keeps the
  * cosigned note in the log's witness/ folder, the only thing that anybody but signerd writes there. */
-#include <curl/curl.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -289,8 +288,8 @@ static int witness_run(int argc, char **argv)
     int r = witness_parse(argc, argv, &a);
 
     if (r == CTL_OK)
-        r = digest_init() < 0 || ed25519_init() < 0 || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK
-                ? ctl_fail(CTL_FAILED, VERB, "libsodium, libcrypto or libcurl cannot start")
+        r = digest_init() < 0 || ed25519_init() < 0
+                ? ctl_fail(CTL_FAILED, VERB, "libsodium or libcrypto cannot start")
                 : CTL_OK;
     if (r == CTL_OK)
         r = quorum_add(VERB, &a.who, a.key);

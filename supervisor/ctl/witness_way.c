@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "supervisor/ctl/witness_way.h"
 
-#include <curl/curl.h>
 #include <stdio.h>
 
 #include "common/base/num.h"
+#include "supervisor/ctl/curl_lib.h"
 
 #define UNIX_PREFIX "unix:"
+
+static const struct curl_lib *way_curl; /* once it is needed */
 
 void witness_reply_init(struct witness_reply *r)
 {
@@ -23,12 +25,12 @@ void witness_reply_done(struct witness_reply *r)
 
 static void way_curl_free(CURL **c)
 {
-    curl_easy_cleanup(*c);
+    way_curl->easy_cleanup(*c);
 }
 
 static void way_list_free(struct curl_slist **l)
 {
-    curl_slist_free_all(*l);
+    way_curl->slist_free_all(*l);
 }
 
 /* Answering less than n ends the transfer: an endless body is cut off. */
@@ -82,23 +84,37 @@ static bool way_url(const char *to, char *url, size_t cap, const char **ret_sock
 static bool way_options(CURL *c, const char *url, const char *socket, struct curl_slist *headers,
                         struct str request, struct witness_reply *ret)
 {
-    return curl_easy_setopt(c, CURLOPT_URL, url) == CURLE_OK &&
-           (!socket || curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, socket) == CURLE_OK) &&
-           curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
-           curl_easy_setopt(c, CURLOPT_PROXY, socket ? "" : NULL) == CURLE_OK &&
-           curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers) == CURLE_OK &&
-           curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE, (long)request.len) == CURLE_OK &&
-           curl_easy_setopt(c, CURLOPT_POSTFIELDS, request.p) == CURLE_OK &&
-           curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, way_body) == CURLE_OK &&
-           curl_easy_setopt(c, CURLOPT_WRITEDATA, &ret->body) == CURLE_OK &&
-           curl_easy_setopt(c, CURLOPT_TIMEOUT, (long)WITNESS_TIMEOUT_S) == CURLE_OK &&
-           curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L) == CURLE_OK;
+    return way_curl->easy_setopt(c, CURLOPT_URL, url) == CURLE_OK &&
+           (!socket || way_curl->easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, socket) == CURLE_OK) &&
+           way_curl->easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
+           way_curl->easy_setopt(c, CURLOPT_PROXY, socket ? "" : NULL) == CURLE_OK &&
+           way_curl->easy_setopt(c, CURLOPT_HTTPHEADER, headers) == CURLE_OK &&
+           way_curl->easy_setopt(c, CURLOPT_POSTFIELDSIZE, (long)request.len) == CURLE_OK &&
+           way_curl->easy_setopt(c, CURLOPT_POSTFIELDS, request.p) == CURLE_OK &&
+           way_curl->easy_setopt(c, CURLOPT_WRITEFUNCTION, way_body) == CURLE_OK &&
+           way_curl->easy_setopt(c, CURLOPT_WRITEDATA, &ret->body) == CURLE_OK &&
+           way_curl->easy_setopt(c, CURLOPT_TIMEOUT, (long)WITNESS_TIMEOUT_S) == CURLE_OK &&
+           way_curl->easy_setopt(c, CURLOPT_NOSIGNAL, 1L) == CURLE_OK;
 }
 
-int witness_post(const char *to, struct str request, struct witness_reply *ret)
+static int way_load(struct witness_reply *ret)
 {
-    _cleanup_(way_curl_free) CURL *c = curl_easy_init();
-    _cleanup_(way_list_free) struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: text/plain");
+    const char *why = "libcurl does not start";
+    const struct curl_lib *c = way_curl ? way_curl : curl_lib_load(&why);
+
+    if (c && (c == way_curl || c->global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK)) {
+        way_curl = c;
+        return 0;
+    }
+    (void)snprintf(ret->why, sizeof(ret->why), "%s", why ? why : "libcurl does not start");
+    return -ENOENT;
+}
+
+static int way_post(const char *to, struct str request, struct witness_reply *ret)
+{
+    _cleanup_(way_curl_free) CURL *c = way_curl->easy_init();
+    _cleanup_(way_list_free) struct curl_slist *headers =
+        way_curl->slist_append(NULL, "Content-Type: text/plain");
     const char *socket;
     char url[2048];
     long status = 0;
@@ -110,10 +126,10 @@ int witness_post(const char *to, struct str request, struct witness_reply *ret)
         return -ENAMETOOLONG;
     if (!way_options(c, url, socket, headers, request, ret))
         return -ENOMEM;
-    e = curl_easy_perform(c);
-    if (e != CURLE_OK || curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status) != CURLE_OK) {
+    e = way_curl->easy_perform(c);
+    if (e != CURLE_OK || way_curl->easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status) != CURLE_OK) {
         (void)snprintf(ret->why, sizeof(ret->why), "%s",
-                       ret->body.err ? "its answer is too long" : curl_easy_strerror(e));
+                       ret->body.err ? "its answer is too long" : way_curl->easy_strerror(e));
         return -EIO;
     }
     ret->status = status > 0 && status < 1000 ? (unsigned)status : 0;
@@ -121,4 +137,11 @@ int witness_post(const char *to, struct str request, struct witness_reply *ret)
     if (ret->answer == WITNESS_CONFLICT && way_size(buf_str(&ret->body), &ret->size) < 0)
         ret->answer = WITNESS_REFUSED;
     return 0;
+}
+
+int witness_post(const char *to, struct str request, struct witness_reply *ret)
+{
+    int r = way_load(ret);
+
+    return r < 0 ? r : way_post(to, request, ret);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* libcurl, loaded when an HTTP destination wants it: it brings two dozen libraries with it, which would cost
+/* libcurl, loaded when something goes over HTTP: it brings two dozen libraries with it, which would cost
  * every start of cellctl, also `cellctl run`, several milliseconds. */
 #pragma once
 
@@ -8,9 +8,9 @@
 #undef curl_easy_setopt /* type checks by macro, which would hide the pointers here */
 #undef curl_easy_getinfo
 
-#define SHIP_CURL_LIBRARY "libcurl.so.4"
+#define CURL_LIB_NAME "libcurl.so.4"
 
-struct ship_curl {
+struct curl_lib {
     __typeof__(&curl_global_init) global_init;
     __typeof__(&curl_easy_init) easy_init;
     __typeof__(&curl_easy_cleanup) easy_cleanup;
@@ -23,4 +23,4 @@ struct ship_curl {
 };
 
 /* All of them, or NULL with what the dynamic loader says in *ret_why. Stays loaded. */
-const struct ship_curl *ship_curl_load(const char **ret_why);
+const struct curl_lib *curl_lib_load(const char **ret_why);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "supervisor/ctl/ship_curl.h"
+#include "supervisor/ctl/curl_lib.h"
 
 #include <dlfcn.h>
 #include <stddef.h>
@@ -7,7 +7,7 @@
 
 #include "common/base/cleanup.h"
 
-static struct ship_curl curl;
+static struct curl_lib curl;
 
 static const struct {
     const char *name;
@@ -15,7 +15,7 @@ static const struct {
 } symbols[] = {
 #define SYMBOL(member)                                                                                       \
     {                                                                                                        \
-        "curl_" #member, offsetof(struct ship_curl, member)                                                  \
+        "curl_" #member, offsetof(struct curl_lib, member)                                                   \
     }
     SYMBOL(global_init),   SYMBOL(easy_init),    SYMBOL(easy_cleanup),
     SYMBOL(easy_setopt),   SYMBOL(easy_getinfo), SYMBOL(easy_perform),
@@ -23,9 +23,9 @@ static const struct {
 #undef SYMBOL
 };
 
-const struct ship_curl *ship_curl_load(const char **ret_why)
+const struct curl_lib *curl_lib_load(const char **ret_why)
 {
-    void *library = dlopen(SHIP_CURL_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    void *library = dlopen(CURL_LIB_NAME, RTLD_NOW | RTLD_LOCAL);
 
     for (size_t i = 0; library && i < ARRAY_LEN(symbols); i++) {
         void *p = dlsym(library, symbols[i].name);
