@@ -284,10 +284,10 @@ print("up", flush=True)
 sys.stdin.readline()
 import threading
 def ask(i):
-    for n in range(60):
+    for n in range(400):
         try: socket.getaddrinfo("name-%d-%d.test" % (i, n), 80)
         except OSError: pass
-        time.sleep(0.05)
+        time.sleep(0.01)
 ts = [threading.Thread(target=ask, args=(i,)) for i in range(4)]
 for t in ts: t.start()
 for t in ts: t.join()

@@ -80,11 +80,11 @@ static void *edge_record(struct rng *g, struct arena *a, const struct schema *s,
     return rec;
 }
 
-/* These two say something about the log they are in: a true one comes with the second start, and with
- * pruning. */
+/* These say something about the log they are in: true ones come with the second start, with pruning, and with
+ * a rotated key (test_keys.py). */
 static bool is_of_the_log_itself(const struct event_row *row)
 {
-    return row->type == EVENT_RECOVERED || row->type == EVENT_PRUNED;
+    return row->type == EVENT_RECOVERED || row->type == EVENT_PRUNED || row->type == EVENT_KEYSET_CHANGED;
 }
 
 static void submit(struct rig *r, const struct event_row *row, enum edge edge, struct rig_ack *ack)

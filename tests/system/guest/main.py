@@ -7,7 +7,7 @@ import traceback
 
 import guest
 
-import basics, network, limits, faults  # noqa: E401,F401 in this order
+import basics, network, limits, evidence, faults  # noqa: E401,F401 in this order
 
 
 def say(text):
