@@ -1,5 +1,5 @@
 JOBS         ?= $(shell nproc)
-FUZZ_SECONDS ?= 20
+FUZZ_SECONDS ?= 12
 CLANG_FORMAT := clang-format-14
 CLANG_TIDY   := clang-tidy-14
 RUN          := tests/run --jobs $(JOBS)
@@ -89,7 +89,7 @@ else
 fuzz-build:
 	$(Q)$(MAKE) --no-print-directory B=$(B)-fuzz CC=clang FUZZ=1 fuzz-build
 endif
-fuzz: fuzz-build ## every fuzzer, FUZZ_SECONDS=20 each, two at a time; FUZZER=name for one
+fuzz: fuzz-build ## every fuzzer, FUZZ_SECONDS=12 each, two at a time; FUZZER=name for one
 	$(Q)$(RUN) --build $(B) --seconds $(FUZZ_SECONDS) fuzz $(if $(FUZZER),fuzz_$(FUZZER),$(FUZZ_NAMES))
 fuzz-smoke: fuzz
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "common/base/clock.h"
+#include "proto/limits.h"
 #include "supervisor/ctl/ctl.h"
 #include "supervisor/ctl/events_filter.h"
 #include "supervisor/ctl/events_follow.h"
@@ -265,8 +266,11 @@ static int follow(struct events *a, struct logdir_list *logs, const char *parent
 static int show_logs(struct events *a, struct logdir_list *logs, const char *parent)
 {
     a->format.tags = !a->json && (a->all || (a->follow && !a->filter.run)) && parent;
-    if (a->follow)
+    if (a->follow) {
+        /* Whoever reads along sees whole lines: each goes out in one write. */
+        (void)setvbuf(stdout, NULL, _IOLBF, 2 * LIMIT_LINE);
         return follow(a, logs, parent);
+    }
     if (!a->all && logs->n > 1) {
         if (!a->json)
             (void)fprintf(stderr, "cellctl events: the newest of %zu logs; the others: --run RUN, --all\n",

@@ -193,7 +193,7 @@ class Follower:
         self.p = user.popen("events", *args, "-f", "--json", stdin=subprocess.DEVNULL, stdout=self.file, stderr=subprocess.PIPE)
 
     def events(self):
-        return [json.loads(l) for l in self.out.read_text().splitlines()]
+        return [json.loads(l) for l in self.out.read_text().split("\n")[:-1]]  # whole lines
 
     def __enter__(self):
         return self

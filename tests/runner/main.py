@@ -16,6 +16,9 @@ MAKE_TIMEOUT_S = 2400
 VALGRIND = ["common_channel", "common_envelope", "proto_*", "proxyd_dns_cell", "proxyd_relay", "signerd_dispatch",
             "signerd_log", "supervisor_spec", "supervisor_spec_bad"]
 LIMIT_S = 90 * 60
+# Not once more with sanitizers: most of their time passes in browsers, servers and waiting; `make check-asan` leaves them out
+# too, `pytest` with a sanitized CELLOS_BIN does not.
+OTHERS_WORK = ["tests/integ/" + name for name in ("test_work.py", "test_ship.py", "test_report.py", "test_tlog_go.py", "test_many_cells.py")]
 SANITIZE = {
     "ASAN_OPTIONS": "abort_on_error=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
@@ -89,7 +92,9 @@ class Check:
 
     def pytest_asan(self):
         build = self.build + "-asan"
-        return pytests.run(build, f"{self.logs}/pytest-asan.log", SANITIZE) if self.ready(build) else not_built()
+        if not self.ready(build):
+            return not_built()
+        return pytests.run(build, f"{self.logs}/pytest-asan.log", SANITIZE, OTHERS_WORK)
 
     def install(self):
         """The installed tree works: cellctl answers and finds the daemons beside itself."""
