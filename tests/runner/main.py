@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 
 from . import fuzz, process, pytests, unit, vm
@@ -18,7 +19,8 @@ VALGRIND = ["common_channel", "common_envelope", "proto_*", "proxyd_dns_cell", "
 LIMIT_S = 90 * 60
 # Not once more with sanitizers: most of their time passes in browsers, servers and waiting; `make check-asan` leaves them out
 # too, `pytest` with a sanitized CELLOS_BIN does not.
-OTHERS_WORK = ["tests/integ/" + name for name in ("test_work.py", "test_ship.py", "test_report.py", "test_tlog_go.py", "test_many_cells.py")]
+OTHERS_WORK = ["tests/integ/test_work.py", "tests/integ/test_ship.py", "tests/integ/test_report.py", "tests/integ/test_tlog_go.py",
+               "tests/integ/test_many_cells.py", "tests/escape/test_escape_table.py"]
 SANITIZE = {
     "ASAN_OPTIONS": "abort_on_error=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
@@ -34,13 +36,15 @@ class Check:
         self.jobs, self.seconds = jobs, seconds
         self.logs = f"{self.build}/check"
         self.built = {}  # build directory -> it could be built
+        self.parts = []  # what will be run
+        self.aside = {}  # target -> (thread, its report in a list)
         os.makedirs(self.logs, exist_ok=True)
 
-    def make(self, name, *words):
+    def make(self, name, *words, before=(), jobs=None):
         """One case: the target succeeds. Its output goes to a log, the end of it here when it fails."""
         report, path, began = Report(), f"{self.logs}/{name}.log", time.monotonic()
         with open(path, "wb") as log:
-            status = process.run(["make", "--no-print-directory", f"-j{self.jobs}", *words], log=log,
+            status = process.run([*before, "make", "--no-print-directory", f"-j{jobs or self.jobs}", *words], log=log,
                                  timeout=MAKE_TIMEOUT_S)
         report.case(name, status == 0)
         say(f"  {'ok  ' if status == 0 else 'FAIL'}  make {' '.join(words)} ({time.monotonic() - began:.0f} s)")
@@ -49,6 +53,30 @@ class Check:
                 for line in log.read().splitlines()[-60:]:
                     say(f"        {line}")
         return report
+
+    def start_aside(self):
+        """pytest leaves most of one processor idle: what builds in directories of its own is made meanwhile, at the
+        lowest priority, and counted in its own part."""
+        def one(target, results, after):
+            if after:
+                after.join()
+            results.append(self.make(target, f"B={self.build}", target, before=("nice", "-n", "19"), jobs=1))
+
+        before = None
+        for target in ("check-clang", "fuzz-build"):
+            results = []
+            thread = threading.Thread(target=one, args=(target, results, before), daemon=True)
+            thread.start()
+            self.aside[target] = (thread, results)
+            before = thread
+
+    def made_aside(self, target):
+        """What start_aside() made of it; made now where that was not called."""
+        if target not in self.aside:
+            return self.make(target, f"B={self.build}", target)
+        thread, results = self.aside.pop(target)
+        thread.join()
+        return results[0] if results else not_built()
 
     def _build(self, name, build, *words):
         report = self.make(name, f"B={build}", *words)
@@ -88,6 +116,8 @@ class Check:
     def pytest(self):
         if not self.ready(self.build):
             return not_built()
+        if {"clang", "fuzz"} <= set(self.parts):
+            self.start_aside()
         return pytests.run(self.build, f"{self.logs}/pytest.log", {})
 
     def pytest_asan(self):
@@ -128,10 +158,10 @@ class Check:
         return self.make("demo", f"B={self.build}", "demo")
 
     def clang(self):
-        return self.make("check-clang", f"B={self.build}", "check-clang")
+        return self.made_aside("check-clang")
 
     def fuzz(self):
-        report = self.make("fuzz-build", f"B={self.build}", "fuzz-build")
+        report = self.made_aside("fuzz-build")
         if report.failed:
             return report
         names = sorted(os.path.basename(p)[:-2] for p in glob.glob("tests/fuzz/fuzz_*.c"))
@@ -152,6 +182,7 @@ def not_built():
 
 def run_parts(check, parts):
     total, began = Report(), time.monotonic()
+    check.parts = parts
     for part in parts:
         say(f"== {part} ==")
         at = time.monotonic()
