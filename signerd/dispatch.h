@@ -45,7 +45,7 @@ struct dispatch_line {
     struct endpoint *e;              /* NULL once it is gone */
     uint64_t counter;                /* the greatest so far */
     struct dispatch_answer *answers; /* LIMIT_ANSWERS, by counter */
-    LIST_HEAD(, dispatch_group) groups;
+    LIST_HEAD(dispatch_groups, dispatch_group) groups;
 };
 
 struct dispatch {

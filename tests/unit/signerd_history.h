@@ -319,7 +319,7 @@ static inline void history_recover(struct rig *r, const struct journal *j, size_
             fail_msg("%s: the start was not sealed", history_where);
         history_number(&last, "previousSize", after.n - 1);
         history_number(&last, "tornBytes", torn);
-        if (kept > before.text.len || memcmp(before.text.data, after.text.data, kept) != 0)
+        if (kept > before.text.len || (kept > 0 && memcmp(before.text.data, after.text.data, kept) != 0))
             fail_msg("%s: the lines before the crash are not what they were", history_where);
     }
     if (r->config.seal == SEAL_BATCH && after.n > 0)

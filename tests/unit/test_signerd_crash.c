@@ -290,10 +290,12 @@ static int second_signer(const struct rig *r, int dirfd)
 
     other.log_dir = dirfd;
     other.log = NULL;
+    assert_int_equal(cells_new(&other.cells), 0);
     e = rig_open(&other);
     close(dirfd);
     if (e == 0)
         rig_close(&other);
+    other.cells = cells_free(other.cells);
     return e;
 }
 
