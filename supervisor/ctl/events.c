@@ -174,7 +174,7 @@ static int see(void *self, struct str line, const struct envelope_line *l)
     if (!a->failed && events_filter_match(&a->filter, e, data))
         show(a, line, e, data);
     bool ended = events_format_end(&a->format, e, data, &a->out);
-    if (!a->json)
+    if (!a->json && a->out.len > 0)
         (void)fwrite(a->out.data, 1, a->out.len, stdout);
     buf_clear(&a->out);
     json_decref(data);

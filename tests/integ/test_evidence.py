@@ -361,7 +361,7 @@ def test_a_hundred_thousand_events(root_user, record_property):
 
 def test_segments_closed_compressed_and_pruned(root_user):
     """A confined signerd does it beside its commits: nothing of what is left, or was, is in doubt afterwards."""
-    count = 20_000 if not SANITIZED else 5_000
+    count = 20_000
     peer = BIN.parent / "bin-test/peer"
     work = Path(tempfile.mkdtemp(prefix="segments-", dir=root_user.home))
     r = subprocess.run([peer, "many", str(count), BIN, work, "--segment-bytes", "1048576", "--retain-bytes", "3000000"],
