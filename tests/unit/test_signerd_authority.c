@@ -100,11 +100,11 @@ static bool vocabulary_allows(const char *suffix, uint32_t role, uint32_t state)
 {
     static const char roles[] = {
         [ROLE_SUPERVISOR] = 's', [ROLE_NETD] = 'n', [ROLE_PROXYD] = 'p', [ROLE_SIGNERD] = 'S'};
-    char s = state == CELL_STATE_OPENED    ? 'o'
-             : state == CELL_STATE_STARTED ? 's'
-             : state == CELL_STATE_ENDED   ? 'e'
-             : state == CELL_STATE_LOG     ? 'L'
-                                           : '-';
+    int s = state == CELL_STATE_OPENED    ? 'o'
+            : state == CELL_STATE_STARTED ? 's'
+            : state == CELL_STATE_ENDED   ? 'e'
+            : state == CELL_STATE_LOG     ? 'L'
+                                          : '-';
 
     for (size_t i = 0; i < ARRAY_LEN(vocabulary); i++)
         if (strcmp(vocabulary[i].suffix, suffix) == 0)

@@ -822,7 +822,8 @@ static uint32_t send_secrets(struct suite *s, const char *run, enum wrong wrong)
  * value nor any form of it. */
 static void test_secret_values(void **state)
 {
-    static const char *const texts[] = {SECRET, "x." SECRET ".test", "Y29ycmVjdC1ob3JzZS1iYXR0ZXJ5",
+    static const char inside[] = "x." SECRET ".test";
+    static const char *const texts[] = {SECRET, inside, "Y29ycmVjdC1ob3JzZS1iYXR0ZXJ5",
                                         "636f72726563742d686f7273652d62617474657279",
                                         "CORRECT-HORSE-BATTERY"};
     _cleanup_(buf_done) struct buf lines = {.data = NULL};
