@@ -152,6 +152,8 @@ class Check:
         return report
 
     def vm(self):
+        for thread, _ in self.aside.values():  # the emulated machine wants both processors
+            thread.join()
         return vm.run(self.build, f"{self.logs}/vm.log") if self.ready(self.build) else not_built()
 
     def demo(self):
