@@ -76,13 +76,14 @@ int afterseal_add(struct afterseal *a, const uint8_t leaf[static DIGEST_LEN])
 
 /* ---- the files ---- */
 
+/* What is left behind is durable with its name before the next file begins: afterseal_find() goes by that. */
 static int afterseal_open(struct afterseal *a, uint64_t segment)
 {
     char name[SIDECAR_NAME_MAX];
 
     if (a->fd >= 0 && a->segment == segment)
         return 0;
-    if (a->fd >= 0 && fdatasync(a->fd) < 0)
+    if (a->fd >= 0 && (fdatasync(a->fd) < 0 || fsync(a->dirfd) < 0))
         return -errno;
     cleanup_closep(&a->fd);
     sidecar_name(segment, keys_keyid(a->keys), name);
