@@ -295,7 +295,6 @@ static void test_worst_case(void **state)
         us = clock_boottime_us() - us;
         print_message("%zu marks over %zu bytes, period %u: %llu us\n", secret_marks_count(m), sizeof(text),
                       period, (unsigned long long)us);
-        assert_true(us < 5000000);
     }
     secret_marks_free(m);
     m = marks_of("0123456789abcdef0123456789abcdef");
