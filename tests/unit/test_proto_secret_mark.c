@@ -55,7 +55,7 @@ static void test_raw(void **state)
     assert_true(found(m, "", VALUE, n, "x"));
     assert_true(found(m, "TR0UB4DOR", "tr0ub4dor&3+X/y?Z~\xc3\xa9\n\"Q\"", n, "")); /* case does not count */
     assert_false(found(m, "", VALUE, n - 1, ""));
-    assert_false(found(m, "", VALUE + 1, n - 1, ""));
+    assert_false(found(m, "", &VALUE[1], n - 1, ""));
     assert_false(found(m, "", "", 0, ""));
     assert_null(secret_marks_find(NULL, STR_LIT(VALUE)));
     assert_null(secret_marks_find(m, STR_NONE));
