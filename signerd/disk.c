@@ -198,18 +198,21 @@ static int disk_undo(struct disk *d, uint64_t reserve)
     return r == -ENOSPC ? 0 : r;
 }
 
-static bool disk_is_old(const struct disk *d)
+uint64_t disk_age_left(const struct disk *d)
 {
     uint64_t now_s = clock_realtime_ms() / 1000; /* a clock that was set back makes nothing old */
+    uint64_t age_s = now_s > d->since_s ? now_s - d->since_s : 0;
 
-    return now_s > d->since_s && now_s - d->since_s > d->segment_age_s;
+    if (d->end == 0)
+        return UINT64_MAX;
+    return age_s > d->segment_age_s ? 0 : d->segment_age_s - age_s + 1;
 }
 
 static int disk_roll(struct disk *d, const struct disk_batch *b)
 {
-    if (b->emergency || d->end == 0)
+    if (b->emergency || d->end == 0 || (b->lines.len == 0 && !b->close))
         return 0;
-    if (d->end + b->lines.len <= d->segment_bytes && !disk_is_old(d))
+    if (d->end + b->lines.len <= d->segment_bytes && disk_age_left(d) > 0)
         return 0;
     /* A new file needs an inode and its reserve; while there is no room for these the old one grows on. */
     int r = disk_space_error(disk_new_segment(d, b->first));
@@ -327,21 +330,22 @@ static int disk_try_commit(struct disk *d, const struct disk_batch *b)
 {
     int r = disk_roll(d, b), undone;
 
-    if (r == 0 && !b->emergency)
+    if (r == 0 && !b->emergency && b->lines.len > 0)
         r = disk_make_room(d, b->lines.len, b->reserve);
     if (r < 0)
         return r;
-    r = disk_space_error(disk_append(d, b->lines));
-    if (r == 0)
+    if (b->lines.len > 0)
+        r = disk_space_error(disk_append(d, b->lines));
+    if (r == 0 && b->note.len > 0)
         r = disk_space_error(disk_checkpoint(d, b->note));
-    if (r == -ENOSPC) {
+    if (r == -ENOSPC && b->lines.len > 0) {
         undone = disk_undo(d, b->reserve);
         if (undone == 0)
             return r;
         r = undone;
     }
     if (r < 0) {
-        d->unknown = true;
+        d->unknown |= r != -ENOSPC;
         return r;
     }
     if (d->end == 0)
@@ -361,6 +365,7 @@ int disk_commit(struct disk *d, const struct disk_batch *b)
 
 void disk_prepare(struct disk *d, size_t note_len)
 {
-    replace_prepare(&d->checkpoint, note_len);
+    if (note_len > 0)
+        replace_prepare(&d->checkpoint, note_len);
     disk_prepare_room(d);
 }

@@ -23,11 +23,12 @@ struct disk_tile {
     uint8_t data[TILE_BYTES];
 };
 
-/* One commit. */
+/* One commit: lines, a checkpoint, or both. */
 struct disk_batch {
-    struct str lines; /* whole lines */
-    uint64_t first;   /* index of the first */
-    struct str note;  /* the checkpoint over them and everything before */
+    struct str lines; /* whole lines; may be empty */
+    uint64_t first;   /* index of the first, or of the next */
+    struct str note; /* the checkpoint over them and everything before; empty: it is left to a later commit */
+    bool close;      /* there are no lines: a segment that is old ends here */
     uint64_t reserve; /* bytes that must still be allocated behind the lines */
     bool emergency;   /* the lines may eat from the space reserved before; nothing new is allocated */
     const struct disk_tile *tiles;
@@ -54,14 +55,18 @@ int disk_use_segment(struct disk *d, uint64_t first, uint64_t since_s) MUST_CHEC
 /* The same for a new, empty one. */
 int disk_new_segment(struct disk *d, uint64_t first) MUST_CHECK;
 
-/* lines -> fdatasync -> checkpoint (tmp, fdatasync, rename, fsync of the directory). Tiles are written after
- * that and their failure is only logged: they can be made again. 0: durable. -ENOSPC: nothing changed, the
- * log is as before. Another negative errno: what is on the disk is not known any more; the process must end,
- * recovery sorts it out. */
+/* lines -> fdatasync -> checkpoint, if there is one (tmp, fdatasync, rename, fsync of the directory). Tiles
+ * are written after that and their failure is only logged: they can be made again. 0: durable. -ENOSPC:
+ * nothing changed, the log is as before. Another negative errno: what is on the disk is not known any more;
+ * the process must end, recovery sorts it out. */
 int disk_commit(struct disk *d, const struct disk_batch *b) MUST_CHECK;
 
-/* Once a commit has been answered: does beforehand what the next one, with a checkpoint of about that length,
- * would have to wait for. What fails is left to that commit. */
+/* Seconds until the segment that grows is too old to go on; 0: it is; UINT64_MAX: it has no line. Only while
+ * no commit is under way. */
+uint64_t disk_age_left(const struct disk *d);
+
+/* Once a commit has been answered: does beforehand what the next one, with a checkpoint of about that length
+ * (0: none was written), would have to wait for. What fails is left to that commit. */
 void disk_prepare(struct disk *d, size_t note_len);
 
 /* Replaces a small file as a whole and makes it durable. 0 or -errno. */

@@ -213,6 +213,8 @@ static void dispatch_maybe_end(struct dispatch *d)
     d->refused.n = 0;
     if (elog_is_idle(d->log))
         ev_break(d->loop, EVBREAK_ALL);
+    else
+        elog_hurry(d->log);
 }
 
 static void dispatch_on_gone(void *self, struct endpoint *e, int err)

@@ -69,37 +69,49 @@ static uint64_t elog_prune_reserve(const struct elog *l)
     return l->cfg.retain_bytes || l->cfg.retain_age_s ? ELOG_PRUNE_RESERVE : 0;
 }
 
-static void elog_start_batch(struct elog *l)
+uint64_t elog_reserve(const struct elog *l)
 {
-    struct disk_batch b;
+    return l->reserve + elog_prune_reserve(l);
+}
 
-    if (l->batch.head || !l->pending.head || l->dead)
-        return;
-    l->emergency = l->full && !l->probe;
-    l->probe = false;
-    elog_fill_batch(l);
-    elog_after_limit(l, l->batch.n);
-    if (!l->batch.head) { /* nothing of it could be sealed */
-        if (!l->pending.head && l->cfg.idle)
-            l->cfg.idle(l->cfg.self);
-        return;
-    }
-    buf_clear(&l->batch_note);
-    int r = recover_note(l->cfg.keys, l->cfg.origin, &l->tree, &l->batch_note);
-    if (r < 0) {
-        elog_die(l, r);
-        return;
-    }
-    b = (struct disk_batch){
+static void elog_start_commit(struct elog *l)
+{
+    struct disk_batch b = {
         .lines = buf_str(&l->lines),
         .first = l->tree_before.size,
-        .note = buf_str(&l->batch_note),
-        .reserve = l->reserve + elog_prune_reserve(l),
+        .close = !l->batch.head && l->close,
+        .reserve = elog_reserve(l),
         .emergency = l->emergency,
         .tiles = l->batch_tiles,
         .ntiles = l->nbatch_tiles,
     };
+    int r = 0;
+
+    buf_clear(&l->batch_note);
+    if (elog_wants_note(l))
+        r = elog_render_note(l);
+    if (r < 0) {
+        elog_die(l, r);
+        return;
+    }
+    b.note = buf_str(&l->batch_note);
+    l->cover = l->close = false;
+    l->busy = true;
     commit_start(l->commit, &b);
+}
+
+static void elog_start_batch(struct elog *l)
+{
+    if (l->busy || l->dead || !(l->pending.head || l->cover || l->close))
+        return;
+    l->emergency = l->full && !(l->probe && l->pending.head);
+    l->probe = false;
+    elog_fill_batch(l);
+    elog_after_limit(l, l->batch.n);
+    if (l->batch.head || l->cover || l->close)
+        elog_start_commit(l);
+    else if (elog_is_idle(l) && l->cfg.idle) /* nothing of it could be sealed */
+        l->cfg.idle(l->cfg.self);
 }
 
 void elog_on_kick(struct ev_loop *loop, ev_timer *w, int revents)
@@ -116,7 +128,7 @@ void elog_on_kick(struct ev_loop *loop, ev_timer *w, int revents)
 
 /* The next batch begins once the loop has dealt with everything else that is there now: that makes batches,
  * and no caller of elog_submit() hears its own answer before it has returned. */
-static void elog_kick(struct elog *l)
+void elog_kick(struct elog *l)
 {
     ev_feed_event(l->cfg.loop, &l->kick, EV_CUSTOM);
 }
@@ -216,12 +228,16 @@ static void elog_on_durable(struct elog *l)
         elog_die(l, r);
         return;
     }
-    struct buf note = l->note;
-    l->note = l->batch_note;
-    l->batch_note = note;
-    if (!l->emergency)
+    if (l->batch_note.len > 0) {
+        struct buf note = l->note;
+
+        l->note = l->batch_note;
+        l->batch_note = note;
+        l->covered = l->durable;
+    }
+    if (!l->emergency && l->batch.head)
         l->prune_left = elog_prune_reserve(l);
-    if (!l->emergency && l->full) {
+    if (!l->emergency && l->batch.head && l->full) {
         log_info("the disk under the log has room again");
         l->full = false;
     }
@@ -241,6 +257,7 @@ void elog_on_commit(void *self, int err)
 {
     struct elog *l = self;
 
+    l->busy = false;
     if (err == 0) {
         elog_on_durable(l);
         if (l->dead)
@@ -252,10 +269,12 @@ void elog_on_commit(void *self, int err)
         elog_die(l, err);
         return;
     }
-    elog_check_closed(l);
-    if (l->pending.head || l->expired)
+    if (err == 0)
+        elog_check_closed(l);
+    elog_cover_later(l);
+    if (l->pending.head || l->cover || l->close || l->expired)
         elog_kick(l);
-    else if (l->cfg.idle)
+    else if (elog_is_idle(l) && l->cfg.idle)
         l->cfg.idle(l->cfg.self);
 }
 
@@ -263,12 +282,12 @@ void elog_on_commit(void *self, int err)
 
 bool elog_is_idle(const struct elog *l)
 {
-    return !l->batch.head && !l->pending.head;
+    return !l->busy && !l->pending.head && (l->covered == l->durable || l->full || l->dead);
 }
 
 struct str elog_head(const struct elog *l, uint64_t *ret_size)
 {
-    *ret_size = l->durable;
+    *ret_size = l->covered;
     return buf_str(&l->note);
 }
 

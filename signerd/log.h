@@ -13,6 +13,9 @@
 #define ELOG_PRUNE_RESERVE                                                                                   \
     4096u /* kept for log.v1.pruned where there is retention: a full disk can be helped */
 
+#define ELOG_COVER_US 50000 /* an acknowledged line is below a durable checkpoint after that, and a commit   \
+                             */
+
 #define ELOG_LOOK_US 60000000 /* how often retention by age, and what failed, is tried (again) */
 
 struct elog;
@@ -31,7 +34,7 @@ struct elog_config {
     /* The log takes nothing more: -ENOSPC (only the end events of started cells; it may get better), or
      * another negative errno: nothing at all, the process must end. */
     void (*failed)(void *self, int err);
-    /* Nothing is pending and nothing under way any more. May be NULL. */
+    /* elog_is_idle() has become true. May be NULL. */
     void (*idle)(void *self);
     void *self;
 };
@@ -57,16 +60,23 @@ struct elog_event {
 };
 
 /* Accepts an event that authority_judge() allowed in the cell's present state, and moves that state. done
- * (may be NULL) comes later, never from inside. 0; -EDQUOT: too much is pending; -ENOSPC: the disk is full;
- * -EIO; -ENOMEM; -ERANGE. */
+ * (may be NULL) comes later, never from inside; the checkpoint over the event may come later still, but for
+ * the last event of a cell and for those of the log itself. 0; -EDQUOT: too much is pending; -ENOSPC: the
+ * disk is full; -EIO; -ENOMEM; -ERANGE. */
 int elog_submit(struct elog *l, const struct elog_event *e, elog_done_fn done, void *data) MUST_CHECK;
 
+/* Nothing is pending, nothing under way, and the checkpoint is over everything (or cannot be:
+ * there is no room, or the log is dead). */
 bool elog_is_idle(const struct elog *l);
+
+/* The checkpoint over what is acknowledged is written next, not in ELOG_COVER_US: somebody waits for it. */
+void elog_hurry(struct elog *l);
 
 /* Closed segments are looked after, for now: compressed, and pruned as far as retention wants. */
 bool elog_is_settled(const struct elog *l);
 
-/* The last durable head: number of lines, and the note (valid until the loop runs on). */
+/* The last durable head: number of lines, and the note (valid until the loop runs on). Acknowledged lines may
+ * stand behind it. */
 struct str elog_head(const struct elog *l, uint64_t *ret_size);
 
 /* What the log says of a run that began before this process. */

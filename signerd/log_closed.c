@@ -32,7 +32,7 @@ static int closed_look(struct elog *l)
         return log_errno(r, "cannot start the thread that looks after closed segments");
     l->closed = CLOSED_WORK;
     keeper_look(l->keeper, l->open_segment, l->durable - unsigned_lines,
-                l->batch.head ? &l->tiles_before : &l->tiles);
+                l->busy ? &l->tiles_before : &l->tiles);
     return 0;
 }
 
@@ -49,6 +49,9 @@ void elog_check_closed(struct elog *l)
     uint64_t open = disk_open_segment(l->disk);
 
     if (open == l->open_segment)
+        return;
+    l->cover |= l->covered < open; /* a closed segment is below the checkpoint */
+    if (l->cover)
         return;
     l->open_segment = open;
     elog_look_closed(l);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The parts of struct elog: log.c moves claims between its queues, log_batch.c seals them, log_open.c starts
- * and ends it, log_after.c signs bare lines in idle time, log_run.c looks back into what is written,
- * log_closed.c has closed segments looked after. */
+/* The parts of struct elog: log.c moves claims between its queues, log_batch.c seals them, log_cover.c
+ * decides when a checkpoint goes over them, log_open.c starts and ends it, log_after.c signs bare lines in
+ * idle time, log_run.c looks back into what is written, log_closed.c has closed segments looked after. */
 #pragma once
 
 #include "common/evidence/merkle.h"
@@ -51,8 +51,13 @@ struct elog {
     struct seal seal;
     struct merkle tree; /* with the batch under way */
     struct tiles tiles;
-    struct buf note; /* the durable checkpoint */
-    uint64_t durable;
+    struct buf note;  /* the durable checkpoint */
+    uint64_t covered; /* lines below it */
+    uint64_t durable; /* lines, acknowledged */
+    bool cover;       /* the next commit has a checkpoint */
+    bool close;       /* and ends the segment, if that is old */
+    ev_timer cover_timer;
+    ev_timer age_timer; /* of the segment that grows */
     struct claim_queue pending;
     uint64_t reserve; /* of all started cells */
     bool full;        /* the disk is: only end events, out of the reserve */
@@ -60,7 +65,8 @@ struct elog {
     uint64_t probe_us;
     bool expired; /* the signing key does not count any more */
     int dead;     /* the errno that ended it */
-    /* the batch under way */
+    /* the commit under way */
+    bool busy;
     struct claim_queue batch;
     bool emergency;
     struct buf lines, batch_note;
@@ -89,6 +95,21 @@ int elog_seal(struct elog *l, struct claim *c) MUST_CHECK;
 /* Takes that back, except for the tree, which goes back as a whole. */
 void elog_unseal(struct elog *l, struct claim *c);
 
+/* log_cover.c: whether the batch to come needs its checkpoint before it is acknowledged, or one is due. */
+bool elog_wants_note(const struct elog *l);
+/* A commit has ended: sees to it that what it left uncovered will be covered, and that a segment ends in
+ * time.
+ */
+void elog_cover_later(struct elog *l);
+/* Nothing runs any more: writes the checkpoint that is still due. */
+void elog_cover_now(struct elog *l);
+void elog_on_cover_timer(struct ev_loop *loop, ev_timer *w, int revents);
+void elog_on_age_timer(struct ev_loop *loop, ev_timer *w, int revents);
+/* The checkpoint of the tree as it is, into batch_note. 0 or -errno. */
+int elog_render_note(struct elog *l) MUST_CHECK;
+/* What disk space must be kept behind the lines. */
+uint64_t elog_reserve(const struct elog *l);
+
 /* log_closed.c: has the keeper look after closed segments, now or when it has done what it is at. */
 void elog_look_closed(struct elog *l);
 /* Between two batches: does that if a segment was closed. */
@@ -97,7 +118,9 @@ void elog_on_closed_timer(struct ev_loop *loop, ev_timer *w, int revents);
 /* log_keyset.c: seals log.v1.keyset_changed. 0 or -errno. */
 int elog_seal_keyset(struct elog *l) MUST_CHECK;
 
-/* log.c: callbacks of the loop */
+/* log.c: has a commit begin once the loop has dealt with everything else */
+void elog_kick(struct elog *l);
+/* callbacks of the loop */
 void elog_on_commit(void *self, int err);
 void elog_on_kick(struct ev_loop *loop, ev_timer *w, int revents);
 

@@ -55,7 +55,7 @@ static int elog_prepare(struct elog *l)
     l->note = rec.note;
     l->tree = rec.tree;
     l->tiles = rec.tiles;
-    l->durable = rec.tree.size;
+    l->durable = l->covered = rec.tree.size;
     r = commit_new(l->cfg.loop, l->disk, elog_on_commit, l, &l->commit);
     if (r < 0)
         return log_errno(r, "cannot start the disk thread");
@@ -63,6 +63,7 @@ static int elog_prepare(struct elog *l)
     if (r < 0)
         return r;
     l->open_segment = disk_open_segment(l->disk);
+    elog_cover_later(l);
     if (rec.closed)
         elog_look_closed(l);
     r = rec.fresh ? 0 : elog_seal_start(l, &rec);
@@ -84,6 +85,10 @@ int elog_open(const struct elog_config *cfg, struct elog **ret)
     l->kick.data = l;
     ev_init(&l->closed_timer, elog_on_closed_timer);
     l->closed_timer.data = l;
+    ev_init(&l->cover_timer, elog_on_cover_timer);
+    l->cover_timer.data = l;
+    ev_init(&l->age_timer, elog_on_age_timer);
+    l->age_timer.data = l;
     seal_init(&l->seal, cfg->keys, cfg->seal == SEAL_BATCH, cfg->host);
     claim_queue_init(&l->pending);
     claim_queue_init(&l->batch);
@@ -124,11 +129,15 @@ struct elog *elog_free(struct elog *l)
 
     if (!l)
         return NULL;
-    bool idle = elog_is_idle(l) && !l->dead && l->commit;
+    bool idle = !l->busy && !l->pending.head && !l->dead && l->commit;
     ev_clear_pending(l->cfg.loop, &l->kick);
     ev_timer_stop(l->cfg.loop, &l->closed_timer);
+    ev_timer_stop(l->cfg.loop, &l->cover_timer);
+    ev_timer_stop(l->cfg.loop, &l->age_timer);
     keeper_free(l->keeper);
     commit_free(l->commit);
+    if (!l->busy && !l->dead && l->disk)
+        elog_cover_now(l);
     elog_after_close(l, idle);
     if (idle)
         elog_store_partial_tiles(l);

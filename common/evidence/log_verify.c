@@ -294,7 +294,7 @@ static void verify_count(struct verify *v, const struct judged *j)
     struct log_report *r = v->report;
 
     if (log_check_tree(v->check)->size > r->checkpoint.size) {
-        r->unacknowledged++;
+        r->uncovered++;
         return;
     }
     r->lines++;

@@ -53,9 +53,9 @@ struct log_report {
     uint64_t runs;
     uint64_t open_runs;
     uint64_t segments;
-    uint64_t tiles_missing;  /* full ones that are not there; they can be made again */
-    uint64_t unacknowledged; /* whole, good lines behind the checkpoint: written, never acknowledged */
-    uint64_t torn_bytes;     /* unfinished last line behind the checkpoint (at least that many bytes) */
+    uint64_t tiles_missing; /* full ones that are not there; they can be made again */
+    uint64_t uncovered;  /* whole, good lines behind the checkpoint: the log does not answer for them yet */
+    uint64_t torn_bytes; /* unfinished last line behind the checkpoint (at least that many bytes) */
 };
 
 /* 0 with *ret filled (whatever the verdict), or a negative errno when the log could not be read at all. */

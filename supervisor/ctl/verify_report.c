@@ -176,12 +176,11 @@ static void verify_print_notes(const struct verify_log *l, const struct log_repo
             r->bare == 1 ? " has" : "s have", r->bare == 1 ? "its" : "their", r->bare == 1 ? "it" : "them");
         verify_note(l->c, text);
     }
-    if (r->unacknowledged > 0 || r->torn_bytes > 0) {
+    if (r->uncovered > 0 || r->torn_bytes > 0) {
         (void)snprintf(text, sizeof(text),
                        "behind the checkpoint: %" PRIu64
-                       " whole line%s%s: written but never acknowledged (a run goes on, or it "
-                       "was killed)",
-                       r->unacknowledged, verify_plural(r->unacknowledged),
+                       " whole line%s%s, which it does not speak for (a run goes on, or was killed)",
+                       r->uncovered, verify_plural(r->uncovered),
                        r->torn_bytes ? " and an unfinished one" : "");
         verify_note(l->c, text);
     }

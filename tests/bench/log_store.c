@@ -110,6 +110,7 @@ static uint64_t store_open(struct store *s)
 
 static void store_flush(struct store *s)
 {
+    elog_hurry(s->log);
     if (!elog_is_idle(s->log))
         ev_run(s->loop, 0);
 }

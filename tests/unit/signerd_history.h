@@ -309,7 +309,7 @@ static inline void history_recover(struct rig *r, const struct journal *j, size_
     torn = history_torn_bytes(r) - torn;
     lines_read(r->log_dir, &after);
     rig_verify(r, &report);
-    if (report.verdict != LOG_GOOD || report.unacknowledged || report.torn_bytes || report.lines != after.n)
+    if (report.verdict != LOG_GOOD || report.uncovered || report.torn_bytes || report.lines != after.n)
         fail_msg("%s: does not verify: %s", history_where, report.why);
     if (after.n > 0) {
         struct envelope last = lines_event(&after, after.n - 1);

@@ -84,6 +84,7 @@ static inline int rig_open(struct rig *r)
 /* Runs until everything accepted is durable or lost. */
 static inline void rig_flush(struct rig *r)
 {
+    elog_hurry(r->log);
     if (!elog_is_idle(r->log))
         ev_run(r->loop, 0);
 }

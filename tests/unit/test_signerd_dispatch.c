@@ -345,6 +345,7 @@ static void on_head(void *data, const struct error *error, const void *rec, int 
 static void test_head(void **state)
 {
     _cleanup_(buf_done) struct buf b = {.data = NULL};
+    struct ev_rejected rejected = {.spec_digest = STR_NONE};
     char run[UUID_TEXT_LEN + 1];
     struct checkpoint c;
     struct suite s;
@@ -354,7 +355,7 @@ static void test_head(void **state)
     suite_init(&s, true);
     uuid_v7(run);
     assert_int_equal(open_cell(&s, run, "a"), 0);
-    assert_int_equal(claim(&s, 0, run, EVENT_GAP, &gap, NULL), 0);
+    assert_int_equal(claim(&s, 0, run, EVENT_REJECTED, &rejected, NULL), 0);
     struct empty req;
     assert_int_equal(endpoint_call(signer_client_endpoint(s.client[0]), MSG_SIGNER_HEAD_REQ, &req, NULL, 0, 0,
                                    on_head, &b),

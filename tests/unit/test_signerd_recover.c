@@ -41,7 +41,7 @@ static uint64_t good_lines(const struct rig *r)
 
     rig_verify(r, &report);
     assert_int_equal(report.verdict, LOG_GOOD);
-    assert_int_equal(report.unacknowledged, 0);
+    assert_int_equal(report.uncovered, 0);
     assert_int_equal(report.torn_bytes, 0);
     return report.lines;
 }

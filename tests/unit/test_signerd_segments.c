@@ -136,6 +136,34 @@ static void test_closed_by_age(void **state)
     rig_done(&r);
 }
 
+/* Nothing is said any more: the segment ends all the same, and retention takes it. */
+static void test_closed_by_age_without_an_event(void **state)
+{
+    const struct timespec step = {.tv_nsec = 10000000};
+    struct rig r;
+
+    (void)state;
+    rig_init_fast(&r);
+    r.config.segment_age_s = 1;
+    assert_int_equal(rig_open(&r), 0);
+    rig_run(&r, "a", 1);
+    for (unsigned i = 0; !exists(&r, "00000000000000000000.jsonl.zst"); i++) {
+        assert_true(i < 3000);
+        ev_run(r.loop, EVRUN_NOWAIT);
+        (void)nanosleep(&step, NULL);
+    }
+    settle(&r);
+    assert_true(exists(&r, "00000000000000000004.jsonl"));
+    assert_int_equal(files(&r, ".jsonl"), 1);
+    expect_good(&r, 0, 4);
+    rig_run(&r, "b", 1); /* goes on in the new one */
+    expect_good(&r, 0, 8);
+    assert_int_equal(files(&r, ".jsonl"), 1);
+    rig_close(&r);
+    assert_int_equal(rig_open(&r), 0);
+    rig_done(&r);
+}
+
 /* From every index, whatever form the segments have. */
 static void test_mixed_forms_from_every_index(void **state)
 {
@@ -636,6 +664,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_closed_by_size),
         cmocka_unit_test(test_closed_by_age),
+        cmocka_unit_test(test_closed_by_age_without_an_event),
         cmocka_unit_test(test_mixed_forms_from_every_index),
         cmocka_unit_test(test_resumed),
         cmocka_unit_test(test_damaged_is_located),

@@ -150,12 +150,12 @@ static void test_longer_than_the_checkpoint(void **state)
     rig_write(&r, "checkpoint", old.data, old.len);
     assert_int_equal(verdict(&r, &report), LOG_GOOD);
     assert_int_equal(report.lines, 3);
-    assert_int_equal(report.unacknowledged, 3);
+    assert_int_equal(report.uncovered, 3);
     buf_init(&l.text, 1u << 20);
     rig_read(&r, RIG_FIRST, &l.text);
     rig_write(&r, RIG_FIRST, l.text.data, l.text.len - 10);
     assert_int_equal(verdict(&r, &report), LOG_GOOD);
-    assert_int_equal(report.unacknowledged, 2);
+    assert_int_equal(report.uncovered, 2);
     assert_true(report.torn_bytes > 0);
     l.text.data[l.text.len - 100] ^= 1;
     rig_write(&r, RIG_FIRST, l.text.data, l.text.len);
