@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Ends at the worst moment: signals and deaths in the middle of the start, readers that do not read, stopped processes."""
+import contextlib
 import ctypes
 import glob
 import os
@@ -10,7 +11,7 @@ import time
 
 import pytest
 
-from conftest import PATIENCE, of_type, types
+from conftest import PATIENCE, of_type, types, wait_for
 from running import Running, stat
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -118,24 +119,55 @@ def full_pipe():
     return r, w
 
 
-def test_a_full_standard_error_stops_no_daemon(ordinary):
-    """The workload has the same stderr and can fill it: the supervisor still ends the cell, with its last event."""
+def destroyed_in_time(user):
+    wait_for(lambda: "lifecycle.v1.destroyed" in types(user.events()), PATIENCE)
+
+
+@contextlib.contextmanager
+def unread_stderr(user):
+    """A run whose stderr nobody reads and that has lost its netd: (cellctl, the pipe's reading end)."""
     r, w = full_pipe()
-    p = ordinary.popen("run", "--", "sh", "-c", "echo up; sleep 60", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=w)
+    p = user.popen("run", "--", "sh", "-c", "echo up; sleep 60", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=w)
+    os.close(w)
     try:
         assert p.stdout.readline() == b"up\n"
-        netd = [c for c in children(p.pid) if comm(c) == "cellos-netd"]
-        os.kill(netd[0], signal.SIGKILL)
-        end = time.monotonic() + 15
-        while "lifecycle.v1.destroyed" not in types(ordinary.events()) and time.monotonic() < end:
-            time.sleep(0.05)
-        assert "lifecycle.v1.destroyed" in types(ordinary.events())
+        yield p, r
     finally:
-        p.terminate()  # it waits for a reader of its own message
-        p.wait(PATIENCE)
+        p.kill()
+        p.wait()
         p.stdout.close()
         os.close(r)
-        os.close(w)
+
+
+def kill_netd(p):
+    os.kill(next(c for c in children(p.pid) if comm(c) == "cellos-netd"), signal.SIGKILL)
+
+
+def test_a_full_standard_error_stops_no_daemon(ordinary):
+    """The workload has the same stderr and can fill it: the supervisor still ends the cell, with its last event, and
+    cellctl the suite. Its own message waits for a reader, as long as nobody wants it to end."""
+    with unread_stderr(ordinary) as (p, r):
+        kill_netd(p)
+        destroyed_in_time(ordinary)
+        wait_for(lambda: not children(p.pid), PATIENCE)  # not even a zombie
+        assert p.poll() is None
+        said = b""
+        while more := os.read(r, 65536):
+            said += more
+        assert b"netd died" in said
+        assert p.wait(PATIENCE) == 125
+
+
+def test_a_full_standard_error_holds_nobody_who_was_told_to_end(ordinary):
+    """The signal comes when the cell has been ended, but cellctl does not know it yet: nobody else can obey it."""
+    with unread_stderr(ordinary) as (p, _):
+        p.send_signal(signal.SIGSTOP)
+        kill_netd(p)
+        destroyed_in_time(ordinary)
+        wait_for(lambda: not everything_below(p.pid), PATIENCE)  # all that cellctl has to be told is on its way
+        p.send_signal(signal.SIGTERM)
+        p.send_signal(signal.SIGCONT)
+        assert p.wait(PATIENCE) == 125
 
 
 @pytest.mark.parametrize("end", ["signal", "ttl"])
