@@ -271,10 +271,11 @@ static void fill(int fd)
         ;
 }
 
-/* Somebody else is quicker: what could be written into a moment ago is full when the caller goes on. */
+/* Somebody else is quicker: what could be written into a moment ago is full when the caller goes on.
+ * NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): the C library's names are reserved */
 int poll(struct pollfd *fds, nfds_t n, int ms)
 {
-    struct timespec t = {ms / 1000, ms % 1000 * 1000000l};
+    struct timespec t = {ms / 1000, ms % 1000 * 1000000L};
     int r = ppoll(fds, n, ms < 0 ? NULL : &t, NULL);
     if (fill_with >= 0)
         fill(fill_with);
