@@ -6,6 +6,7 @@ import glob
 import os
 import random
 import signal
+import socket
 import subprocess
 import time
 
@@ -104,6 +105,18 @@ def test_no_signal_is_lost_before_the_start(ordinary, signum):
         time.sleep(chance.uniform(0, 0.1))
         p.send_signal(signum)
         assert p.wait(PATIENCE) in (125, 128 + signum, -signum)
+
+
+def test_a_zygote_whose_supervisor_has_ended_says_nothing(ordinary):
+    """A refused spec: the supervisor may be over before its zygote is up. cellctl's stderr is for the refusal."""
+    ours, line = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.close()
+    program, *args = ordinary.command("--zygote", os.getpid(), ordinary.uid, ordinary.uid, 0, 0, 0)
+    args[args.index(ordinary.cellctl)] = str(ordinary.world / "bin/cellos-supervisor")
+    p = subprocess.run(["bash", "-c", 'exec "$@" 3<&%d' % line.fileno(), "bash", program, *args], pass_fds=(line.fileno(),),
+                       capture_output=True, timeout=PATIENCE)
+    line.close()
+    assert (p.returncode, p.stderr) == (1, b"")
 
 
 def full_pipe():
