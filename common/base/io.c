@@ -146,7 +146,8 @@ int io_never_wait(int fd)
         return -EOPNOTSUPP;
     (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     _cleanup_close_ int own = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    return own < 0 || dup2(own, fd) < 0 ? -errno : 0;
+    int cloexec = fcntl(fd, F_GETFD) & FD_CLOEXEC ? O_CLOEXEC : 0;
+    return own < 0 || dup3(own, fd, cloexec) < 0 ? -errno : 0;
 }
 
 int io_open_beneath(int dirfd, const char *path, int flags, unsigned mode)

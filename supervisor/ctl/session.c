@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "common/base/clock.h"
+#include "common/base/io.h"
 #include "supervisor/ctl/term.h"
 
 #define KILL_WINDOW_US         2000000u     /* a second SIGINT within this kills (decisions 33) */
@@ -23,6 +24,7 @@ struct session {
     struct session_end *end;
     ev_signal signals[ARRAY_LEN(forwarded)];
     ev_io log, events; /* something new in it; its reader takes more */
+    int steps;         /* stderr, where -v shows them; does not wait either */
     uint64_t last_int_us;
     bool done;
 };
@@ -56,7 +58,7 @@ static void on_step(void *self, const struct control_step *step)
     char text[LIMIT_ERROR_TEXT + 16];
     str_escape(text, sizeof(text), step->text.p, step->text.len);
     if (s->req->verbose)
-        fprintf(stderr, "cellctl: %7.1f ms  %s\n", (double)step->micros / 1000.0, text);
+        dprintf(s->steps, "cellctl: %7.1f ms  %s\n", (double)step->micros / 1000.0, text);
     else if (str_is(step->text, "running") || str_is(step->text, "the workload runs"))
         term_status_clear(); /* from here on the terminal is the workload's */
     else
@@ -140,6 +142,8 @@ static int start(struct session *s, struct launcher *l)
 
 static void watch(struct session *s)
 {
+    s->steps = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    (void)!io_never_wait(s->steps); /* the workload may fill it behind a look */
     for (size_t i = 0; i < ARRAY_LEN(forwarded); i++) {
         ev_signal_init(&s->signals[i], on_signal, forwarded[i]);
         s->signals[i].data = s;
@@ -168,6 +172,7 @@ static void unwatch(struct session *s)
         ev_signal_stop(s->loop, &s->signals[i]);
     ev_io_stop(s->loop, &s->log);
     ev_io_stop(s->loop, &s->events);
+    cleanup_closep(&s->steps);
     sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
@@ -181,8 +186,12 @@ void session_run(struct launcher *l, const struct session_request *req, struct f
 {
     *ret = (struct session_end){.signal = 0};
     buf_init(&ret->violations, SESSION_VIOLATIONS_MAX);
-    struct session s = {
-        .loop = ev_default_loop(EVFLAG_NOENV), .run_id = l->run_id, .req = req, .follow = f, .end = ret};
+    struct session s = {.loop = ev_default_loop(EVFLAG_NOENV),
+                        .run_id = l->run_id,
+                        .req = req,
+                        .follow = f,
+                        .end = ret,
+                        .steps = -EBADF};
     int r = start(&s, l);
     if (r < 0) {
         struct suite_outcome *o = &ret->outcome;
