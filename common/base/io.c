@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -133,6 +134,20 @@ int io_close_from(int from, const int *keep, size_t n)
             return 0;
         lo = next + 1;
     }
+}
+
+int io_never_wait(int fd)
+{
+    char path[32];
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (!S_ISFIFO(st.st_mode) && !isatty(fd))
+        return -EOPNOTSUPP;
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    _cleanup_close_ int own = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    int cloexec = fcntl(fd, F_GETFD) & FD_CLOEXEC ? O_CLOEXEC : 0;
+    return own < 0 || dup3(own, fd, cloexec) < 0 ? -errno : 0;
 }
 
 int io_open_beneath(int dirfd, const char *path, int flags, unsigned mode)

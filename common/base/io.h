@@ -22,6 +22,12 @@ int io_memfd_read(int fd, size_t max, struct buf *b) MUST_CHECK;
 /* Closes every fd >= from except the n listed in keep (any order). 0 or -errno. */
 int io_close_from(int from, const int *keep, size_t n) MUST_CHECK;
 
+/* From here on a write to fd, a pipe or a terminal, does not wait: fd becomes an open file description of our
+ * own, opened again with O_NONBLOCK (which on the shared one would be everybody's), and as CLOEXEC as before.
+ * 0; -EOPNOTSUPP for any other kind of file; -errno, e.g. -EACCES for another user's pipe; then fd is as it
+ * was. */
+int io_never_wait(int fd) MUST_CHECK;
+
 /* openat2(2) below dirfd with RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS|RESOLVE_NO_MAGICLINKS; adds O_CLOEXEC.
  * The fd or -errno. */
 int io_open_beneath(int dirfd, const char *path, int flags, unsigned mode) MUST_CHECK;

@@ -79,7 +79,8 @@ static const char *level_colour(int level)
 }
 
 /* One write, so that lines of several processes do not mix. False when the line was not taken: stderr is the
- * workload's too, which can fill a pipe or stop a terminal, and nobody may be stopped by that. */
+ * workload's too, which can fill a pipe or stop a terminal, and nobody may be stopped by that. It may do so
+ * between the look and the write: a daemon has made its stderr one that does not wait (io_never_wait()). */
 static bool write_line(int level, const char *text)
 {
     char line[LOG_LINE_MAX];

@@ -93,6 +93,7 @@ int daemon_begin(const struct role *role, int *argc, char **argv, struct daemon 
 
     if (r < 0)
         return r;
+    (void)!io_never_wait(STDERR_FILENO); /* where it cannot be had log.c looks before it writes */
     log_init(role->name, LOG_INFO);
     if (role->nfds > DAEMON_FDS_MAX)
         return log_errno(-EINVAL, "the role has too many fds");

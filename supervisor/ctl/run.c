@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* cellctl run: one command in one cell of an embedded suite. Exit status: vocabulary 3. */
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -11,6 +12,8 @@
 #include "supervisor/ctl/run_operator.h"
 #include "supervisor/ctl/session.h"
 #include "supervisor/ctl/term.h"
+
+#define LAST_WORDS_MS 1000 /* for a reader of stderr to come, after a signal */
 
 /* The document to run. One that came over standard input leaves the workload /dev/null there (decisions 33).
  */
@@ -77,10 +80,44 @@ static void say_afterwards(const struct run_flags *f, const struct launcher *l, 
         fprintf(stderr, "cellctl: log %s\ncellctl: last checkpoint:\n%s", l->log_path, o->checkpoint);
 }
 
+/* Like every program this one waits until its messages are read, and a signal ends that. One that came
+ * earlier, when the cell was ending already and could not obey it, must not be lost by it. */
+static void obey_late_signal(const struct session_end *e)
+{
+    struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (e->signal == 0 || poll(&p, 1, LAST_WORDS_MS) != 0)
+        return;
+    _cleanup_close_ int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (null >= 0)
+        (void)dup2(null, STDERR_FILENO);
+}
+
+/* Everything has ended and is stored; only now messages, which may wait for their reader. ended: NULL, or how
+ * the suite ended otherwise than it should. The exit status. */
+static int say_end(const struct run_flags *f, const struct launcher *l, const struct follow *follow,
+                   const struct session_end *e, bool saved, const char *ended)
+{
+    const struct suite_outcome *o = &e->outcome;
+    obey_late_signal(e);
+    term_status_clear();
+    if (e->violations.len > 0)
+        (void)fwrite(e->violations.data, 1, e->violations.len, stderr);
+    if (follow->failed)
+        (void)ctl_fail(0, "run", "--events: writing failed, the events are in %s", l->log_path);
+    int status = report(o);
+    if (!saved)
+        status = ctl_fail(CTL_RUN_SUITE, "run", "the checkpoint cannot be written to %s", f->checkpoint);
+    say_afterwards(f, l, o);
+    if (ended && o->result != RUN_SUITE_FAILED)
+        status = ctl_fail(CTL_RUN_SUITE, "run", "%s: run with -v to see why; the log is in %s", ended,
+                          l->log_path);
+    return status;
+}
+
 static int run_in_suite(const struct run_flags *f, const struct run_operator *op, const char *run_id,
                         struct session_request *req, struct follow *follow)
 {
-    char error[RUN_FLAGS_ERROR_MAX + 64];
+    char error[RUN_FLAGS_ERROR_MAX + 64], why[128];
     struct launcher l;
     struct launcher_options lo = {.run_id = run_id,
                                   .evidence = enum_text(&enum_evidence, op->config->network.evidence),
@@ -93,22 +130,15 @@ static int run_in_suite(const struct run_flags *f, const struct run_operator *op
         lo.routed_pool = op->config->routed_pool.p;
     if (launcher_start(&lo, &l, error, sizeof(error)) < 0)
         return ctl_fail(CTL_RUN_SUITE, "run", "%s", error);
-    struct suite_outcome o;
+    _cleanup_(session_end_done) struct session_end e = {.signal = 0};
     if (follow_start(follow, l.log_dir) < 0)
         (void)ctl_fail(0, "run", "--events: the log cannot be watched, its lines come at the end");
-    session_run(&l, req, follow, &o);
+    session_run(&l, req, follow, &e);
     follow_step(follow, true);
-    if (follow->failed)
-        (void)ctl_fail(0, "run", "--events: writing failed, the events are in %s", l.log_path);
-    int status = report(&o);
-    if (f->checkpoint && o.checkpoint[0] && save_checkpoint(f->checkpoint, o.checkpoint) < 0)
-        status = ctl_fail(CTL_RUN_SUITE, "run", "the checkpoint cannot be written to %s", f->checkpoint);
-    say_afterwards(f, &l, &o);
-    char why[128];
-    if (!launcher_end(&l, why, sizeof(why)) && o.result != RUN_SUITE_FAILED)
-        status =
-            ctl_fail(CTL_RUN_SUITE, "run", "%s: run with -v to see why; the log is in %s", why, l.log_path);
-    return status;
+    bool saved = !f->checkpoint || !e.outcome.checkpoint[0] ||
+                 save_checkpoint(f->checkpoint, e.outcome.checkpoint) >= 0;
+    bool in_order = launcher_end(&l, why, sizeof(why));
+    return say_end(f, &l, follow, &e, saved, in_order ? NULL : why);
 }
 
 static int run_document(const struct run_flags *f, const char *run_id, struct str document)

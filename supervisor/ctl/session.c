@@ -7,9 +7,11 @@
 #include <stdio.h>
 
 #include "common/base/clock.h"
+#include "common/base/io.h"
 #include "supervisor/ctl/term.h"
 
-#define KILL_WINDOW_US 2000000u /* a second SIGINT within this kills (decisions 33) */
+#define KILL_WINDOW_US         2000000u     /* a second SIGINT within this kills (decisions 33) */
+#define SESSION_VIOLATIONS_MAX (512u << 10) /* LIMIT_VIOLATIONS of them at their longest, escaped */
 
 static const int forwarded[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 
@@ -19,17 +21,18 @@ struct session {
     const char *run_id;
     const struct session_request *req;
     struct follow *follow;
-    struct suite_outcome *out;
+    struct session_end *end;
     ev_signal signals[ARRAY_LEN(forwarded)];
     ev_io log, events; /* something new in it; its reader takes more */
+    int steps;         /* stderr, where -v shows them; does not wait either */
     uint64_t last_int_us;
     bool done;
 };
 
+/* Nothing is written here: while a write waits for its reader no signal is seen. */
 static void finish(struct session *s)
 {
     s->done = true;
-    term_status_clear();
     ev_break(s->loop, EVBREAK_ALL);
 }
 
@@ -38,8 +41,9 @@ static void on_failed(void *self, const char *text)
     struct session *s = self;
     if (s->done)
         return;
-    snprintf(s->out->text, sizeof(s->out->text), "%s", text);
-    s->out->result = RUN_SUITE_FAILED;
+    struct suite_outcome *o = &s->end->outcome;
+    snprintf(o->text, sizeof(o->text), "%s", text);
+    o->result = RUN_SUITE_FAILED;
     finish(s);
 }
 
@@ -54,7 +58,7 @@ static void on_step(void *self, const struct control_step *step)
     char text[LIMIT_ERROR_TEXT + 16];
     str_escape(text, sizeof(text), step->text.p, step->text.len);
     if (s->req->verbose)
-        fprintf(stderr, "cellctl: %7.1f ms  %s\n", (double)step->micros / 1000.0, text);
+        dprintf(s->steps, "cellctl: %7.1f ms  %s\n", (double)step->micros / 1000.0, text);
     else if (str_is(step->text, "running") || str_is(step->text, "the workload runs"))
         term_status_clear(); /* from here on the terminal is the workload's */
     else
@@ -63,15 +67,15 @@ static void on_step(void *self, const struct control_step *step)
 
 /* Foreign bytes in it are escaped already; what still is not printable is escaped here. A backslash is left
  * alone, so that nothing is escaped twice. */
-static void print_escaped(struct str s)
+static void put_escaped(struct buf *b, struct str s)
 {
     char text[4 * LIMIT_ERROR_TEXT];
     while (s.len > 0) {
         const char *slash = memchr(s.p, '\\', s.len);
         size_t n = slash ? (size_t)(slash - s.p) : s.len;
-        fputs(str_escape(text, sizeof(text), s.p, n), stderr);
+        buf_puts(b, str_escape(text, sizeof(text), s.p, n));
         if (slash)
-            fputc('\\', stderr);
+            buf_putc(b, '\\');
         n += slash != NULL;
         s = (struct str){s.p + n, s.len - n};
     }
@@ -79,20 +83,20 @@ static void print_escaped(struct str s)
 
 static void on_rejected(void *self, const struct control_rejected *r)
 {
-    (void)self;
-    term_status_clear();
+    struct session *s = self;
+    struct buf *b = &s->end->violations;
     for (size_t i = 0; i < r->violations.n; i++) {
-        print_escaped(r->violations.v[i].path);
-        fputs(": ", stderr);
-        print_escaped(r->violations.v[i].message);
-        fputc('\n', stderr);
+        put_escaped(b, r->violations.v[i].path);
+        buf_puts(b, ": ");
+        put_escaped(b, r->violations.v[i].message);
+        buf_putc(b, '\n');
     }
 }
 
 static void on_outcome(void *data, const struct suite_outcome *o)
 {
     struct session *s = data;
-    *s->out = *o;
+    s->end->outcome = *o;
     finish(s);
 }
 
@@ -103,6 +107,7 @@ static void on_signal(struct ev_loop *loop, ev_signal *w, int revents)
     (void)loop;
     (void)revents;
     struct session *s = w->data;
+    s->end->signal = w->signum;
     uint64_t now = clock_boottime_us();
     bool again = w->signum == SIGINT && s->last_int_us > 0 && now - s->last_int_us < KILL_WINDOW_US;
     if (w->signum == SIGINT)
@@ -137,6 +142,8 @@ static int start(struct session *s, struct launcher *l)
 
 static void watch(struct session *s)
 {
+    s->steps = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    (void)!io_never_wait(s->steps); /* the workload may fill it behind a look */
     for (size_t i = 0; i < ARRAY_LEN(forwarded); i++) {
         ev_signal_init(&s->signals[i], on_signal, forwarded[i]);
         s->signals[i].data = s;
@@ -151,24 +158,45 @@ static void watch(struct session *s)
     }
 }
 
+/* A signal that came while the outcome was on its way is still in the loop: it is asked once more, while no
+ * other one can come. Those behind it have their default action. */
 static void unwatch(struct session *s)
 {
+    sigset_t ours, before;
+    sigemptyset(&ours);
+    for (size_t i = 0; i < ARRAY_LEN(forwarded); i++)
+        sigaddset(&ours, forwarded[i]);
+    sigprocmask(SIG_BLOCK, &ours, &before);
+    ev_run(s->loop, EVRUN_NOWAIT);
     for (size_t i = 0; i < ARRAY_LEN(forwarded); i++)
         ev_signal_stop(s->loop, &s->signals[i]);
     ev_io_stop(s->loop, &s->log);
     ev_io_stop(s->loop, &s->events);
+    cleanup_closep(&s->steps);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+void session_end_done(struct session_end *e)
+{
+    buf_done(&e->violations);
 }
 
 void session_run(struct launcher *l, const struct session_request *req, struct follow *f,
-                 struct suite_outcome *ret)
+                 struct session_end *ret)
 {
-    memset(ret, 0, sizeof(*ret));
-    struct session s = {
-        .loop = ev_default_loop(EVFLAG_NOENV), .run_id = l->run_id, .req = req, .follow = f, .out = ret};
+    *ret = (struct session_end){.signal = 0};
+    buf_init(&ret->violations, SESSION_VIOLATIONS_MAX);
+    struct session s = {.loop = ev_default_loop(EVFLAG_NOENV),
+                        .run_id = l->run_id,
+                        .req = req,
+                        .follow = f,
+                        .end = ret,
+                        .steps = -EBADF};
     int r = start(&s, l);
     if (r < 0) {
-        snprintf(ret->text, sizeof(ret->text), "the run could not be requested: %s", strerror(-r));
-        ret->result = RUN_SUITE_FAILED;
+        struct suite_outcome *o = &ret->outcome;
+        snprintf(o->text, sizeof(o->text), "the run could not be requested: %s", strerror(-r));
+        o->result = RUN_SUITE_FAILED;
         suite_close(&s.suite);
         return;
     }

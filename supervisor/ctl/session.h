@@ -14,6 +14,15 @@ struct session_request {
     bool verbose;
 };
 
-/* Takes l->control. Always fills *ret: a suite that fails is an outcome. */
+/* What a run came to, and what is to be said of it. */
+struct session_end {
+    struct suite_outcome outcome;
+    struct buf violations; /* of a refused spec: lines, escaped */
+    int signal;            /* the last one that was sent to us while it ran; 0: none */
+};
+
+/* Takes l->control. Always fills *ret: a suite that fails is an outcome. While it runs stderr gets nothing
+ * that could wait for a reader. Afterwards signals have their default action again. */
 void session_run(struct launcher *l, const struct session_request *req, struct follow *f,
-                 struct suite_outcome *ret);
+                 struct session_end *ret);
+void session_end_done(struct session_end *e);

@@ -319,6 +319,12 @@ static int zygote_loop(struct zygote *z)
     return r;
 }
 
+/* The supervisor has ended, as it does at once when it refuses a spec: nobody is to be told of that. */
+static bool zygote_is_orphan(int r)
+{
+    return r == -EPIPE || r == -ECONNRESET || r == -ESRCH;
+}
+
 int zygote_main(int argc, char **argv)
 {
     static struct zygote z;
@@ -336,7 +342,7 @@ int zygote_main(int argc, char **argv)
         zygote_prepare(&z);
         r = zygote_loop(&z);
     }
-    if (r < 0) {
+    if (r < 0 && !zygote_is_orphan(r)) {
         fault_set(&z.fault, r, "cellos zygote: ended");
         dprintf(2, "%s\n", z.fault.text);
     }

@@ -118,9 +118,15 @@ class User:
         return self.logs()[-1]
 
     def events(self, log=None):
+        """Of a log under way too: a write of it may be half done at this moment, or a closed segment change its form."""
         log = log or self.last_log()
-        first = min(evidence.segments_of(log), default=0)
-        return [json.loads(line) for line in evidence.lines_of(log, first)]
+        for left in reversed(range(50)):
+            try:
+                return [json.loads(line) for line in evidence.lines_of(log, min(evidence.segments_of(log), default=0))]
+            except (AssertionError, FileNotFoundError):
+                if not left:
+                    raise
+                time.sleep(0.02)
 
     def verify(self, log=None, *flags):
         return self.ctl("verify", *flags, log or self.last_log())

@@ -53,8 +53,8 @@ class Running:
     def __init__(self, user, *args, env=None, wait=True, **kw):
         self.user = user
         self.err = tempfile.TemporaryFile()
-        kw.setdefault("stdin", subprocess.DEVNULL)
-        self.p = user.popen("run", *args, env=env, stdout=subprocess.PIPE, stderr=self.err, **kw)
+        kw = {"stdin": subprocess.DEVNULL, "stderr": self.err, **kw}
+        self.p = user.popen("run", *args, env=env, stdout=subprocess.PIPE, **kw)
         self.seen = {}  # pid -> start time: everything this run ever consisted of, as far as somebody looked
         if wait:
             self.wait_up()

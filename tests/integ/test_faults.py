@@ -161,8 +161,8 @@ def test_a_stopped_process_does_not_prolong_a_cell(user, stopped):
         t = time.monotonic()
         r.kill(stopped, signal.SIGSTOP)
         try:
-            wait_for(lambda: not any((s := stat(p)) and s[0] != "Z" for p in r.workload), 12)
-            assert time.monotonic() - t < 8
+            wait_for(lambda: not any((s := stat(p)) and s[0] != "Z" for p in r.workload), 40)
+            assert time.monotonic() - t < 30  # it would go on for ever
         finally:
             try:
                 r.kill(stopped, signal.SIGCONT)

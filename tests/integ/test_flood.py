@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ORDINARY_UID, PATIENCE, SANITIZED, User, kept, of_type
+from conftest import ORDINARY_UID, PATIENCE, SANITIZED, User, kept, of_type, wait_for
 from probe import PRELUDE
 from running import DAEMONS, Running, status
 from servers import Tcp, hello, sink
@@ -135,9 +135,7 @@ def test_fork_bomb_ends_with_its_time(world, neighbour, uid, kind):
         doc["spec"]["run"].setdefault("limits", {})["gracefulShutdownSeconds"] = 1
         t = time.monotonic()
         with Running(user, user.file("bomb.json", json.dumps(doc))) as r, Watch(r) as w:
-            time.sleep(0.7)
-            r.look()
-            assert len(r.workload) > 50, "the bomb did not go off"
+            wait_for(lambda: r.look() and len(r.workload) > 50, 3)  # the bomb has gone off
             assert neighbour()
             _, events = ended(r, 124)
             w.within()
@@ -337,7 +335,7 @@ for b in h:
         got = s.recv(100); break
     except socket.timeout: pass
     except OSError as e: got = b"reset"; break
-print("slower", got is not None and got[:1] != b"\\x16", 4 < time.monotonic() - t < 8)
+print("slower", got is not None and got[:1] != b"\\x16", 4 < time.monotonic() - t < 20)
 """
     with flood(user, text, web.tls, flags=flags_for(web, dns)) as r:
         out, events = ended(r, 0)

@@ -513,7 +513,7 @@ def test_stop_in_the_middle(ships, nats):
         time.sleep(1)
         begin = time.monotonic()
         ships.end(p, settle=False)
-        assert time.monotonic() - begin < 8
+        assert time.monotonic() - begin < 20
     finally:
         proxy.close()
     assert ships.once(nats.url).returncode == 0

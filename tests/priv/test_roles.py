@@ -218,6 +218,21 @@ def test_fds_close_on_exec(running, name):
             assert flags & os.O_CLOEXEC, os.readlink("/proc/%d/fd/%s" % (running.names[name], fd))
 
 
+@pytest.mark.parametrize("name", ["root", "ordinary"])
+def test_no_daemon_can_wait_for_a_reader_of_stderr(world, name):
+    """The workload has the same pipe and may fill it at any moment: it waits then, as cellctl does, but no daemon."""
+    from conftest import User
+    u = User(name, 0 if name == "root" else ORDINARY_UID, world)
+    r, w = os.pipe()
+    os.fchown(w, u.uid, u.uid)
+    with Running(u, "--", "sh", "-c", "echo up; sleep 300", stderr=w) as run:
+        os.close(w)
+        for name, pid in (("cellctl", run.p.pid), *((d, run.names[d]) for d in DAEMONS)):
+            flags = int(re.search(r"flags:\s+0*([0-7]+)", Path("/proc/%d/fdinfo/2" % pid).read_text())[1], 8)
+            assert bool(flags & os.O_NONBLOCK) == (name != "cellctl"), name
+    os.close(r)
+
+
 def namespaces(pid):
     return {n: os.readlink("/proc/%s/ns/%s" % (pid, n)) for n in NAMESPACES}
 

@@ -226,13 +226,32 @@ static void open_beneath(void **st)
     assert_int_equal(rmdir(dir), 0);
 }
 
+static void never_wait(void **st)
+{
+    (void)st;
+    for (int flags = 0; flags <= O_CLOEXEC; flags += O_CLOEXEC) {
+        int pair[2];
+        assert_int_equal(pipe2(pair, flags), 0);
+        _cleanup_close_ int other = fcntl(pair[1], F_DUPFD_CLOEXEC, 0);
+        assert_int_equal(io_never_wait(pair[1]), 0);
+        assert_true(fcntl(pair[1], F_GETFL) & O_NONBLOCK);
+        assert_false(fcntl(other, F_GETFL) & O_NONBLOCK);
+        assert_int_equal(fcntl(pair[1], F_GETFD) & FD_CLOEXEC, flags ? FD_CLOEXEC : 0);
+        close(pair[0]);
+        close(pair[1]);
+        assert_int_equal(io_never_wait(pair[1]), -EBADF);
+    }
+    _cleanup_close_ int file = io_memfd_sealed("file", "x", 1);
+    assert_int_equal(io_never_wait(file), -EOPNOTSUPP);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sealed_round_trip),     cmocka_unit_test(refuses_unsealed),
         cmocka_unit_test(refuses_other_kinds),   cmocka_unit_test(whole_pipe),
         cmocka_unit_test(read_limit_and_errors), cmocka_unit_test(close_from),
-        cmocka_unit_test(open_beneath),
+        cmocka_unit_test(open_beneath),          cmocka_unit_test(never_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <seccomp.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -259,12 +260,75 @@ static void works_confined(void **st)
     buf_done(&b);
 }
 
+static int fill_with = -EBADF; /* what poll() below writes into */
+
+static void fill(int fd)
+{
+    static const char junk[4096];
+    while (write(fd, junk, sizeof(junk)) > 0)
+        ;
+    while (write(fd, junk, 1) > 0)
+        ;
+}
+
+/* Somebody else is quicker: what could be written into a moment ago is full when the caller goes on.
+ * NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): the C library's names are reserved */
+int poll(struct pollfd *fds, nfds_t n, int ms)
+{
+    struct timespec t = {ms / 1000, ms % 1000 * 1000000L};
+    int r = ppoll(fds, n, ms < 0 ? NULL : &t, NULL);
+    if (fill_with >= 0)
+        fill(fill_with);
+    return r;
+}
+
+static void say_into_a_full_pipe(int out)
+{
+    char page[4096], text[8192];
+    int pair[2], flags = fcntl(STDERR_FILENO, F_GETFL);
+    alarm(30); /* it would wait for ever */
+    if (io_never_wait(STDERR_FILENO) != -EOPNOTSUPP || fcntl(STDERR_FILENO, F_GETFL) != flags)
+        _exit(1);
+    if (pipe2(pair, O_CLOEXEC) < 0 || dup2(pair[1], STDERR_FILENO) < 0)
+        _exit(2);
+    int other = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    if (other < 0 || io_never_wait(STDERR_FILENO) < 0 || fcntl(pair[1], F_GETFL) & O_NONBLOCK)
+        _exit(3);
+    fill(other);
+    if (read(pair[0], page, sizeof(page)) != sizeof(page)) /* room for one line */
+        _exit(4);
+    log_init("netd", LOG_INFO);
+    fill_with = other;
+    log_error("nobody waits to say this");
+    fill_with = -EBADF;
+    if (fcntl(pair[0], F_SETFL, O_NONBLOCK) < 0)
+        _exit(5);
+    while (read(pair[0], page, sizeof(page)) > 0)
+        ;
+    log_error("this is heard");
+    ssize_t n = read(pair[0], text, sizeof(text));
+    if (n <= 0 || write(out, text, (size_t)n) != n)
+        _exit(6);
+}
+
+static void full_pipe_holds_nobody(void **st)
+{
+    (void)st;
+    struct buf b;
+    in_child(say_into_a_full_pipe, &b);
+    assert_int_equal(count(&b, "nobody waits"), 0);
+    assert_int_equal(count(&b, "warning: 1 messages left out\n"), 1);
+    assert_int_equal(count(&b, "error: this is heard\n"), 1);
+    buf_done(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain_lines),      cmocka_unit_test(foreign_text),   cmocka_unit_test(burst_is_cut),
-        cmocka_unit_test(burst_is_counted), cmocka_unit_test(journal_prefix), cmocka_unit_test(colours),
-        cmocka_unit_test(works_confined),
+        cmocka_unit_test(plain_lines),    cmocka_unit_test(foreign_text),
+        cmocka_unit_test(burst_is_cut),   cmocka_unit_test(burst_is_counted),
+        cmocka_unit_test(journal_prefix), cmocka_unit_test(colours),
+        cmocka_unit_test(works_confined), cmocka_unit_test(full_pipe_holds_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,16 +7,11 @@
 
 #include "tests/unit/signerd_history.h"
 
-#define CHECKPOINT_NOTE_LEN 600 /* what is longer was lines */
+#ifdef CELLOS_SANITIZE
+#include <sanitizer/lsan_interface.h>
+#endif
 
-/* Thousands of machines that stop in the middle of what they do: what they had in memory is not asked for.
- * The same code is looked at for leaks where it ends in order (test_signerd_log.c, test_signerd_segments.c).
- */
-const char *__asan_default_options(void);
-const char *__asan_default_options(void)
-{
-    return "detect_leaks=0";
-}
+#define CHECKPOINT_NOTE_LEN 600 /* what is longer was lines */
 
 static struct journal journal;
 static unsigned cases;
@@ -316,16 +311,28 @@ static void test_failed_sync_is_not_believed_later(void **state)
     rig_done(&r);
 }
 
+/* Thousands of machines that stop have left nothing in memory: asked after each test, so that the report has
+ * its name. */
+static int no_leak(void **state)
+{
+    (void)state;
+#ifdef CELLOS_SANITIZE
+    return __lsan_do_recoverable_leak_check() ? -1 : 0;
+#else
+    return 0;
+#endif
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_life),
-        cmocka_unit_test(test_life_sealed_by_batch),
-        cmocka_unit_test(test_life_in_small_segments),
-        cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_full_tile),
-        cmocka_unit_test(test_failed_sync_is_not_believed_later),
-        cmocka_unit_test(test_every_byte_of_the_last_batch),
+        cmocka_unit_test_teardown(test_life, no_leak),
+        cmocka_unit_test_teardown(test_life_sealed_by_batch, no_leak),
+        cmocka_unit_test_teardown(test_life_in_small_segments, no_leak),
+        cmocka_unit_test_teardown(test_full_disk, no_leak),
+        cmocka_unit_test_teardown(test_full_tile, no_leak),
+        cmocka_unit_test_teardown(test_failed_sync_is_not_believed_later, no_leak),
+        cmocka_unit_test_teardown(test_every_byte_of_the_last_batch, no_leak),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
