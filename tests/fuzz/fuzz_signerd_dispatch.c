@@ -225,7 +225,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     send_frames(theirs, cursor_of(data, size));
     drain(theirs);
     dispatch_stop(&dispatch);
-    elog_hurry(elog);
     while (!elog_is_idle(elog))
         ev_run(loop, EVRUN_ONCE);
     dispatch_done(&dispatch);
