@@ -95,6 +95,7 @@ static void elog_start_commit(struct elog *l)
         return;
     }
     b.note = buf_str(&l->batch_note);
+    l->hurry &= !l->cover;
     l->cover = l->close = false;
     l->busy = true;
     commit_start(l->commit, &b);

@@ -13,8 +13,9 @@
 #define ELOG_PRUNE_RESERVE                                                                                   \
     4096u /* kept for log.v1.pruned where there is retention: a full disk can be helped */
 
-#define ELOG_COVER_US 50000 /* an acknowledged line is below a durable checkpoint after that, and a commit   \
-                             */
+#define ELOG_COVER_US                                                                                        \
+    50000 /* an acknowledged line is below a durable checkpoint after that, and a commit                     \
+           */
 
 #define ELOG_LOOK_US 60000000 /* how often retention by age, and what failed, is tried (again) */
 
@@ -69,7 +70,8 @@ int elog_submit(struct elog *l, const struct elog_event *e, elog_done_fn done, v
  * there is no room, or the log is dead). */
 bool elog_is_idle(const struct elog *l);
 
-/* The checkpoint over what is acknowledged is written next, not in ELOG_COVER_US: somebody waits for it. */
+/* Somebody waits until the log is idle: the last checkpoint is written once nothing is pending, not in
+ * ELOG_COVER_US. */
 void elog_hurry(struct elog *l);
 
 /* Closed segments are looked after, for now: compressed, and pruned as far as retention wants. */

@@ -37,6 +37,8 @@ void elog_cover_later(struct elog *l)
 
     if (l->covered == l->durable)
         ev_timer_stop(l->cfg.loop, &l->cover_timer);
+    else if (l->hurry && !l->full && !l->pending.head)
+        l->cover = true;
     else
         cover_start(l, &l->cover_timer, (double)(l->full ? ELOG_PROBE_US : ELOG_COVER_US) / 1e6);
     if (left_s != UINT64_MAX)
@@ -47,8 +49,11 @@ void elog_hurry(struct elog *l)
 {
     if (elog_is_idle(l))
         return;
-    l->cover = true;
-    elog_kick(l);
+    l->hurry = true;
+    if (!l->busy && !l->pending.head) {
+        l->cover = true;
+        elog_kick(l);
+    }
 }
 
 void elog_on_cover_timer(struct ev_loop *loop, ev_timer *w, int revents)

@@ -55,6 +55,7 @@ struct elog {
     uint64_t covered; /* lines below it */
     uint64_t durable; /* lines, acknowledged */
     bool cover;       /* the next commit has a checkpoint */
+    bool hurry;       /* as soon as nothing is pending, such a commit follows */
     bool close;       /* and ends the segment, if that is old */
     ev_timer cover_timer;
     ev_timer age_timer; /* of the segment that grows */
