@@ -136,6 +136,18 @@ int trust_open(int dirfd, const struct trust_root *root, struct trust *ret,
     return r < 0 ? r : trust_open_texts(buf_str(&vkey), own, root, ret, why);
 }
 
+int trust_check_signer(const struct keyring_key *signer, const struct envelope *e,
+                       char why[static LOG_CHECK_WHY_MAX])
+{
+    enum keyring_judgement j = keyring_judge_time(signer, e->time);
+
+    if (j == KEYRING_OK || j == KEYRING_NOT_YET)
+        return 0;
+    return trust_wrong(
+        why, "the checkpoint covers line %" PRIu64 ", but the key %s that signed it %s by then",
+        e->sequence + 1, signer->vkey.name, j == KEYRING_REVOKED ? "was revoked" : "had ended");
+}
+
 int trust_check_event(const struct trust *t, const struct envelope *e, char why[static LOG_CHECK_WHY_MAX])
 {
     _cleanup_(buf_done) struct buf want = {.data = NULL};

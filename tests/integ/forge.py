@@ -32,6 +32,25 @@ class Key:
         self.vkey = "%s+%s+%s" % (self.name, self.id.hex(), b64(raw))
 
 
+def keyset(*versions, created="2026-01-01T00:00:00Z"):
+    """A keyset file. A version: a list of (Key, {member: value}) with state, and notBefore where it is not the beginning; the
+    active keys of it and of the version before sign it."""
+    out, before = [], None
+    for n, keys in enumerate(versions, 1):
+        text = '{"keyset":"cellos.keyset/v1","version":%d,' % n
+        if out:
+            text += '"previous":"sha256:%s",' % sha256(out[-1]).hex()
+        docs = [{"keyid": k.keyid, "vkey": k.vkey, "notBefore": d.get("notBefore", "1970-01-01T00:00:00Z"),
+                 **{m: d[m] for m in ("notAfter", "state", "revokedAt") if m in d}} for k, d in keys]
+        text += '"created":"%s","keys":%s' % (created, json.dumps(docs, separators=(",", ":")))
+        active = next(k for k, d in keys if d["state"] == "active")
+        sigs = [{"keyid": k.keyid, "sig": b64(k.private.sign(b"CellOS trust keyset v1\n" + text.encode()))}
+                for k in dict.fromkeys([before or active, active])]
+        out.append((text + ',"signatures":%s}' % json.dumps(sigs, separators=(",", ":"))).encode())
+        before = active
+    return b"".join(line + b"\n" for line in out)
+
+
 class Log:
     """add() events, then write() them into a directory."""
 
