@@ -59,13 +59,16 @@ static int trust_pinned(struct str pin, struct str own, struct trust *t, char *w
 
 static int trust_key(const struct vkey *key, struct str own, struct trust *t, char *why)
 {
-    int r = own.p ? keyset_chain_vouched(own, key, &t->chain) : KEYSET_E_AUTHORITY;
+    int r = KEYSET_E_AUTHORITY;
 
+    t->chain.n = 0;
+    if (own.p)
+        r = keyset_chain_vouched(own, key, &t->chain);
     if (r < 0)
         return r;
     if (r == KEYSET_OK)
         trust_take_chain(t);
-    else if (r == KEYSET_E_AUTHORITY)
+    else if (r == KEYSET_E_AUTHORITY && t->chain.n == 0) /* another's keyset; not one that goes wrong later */
         keyring_one(&t->ring, key);
     else
         return trust_wrong(why, "the log's keyset: %s", keyset_error_text(r));

@@ -126,3 +126,15 @@ def test_signatures_that_were_left_out_are_told_with_what_that_means(quiet, tmp_
                                                created=forge.rfc3339(at)))
     r = quiet("verify", path, "--keyset", path / "keyset")
     assert "9 of them are older than the key" in r.stdout.replace("\n", " "), r.stdout
+
+
+def test_a_keyset_that_goes_wrong_behind_the_key_is_not_passed_over(quiet, tmp_path):
+    """--key: the key's own keyset counts too, with its revocations; a version that nobody could sign does not make it another's."""
+    key, other = forge.Key(), forge.Key()
+    log = write(tmp_path, a_run(forge.Log(key, BEGIN)))
+    good = revoked(key, other, BEGIN - HOUR)
+    stray = forge.keyset([(other, {"state": "active"})], [(other, {"state": "active"})]).splitlines(True)[1]
+    for text, status in ((good, 4), (good + stray, 4), (forge.keyset([(other, {"state": "active"})]), 0)):
+        (log / "keyset").write_bytes(text)
+        r = quiet("verify", log, "--key", key.vkey)
+        assert r.returncode == status, r.stdout + r.stderr
