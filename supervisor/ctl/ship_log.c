@@ -45,6 +45,7 @@ void ship_log_rest(struct ship_log *l)
 {
     l->reader = log_reader_free(l->reader);
     l->sidecar = sidecar_reader_free(l->sidecar);
+    ship_claims_end(l);
     cleanup_closep(&l->dirfd);
     l->dirfd = -EBADF;
 }

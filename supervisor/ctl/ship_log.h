@@ -18,7 +18,8 @@
 #define SHIP_SUBJECT_MAX    (sizeof(SHIP_SUBJECT_NOTES) + 1 + SHIP_TENANT_MAX + 1 + SHIP_TYPE_MAX)
 #define SHIP_CHECKPOINT_GAP_MS                                                                               \
     1000 /* a log's checkpoints are sent at most that often, and the last one always */
-#define SHIP_WHY_MAX 512
+#define SHIP_WHY_MAX  512
+#define SHIP_LIES_MAX 64 /* wrong claims about a log in one look at the stream */
 
 struct ship_log {
     char *path;
@@ -41,6 +42,10 @@ struct ship_log {
     uint64_t segment; /* of the line before `read`, and where that ended in it; 0, 0: not known */
     uint64_t offset, base;
     int dirfd;
+    /* While a stream is looked at: stands before line claims_at. */
+    struct log_reader *claims;
+    uint64_t claims_at;
+    unsigned lies;
     /* seal: batch */
     struct sidecar_reader *sidecar; /* of dirfd */
     struct keyring *ring;           /* the keys the log names itself: whose name goes into the sealed line */
@@ -95,6 +100,10 @@ int ship_log_next(struct ship_log *l, bool checkpoints, bool final, struct ship_
 void ship_log_accept(struct ship_log *l, const struct ship_item *i);
 /* The destination is known to have every line below next, and the checkpoint of size noted (0: none). */
 void ship_log_skip(struct ship_log *l, uint64_t next, uint64_t noted);
+/* A message in the stream says that it is the event with this id at this index (below size): whether that may
+ * be believed. ours: its subject is one of this ship's tenant. */
+bool ship_log_claimed(struct ship_log *l, uint64_t index, const char *id, bool ours);
+void ship_claims_end(struct ship_log *l);
 /* Whether the destination is known to have the item already. */
 bool ship_log_has(const struct ship_log *l, const struct ship_item *i);
 /* Gives back memory and fds while nothing is to be read. */

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -450,6 +451,30 @@ def test_two_ships_one_stream(ships, nats):
     stored(nats, len(first.lines) + len(second.lines))
     ships.end(p)
     check(messages(nats), [first, second])
+
+
+def test_others_cannot_say_that_ours_is_there(ships, nats):
+    """Whoever may publish anything into the stream claims that it holds our events already, and our checkpoint: nothing is left out."""
+    make_stream(nats, **SHORT)
+    log, c = Log(ships.logs), Client(nats.port)
+    log.add(300)
+    lie = lambda n, name="Cellos-Sequence", id=None, tenant="evil": c.publish_as(
+        "cellos.events.%s.lie" % tenant if name == "Cellos-Sequence" else "cellos.checkpoints." + tenant,
+        {"Cellos-Origin": log.origin, name: n, "Nats-Msg-Id": id or uuid.uuid4()})
+    for n in (299, 0, 150, 17):
+        lie(n)
+    lie(299, tenant="default")
+    lie(300, "Cellos-Checkpoint", "%s+300" % log.origin)
+    assert ships.once(nats.url).returncode == 0
+    for n in (350, 399, 301):
+        lie(n)
+    log.add(100)
+    lie(399)
+    assert ships.once(nats.url).returncode == 0
+    shutil.rmtree(ships.state)  # and what really is there is still found
+    assert ships.once(nats.url).returncode == 0
+    check([m for m in c.all() if not m[0].endswith(".lie") and m[0] != "cellos.checkpoints.evil"], [log])
+    c.close()
 
 
 # ---- the ship breaks ----
