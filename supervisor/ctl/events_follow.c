@@ -155,20 +155,23 @@ static void on_events(struct events_follow *f, struct seen *s)
 
 int events_follow_run(struct events_follow *f,
                       int (*see)(void *self, struct str line, const struct envelope_line *l),
-                      void (*flush)(void *self), void *self)
+                      bool (*flush)(void *self), void *self)
 {
     struct seen s = {see, self, false};
     for (size_t i = 0; i < f->n && !s.stopped; i++) /* what came since the logs were read */
         step(f, i, &s);
     while (!s.stopped) {
-        struct pollfd p[] = {{.fd = f->inotify, .events = POLLIN}, {.fd = f->signals, .events = POLLIN}};
-        flush(self);
+        struct pollfd p[] = {{.fd = f->inotify, .events = POLLIN},
+                             {.fd = f->signals, .events = POLLIN},
+                             {.fd = STDOUT_FILENO}}; /* of a pipe that nobody reads any more: POLLERR */
+        if (!flush(self))
+            return CTL_OK;
         if (poll(p, ARRAY_LEN(p), -1) < 0 && errno != EINTR)
             return ctl_fail(CTL_FAILED, "events", "cannot wait: %s", strerrordesc_np(errno));
-        if (p[1].revents)
+        if (p[1].revents || p[2].revents & (POLLERR | POLLNVAL))
             break;
         on_events(f, &s);
     }
-    flush(self);
+    (void)flush(self);
     return CTL_OK;
 }
