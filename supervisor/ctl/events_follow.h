@@ -15,8 +15,10 @@ struct events_follow {
         char *path;
         uint64_t next; /* the line that is due */
         int wd;
+        bool told; /* that it is wrong */
     } log[EVENTS_WATCH_MAX];
     size_t n;
+    int status; /* the exit status so far */
 };
 
 /* Catches SIGINT and SIGTERM from here on. parent: a directory whose new logs are followed too, or NULL. 0 or

@@ -90,6 +90,10 @@ static int check(struct report *r, const char *path, const struct report_args *a
     e = verify_quietly(&c, path, &r->verdict);
     r->key_from = keys.from;
     key_choice_done(&keys);
+    /* It may name a file of the log, and goes into documents. */
+    char safe[sizeof(r->verdict.why)];
+    memcpy(r->verdict.why, str_escape(safe, sizeof(safe), r->verdict.why, strlen(r->verdict.why)),
+           sizeof(safe));
     if (e < 0)
         return ctl_fail(CTL_FAILED, "report", "cannot read %s: %s", path, strerrordesc_np(-e));
     return CTL_OK;

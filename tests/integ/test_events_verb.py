@@ -299,3 +299,17 @@ def test_a_full_disk_is_told(ordinary, logs):
             p = ordinary.popen(*args, stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, text=True)
             _, said = p.communicate(timeout=20)
             assert p.returncode == 2 and "standard output" in said or "cannot write" in said, (args, p.returncode, said)
+
+
+def test_following_a_log_that_is_rolled_back(ordinary, place):
+    log, run = forge.Log(), forge.uuid7(1790000000000, 1)
+    forge.started(log, run)
+    for i in range(5):
+        forge.query(log, run, "n%d.test" % i)
+    path = log.write(place / run, run)
+    with Follower(ordinary, place) as f:
+        wait_for(lambda: len(f.events()) == 7)
+        log.write(path, run, size=3)
+        time.sleep(0.5)
+        f.p.send_signal(signal.SIGINT)
+        assert f.p.wait(20) == 4 and b"verify" in f.p.stderr.read() and len(f.events()) == 7

@@ -195,3 +195,24 @@ def test_a_range_of_a_log_that_is_not_whole(quiet, long_log):
         damage(log)
         r = quiet("verify", log, "--from", 300, "--to", 400, "--key", long_log.vkey)
         assert r.returncode == 4 and words in r.stdout, (words, r.stdout + r.stderr)
+
+
+def test_a_log_that_may_not_be_read_is_not_passed_over(ordinary):
+    """Of several logs one that cannot be looked into is not a good one."""
+    for _ in range(2):
+        assert ordinary.ctl("run", "--", "true").returncode == 0
+    first = ordinary.logs()[0]
+    first.chmod(0)
+    r = ordinary.ctl("verify", ordinary.state / "log")
+    assert r.returncode == 2 and str(first) in r.stderr and "2 logs" in r.stdout, r.stdout + r.stderr
+    first.chmod(0o700)
+    assert ordinary.ctl("verify", ordinary.state / "log").returncode == 0
+
+
+def test_a_proof_of_another_machine_says_whose_it_is(user, quiet, long_log, tmp_path):
+    """Who has keys of his own is told what to do with a proof of somebody else."""
+    assert user.ctl("run", "--", "true").returncode == 0
+    proof = tmp_path / "proof"
+    assert quiet("prove", 3, long_log.log, "-o", proof).returncode == 0
+    r = user.ctl("verify", "-", input=proof.read_text())
+    assert r.returncode == 4 and "--key " + long_log.vkey.read_text().strip() in r.stdout, r.stdout + r.stderr
