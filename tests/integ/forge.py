@@ -2,6 +2,7 @@
 """Logs under a key of the test's own, in the suite's form: for runs that would take hours, values no cell can bring forth,
 and times of one's choice."""
 import json
+import re
 import time
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -54,6 +55,8 @@ def keyset(*versions, created="2026-01-01T00:00:00Z"):
 class Log:
     """add() events, then write() them into a directory."""
 
+    raw = False  # True: with characters that signerd would escape
+
     def __init__(self, key=None, start_ms=1790000000000, bare=False):
         self.key, self.now, self.bare = key or Key(), start_ms, bare
         self.lines, self.cells = [], {}
@@ -70,7 +73,10 @@ class Log:
             self.cells[run] = self.cells.get(run, 0) + 1
             e |= {"cellsequence": "%020d" % self.cells[run], "runid": run}
             data = {"cellId": cell, "specId": cell, "runId": run, **data}
-        raw = json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()
+        raw = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+        if not self.raw:
+            raw = re.sub("[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]", lambda m: "\\u%04x" % ord(m[0]), raw)
+        raw = raw.encode()
         line = json.dumps(e, separators=(",", ":")).encode()[:-1] + b',"data":' + raw
         if not self.bare:
             line += b',"dssematerial":"' + self._material(e, raw) + b'"'

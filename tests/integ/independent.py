@@ -6,7 +6,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 PAYLOAD_TYPE, PREFIX = "https://cloudevents.io/verifiability/dsse/v0.1", "dev.cellos.events.cell."
 CORE = ("id", "source", "specversion", "type", "datacontenttype", "dataschema", "subject", "time")
-SIGNED = ["sequence", "cellsequence", "runid"]
+SIGNED, HIDDEN = ["sequence", "cellsequence", "runid"], re.compile(rb"[\0-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\x8e\x8f\xa8-\xae]|\xe2\x81[\xa6-\xa9]")
 LINE = re.compile(rb'(\{.*?),"data":(\{.*\})(?:,"dssematerial":"([A-Za-z0-9+/]*=*)")?\}\Z', re.S)
 FORM = {"id": r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", "time": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
         "sequence": r"\d{20}", "cellsequence": r"\d{20}", "type": re.escape(PREFIX) + ".+", "datacontenttype": "application/json"}
@@ -60,7 +60,7 @@ def check_event(line, *keys, signed=lambda key: None):
     cell = "subject" in e
     order = ["specversion", "id", "source", "type", *["subject"] * cell, "time", "datacontenttype", "sequence", *SIGNED[1:] * cell]
     need(list(e) == order and compact(e) == head + b"}", "another spelling")
-    need(all(re.fullmatch(form, e[name]) for name, form in FORM.items() if name in e), "an attribute breaks its form")
+    need(all(re.fullmatch(form, e[name]) for name, form in FORM.items() if name in e) and not HIDDEN.search(data), "an attribute or data breaks its form")
     body = compact({"core": b64(digest(e, CORE, data)), "ext": b64(digest(e, SIGNED)), "signedextattrs": SIGNED})
     found = {k: signed(k) for k in keys if not sealed and signed(k)}
     if sealed is not None:
