@@ -72,6 +72,8 @@ static int write_one(const struct report *r, const char *path, int (*write)(FILE
     if (e == 0)
         e = report_out_close(&o);
     report_out_done(&o);
+    if (e == -EEXIST)
+        return ctl_fail(CTL_FAILED, "report", "%s is there and no file (- is standard output)", path);
     if (e < 0)
         return ctl_fail(CTL_FAILED, "report", "cannot write %s: %s", path, strerrordesc_np(-e));
     if (strcmp(path, "-") != 0)
