@@ -85,7 +85,7 @@ static int check(struct report *r, const char *path, const struct report_args *a
 {
     static const struct quorum none = {.n = 0};
     struct key_choice keys;
-    struct verify_context c = {.keys = &keys, .quorum = &none, .color = false};
+    struct verify_context c = {.keys = &keys, .quorum = &none, .outside = buf_str(&r->note), .color = false};
     int e = key_choice_find("report", a->key, a->keyset, &keys);
     if (e != CTL_OK)
         return e;
@@ -106,7 +106,9 @@ static int report(const struct report_args *a, const char *path, const char *run
     struct report *r = calloc(1, sizeof(*r));
     if (!r)
         return ctl_fail(CTL_FAILED, "report", "out of memory");
-    int e = check(r, path, a);
+    int e = report_open(r, path);
+    if (e == CTL_OK)
+        e = check(r, path, a);
     if (e == CTL_OK)
         e = report_load(r, path, run);
     if (e == CTL_OK && a->html)
