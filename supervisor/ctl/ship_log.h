@@ -19,14 +19,18 @@
 #define SHIP_CHECKPOINT_GAP_MS                                                                               \
     1000 /* a log's checkpoints are sent at most that often, and the last one always */
 #define SHIP_WHY_MAX  512
-#define SHIP_LIES_MAX 64 /* wrong claims about a log in one look at the stream */
+#define SHIP_RETRY_MS 10000 /* a log that could not be read is looked at again */
+#define SHIP_LIES_MAX 64    /* wrong claims about a log in one look at the stream */
 
 struct ship_log {
     char *path;
     char origin[CHECKPOINT_NAME_MAX + 1]; /* "" : not a log yet */
     struct ship_cursor cursor;
-    bool dirty;            /* the cursor is ahead of its file */
-    bool failed;           /* told once, not looked at again */
+    bool dirty;        /* the cursor is ahead of its file */
+    bool failed;       /* told once; not looked at again before retry_at */
+    uint64_t retry_at; /* clock_boottime_us(); 0: never, what is wrong stays wrong */
+    uint32_t told;     /* digest of what was told last */
+    bool watched;
     bool skip_pruned;      /* goes on behind lines that retention removed before they were shipped */
     uint64_t read;         /* the next line to read, >= cursor.next */
     uint64_t size;         /* lines the newest checkpoint covers */
@@ -88,6 +92,7 @@ enum ship_next {
     SHIP_NEXT_ITEM = 1,
     SHIP_NEXT_UNSIGNED, /* seal: batch: the next line has no signature yet */
     SHIP_NEXT_PRUNED, /* lines were gone and are left out, as skip_pruned wants: why says which; call again */
+    SHIP_NEXT_GONE,   /* as SHIP_NEXT_PRUNED, but without skip_pruned: the log ends here */
     SHIP_NEXT_TAMPERED,
     SHIP_NEXT_FAILED,
 };

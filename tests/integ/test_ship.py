@@ -610,6 +610,26 @@ def test_a_wrong_log_does_not_stop_the_others(ships, nats):
     assert len(messages(nats)) > before
 
 
+def test_a_log_that_could_not_be_read_for_a_while(ships, nats):
+    """It is left out, told once, and goes on when it can be read again: a service is not restarted for that."""
+    make_stream(nats, **STREAM)
+    log, other = Log(ships.logs), Log(ships.logs)
+    log.add(5)
+    other.add(5)
+    (log.dir / "origin").rename(log.dir / "aside")
+    (log.dir / "origin").mkdir()
+    p = ships.start(nats.url)
+    stored(nats, 5)
+    time.sleep(1)
+    assert all(m[1]["Cellos-Origin"] == other.origin for m in messages(nats))
+    (log.dir / "origin").rmdir()
+    (log.dir / "aside").rename(log.dir / "origin")
+    stored(nats, 10)
+    said = ships.end(p, code=2)
+    assert said.count("its origin cannot be read") == 1, said
+    check(messages(nats), [log, other])
+
+
 def test_pruned_before_it_was_shipped(ships, nats):
     make_stream(nats, **STREAM)
     log = Log(ships.logs)
