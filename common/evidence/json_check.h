@@ -9,8 +9,8 @@
 #define JSON_CHECK_DEPTH 16
 
 /* True when s is exactly one JSON object: no blank between tokens, valid UTF-8 without NUL, no control
- * character inside strings, integers only as numbers (no fraction, no exponent: none of our events has them),
- * depth <= JSON_CHECK_DEPTH. */
+ * character inside strings, nor another one that signerd escapes (docs/evidence.md, "Line"), integers only as
+ * numbers (no fraction, no exponent: none of our events has them), depth <= JSON_CHECK_DEPTH. */
 bool json_check_object(struct str s);
 
 /* The raw text of a top-level member of an object that json_check_object() accepts (a string keeps its quotes

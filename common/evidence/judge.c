@@ -2,6 +2,7 @@
 #include "common/evidence/judge.h"
 
 #include <pthread.h>
+#include <stdio.h>
 
 #define JUDGE_LINES 128            /* a batch: about ten milliseconds of one thread */
 #define JUDGE_BYTES (192u * 1024u) /* and its bytes; one line more always fits behind */
@@ -205,6 +206,27 @@ int judge_next(struct judge *j, const struct judged **ret)
         b->state = JUDGE_EMPTY;
         j->head++;
         j->at = 0;
+    }
+}
+
+int judged_unsigned(const struct judged *j, char why[static LOG_CHECK_WHY_MAX])
+{
+    switch (j->sig_error) {
+    case 0:
+        return 0;
+    case -ENODATA:
+        return 1;
+    case -ENOKEY:
+        (void)snprintf(why, LOG_CHECK_WHY_MAX, "%s", envelope_error_text(ENVELOPE_E_KEY));
+        return -EBADMSG;
+    case -ELOOP:
+    case -EFBIG:
+    case -EBADMSG:
+        (void)snprintf(why, LOG_CHECK_WHY_MAX, "%s",
+                       "the signatures beside its segment are not a file, or too many files");
+        return -EBADMSG;
+    default:
+        return j->sig_error;
     }
 }
 

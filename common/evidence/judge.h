@@ -38,6 +38,10 @@ int judge_open(const struct judge_source *s, const struct keyring *ring, unsigne
  * (*ret then holds that line), or a negative errno. */
 int judge_next(struct judge *j, const struct judged **ret) MUST_CHECK;
 
+/* What is to be said of a line about its own signature, beside check.error: 0: it has one; 1: none yet (seal:
+ * batch); -EBADMSG with a sentence: one that counts for nothing; another negative errno. */
+int judged_unsigned(const struct judged *j, char why[static LOG_CHECK_WHY_MAX]) MUST_CHECK;
+
 struct judge *judge_free(struct judge *j); /* NULL-safe; ends and joins the threads; returns NULL */
 void judge_freep(struct judge **j);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/evidence/keyring.h"
 
+#include "common/base/clock.h"
+
 void keyring_one(struct keyring *ring, const struct vkey *k)
 {
     ring->n = 0;
@@ -45,4 +47,11 @@ enum keyring_judgement keyring_judge(const struct keyring_key *k, uint64_t when_
     if (when_s < k->not_before_s)
         return KEYRING_NOT_YET;
     return k->not_after_s && when_s > k->not_after_s ? KEYRING_EXPIRED : KEYRING_OK;
+}
+
+enum keyring_judgement keyring_judge_time(const struct keyring_key *k, struct str rfc3339)
+{
+    uint64_t when;
+
+    return clock_parse_rfc3339(rfc3339, &when) < 0 ? KEYRING_EXPIRED : keyring_judge(k, when);
 }

@@ -45,3 +45,6 @@ enum keyring_judgement {
 
 /* Whether something that this key signed as of that second counts. */
 enum keyring_judgement keyring_judge(const struct keyring_key *k, uint64_t when_s);
+
+/* The same of an event's time; one that is none counts as after its end. */
+enum keyring_judgement keyring_judge_time(const struct keyring_key *k, struct str rfc3339);

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include "common/base/clock.h"
 #include "common/base/io.h"
 #include "common/evidence/judge.h"
 #include "common/evidence/log_locate.h"
@@ -60,6 +59,23 @@ int log_verify_read_file(int dirfd, const char *name, struct buf *b)
     return S_ISREG(st.st_mode) ? io_read_to_end(fd, b) : -EBADMSG;
 }
 
+int log_verify_origin(int dirfd, const struct checkpoint *c, char why[static LOG_CHECK_WHY_MAX])
+{
+    _cleanup_(buf_done) struct buf origin = {.data = NULL};
+    int e;
+
+    buf_init(&origin, LOG_FILE_MAX);
+    e = log_verify_read_file(dirfd, "origin", &origin);
+    if (e < 0 && e != -ENOENT && e != -EBADMSG && e != -EFBIG && e != -ELOOP)
+        return e;
+    if (e == 0 && origin.len >= 2 && origin.data[origin.len - 1] == '\n' &&
+        str_eq((struct str){(const char *)origin.data, origin.len - 1}, str_of(c->origin)))
+        return 0;
+    (void)snprintf(why, LOG_CHECK_WHY_MAX,
+                   "the checkpoint is of the log %s, which the origin file does not say", c->origin);
+    return -EBADMSG;
+}
+
 /* ---- key, checkpoint, origin ---- */
 
 static int verify_key(struct verify *v, int dirfd)
@@ -82,12 +98,12 @@ static int verify_witnessed(struct verify *v, int dirfd)
 
 static int verify_checkpoint(struct verify *v, int dirfd)
 {
-    _cleanup_(buf_done) struct buf note = {.data = NULL}, origin = {.data = NULL};
+    _cleanup_(buf_done) struct buf note = {.data = NULL};
     struct log_report *r = v->report;
+    char why[LOG_CHECK_WHY_MAX];
     int e;
 
     buf_init(&note, CHECKPOINT_NOTE_MAX);
-    buf_init(&origin, LOG_FILE_MAX);
     e = log_verify_read_file(dirfd, "checkpoint", &note);
     if (e == -ENOENT)
         return verify_verdict(r, LOG_BAD_CHECKPOINT,
@@ -100,15 +116,8 @@ static int verify_checkpoint(struct verify *v, int dirfd)
         return verify_verdict(r, LOG_BAD_CHECKPOINT, "the checkpoint: %s", checkpoint_error_text(e));
     r->has_checkpoint = true;
     r->key = v->signer->vkey;
-    e = log_verify_read_file(dirfd, "origin", &origin);
-    if (e < 0 && e != -ENOENT && e != -EBADMSG && e != -EFBIG && e != -ELOOP)
-        return e;
-    if (e < 0 || origin.len < 2 || origin.data[origin.len - 1] != '\n' ||
-        !str_eq((struct str){(const char *)origin.data, origin.len - 1}, str_of(r->checkpoint.origin)))
-        return verify_verdict(r, LOG_BAD_CHECKPOINT,
-                              "the checkpoint is of the log %s, which the origin file does not say",
-                              r->checkpoint.origin);
-    return 0;
+    e = log_verify_origin(dirfd, &r->checkpoint, why);
+    return e == -EBADMSG ? verify_verdict(r, LOG_BAD_CHECKPOINT, "%s", why) : e;
 }
 
 static int verify_outside(struct verify *v)
@@ -235,23 +244,18 @@ static int verify_sizes(struct verify *v)
     return 0;
 }
 
-/* A checkpoint has no time of its own; it is as old as the last line it covers, or younger. A key whose time
- * was over when that line was made cannot vouch for it; one whose time had not begun can. */
-static int verify_signer(struct verify *v, const struct log_line *l, const struct envelope *e)
+/* The key of the checkpoint must count for its last line, and for every line that nothing else signs. */
+static int verify_signer(struct verify *v, const struct judged *j)
 {
-    enum keyring_judgement j = KEYRING_EXPIRED;
-    uint64_t when;
+    const struct envelope *e = &j->check.parsed.e;
+    char why[LOG_CHECK_WHY_MAX];
+    uint64_t size = log_check_tree(v->check)->size;
+    bool alone = j->bare && !j->has_sig;
 
-    if (log_check_tree(v->check)->size != v->report->checkpoint.size)
+    if (size > v->report->checkpoint.size || (size < v->report->checkpoint.size && !alone) ||
+        trust_check_signer(v->signer, e, why) == 0)
         return 0;
-    if (clock_parse_rfc3339(e->time, &when) == 0)
-        j = keyring_judge(v->signer, when);
-    if (j == KEYRING_OK || j == KEYRING_NOT_YET)
-        return 0;
-    return verify_verdict(v->report, LOG_BAD_CHECKPOINT,
-                          "the checkpoint covers line %" PRIu64 ", but the key %s that signed it %s by then",
-                          l->index + 1, v->signer->vkey.name,
-                          j == KEYRING_REVOKED ? "was revoked" : "had ended");
+    return verify_verdict(v->report, LOG_BAD_CHECKPOINT, "%s", why);
 }
 
 /* A line is wrong; perhaps only because of one before it, which looks good by itself. */
@@ -265,29 +269,6 @@ static int verify_wrong_line(struct verify *v, const struct log_line *l, const c
     return verify_bad_line(v->report, l, why);
 }
 
-/* What is to be said of a bare line that has no signature that could be verified. */
-static int verify_no_sig(struct verify *v, const struct judged *j, char why[static LOG_CHECK_WHY_MAX])
-{
-    switch (j->sig_error) {
-    case 0:
-        return 0;
-    case -ENODATA:
-        v->report->bare++;
-        return 0;
-    case -ENOKEY:
-        (void)snprintf(why, LOG_CHECK_WHY_MAX, "%s", envelope_error_text(ENVELOPE_E_KEY));
-        return -EBADMSG;
-    case -ELOOP:
-    case -EFBIG:
-    case -EBADMSG:
-        (void)snprintf(why, LOG_CHECK_WHY_MAX, "%s",
-                       "the signatures beside its segment are not a file, or too many files");
-        return -EBADMSG;
-    default:
-        return j->sig_error;
-    }
-}
-
 /* A line that is good. */
 static void verify_count(struct verify *v, const struct judged *j)
 {
@@ -298,6 +279,10 @@ static void verify_count(struct verify *v, const struct judged *j)
         return;
     }
     r->lines++;
+    if (j->bare && !j->has_sig) {
+        r->bare++;
+        r->bare_older += keyring_judge_time(v->signer, j->check.parsed.e.time) == KEYRING_NOT_YET;
+    }
     log_tiles_next(v->tiles, j->check.leaf);
 }
 
@@ -308,8 +293,8 @@ static int verify_line(struct verify *v, const struct judged *j)
     int e = log_check_next(v->check, &j->check, why);
 
     if (e == 0)
-        e = verify_no_sig(v, j, why);
-    if (e == 0)
+        e = judged_unsigned(j, why);
+    if (e >= 0)
         e = trust_check_event(&v->trust, &j->check.parsed.e, why);
     if (e == 0 && v->o->rule)
         e = v->o->rule(v->o->arg, &j->check.parsed.e, why);
@@ -322,7 +307,7 @@ static int verify_line(struct verify *v, const struct judged *j)
     if (e < 0)
         return e;
     verify_count(v, j);
-    e = verify_signer(v, l, &j->check.parsed.e);
+    e = verify_signer(v, j);
     return e < 0 || v->report->verdict != LOG_GOOD ? e : verify_sizes(v);
 }
 

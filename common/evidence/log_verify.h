@@ -49,7 +49,8 @@ struct log_report {
     struct checkpoint checkpoint; /* when has_checkpoint */
     uint64_t pruned;              /* lines that retention took away: accounted for, and in the tree */
     uint64_t lines;               /* good lines behind them and below the checkpoint */
-    uint64_t bare; /* of these without a signature of their own: the checkpoint alone signs them */
+    uint64_t bare;       /* of these without a signature of their own: the checkpoint alone signs them */
+    uint64_t bare_older; /* and of these from before the time of the checkpoint's key */
     uint64_t runs;
     uint64_t open_runs;
     uint64_t segments;
@@ -64,5 +65,8 @@ int log_verify(int dirfd, const struct log_verify_options *o, struct log_report 
 /* Small files of a log directory ("origin", "vkey", "checkpoint"), at most max bytes, regular, not through a
  * link. Appends to b. 0 or -errno. */
 int log_verify_read_file(int dirfd, const char *name, struct buf *b) MUST_CHECK;
+
+/* That the origin file names the log that c is a checkpoint of. 0; -EBADMSG with a sentence; -errno. */
+int log_verify_origin(int dirfd, const struct checkpoint *c, char why[static LOG_CHECK_WHY_MAX]) MUST_CHECK;
 
 #define LOG_FILE_MAX 65536

@@ -59,13 +59,16 @@ static int trust_pinned(struct str pin, struct str own, struct trust *t, char *w
 
 static int trust_key(const struct vkey *key, struct str own, struct trust *t, char *why)
 {
-    int r = own.p ? keyset_chain_vouched(own, key, &t->chain) : KEYSET_E_AUTHORITY;
+    int r = KEYSET_E_AUTHORITY;
 
+    t->chain.n = 0;
+    if (own.p)
+        r = keyset_chain_vouched(own, key, &t->chain);
     if (r < 0)
         return r;
     if (r == KEYSET_OK)
         trust_take_chain(t);
-    else if (r == KEYSET_E_AUTHORITY)
+    else if (r == KEYSET_E_AUTHORITY && t->chain.n == 0) /* another's keyset; not one that goes wrong later */
         keyring_one(&t->ring, key);
     else
         return trust_wrong(why, "the log's keyset: %s", keyset_error_text(r));
@@ -134,6 +137,18 @@ int trust_open(int dirfd, const struct trust_root *root, struct trust *ret,
         r = root->keyset.p || root->key ? 0 : trust_read(dirfd, "vkey", &vkey);
     }
     return r < 0 ? r : trust_open_texts(buf_str(&vkey), own, root, ret, why);
+}
+
+int trust_check_signer(const struct keyring_key *signer, const struct envelope *e,
+                       char why[static LOG_CHECK_WHY_MAX])
+{
+    enum keyring_judgement j = keyring_judge_time(signer, e->time);
+
+    if (j == KEYRING_OK || j == KEYRING_NOT_YET)
+        return 0;
+    return trust_wrong(
+        why, "the checkpoint covers line %" PRIu64 ", but the key %s that signed it %s by then",
+        e->sequence + 1, signer->vkey.name, j == KEYRING_REVOKED ? "was revoked" : "had ended");
 }
 
 int trust_check_event(const struct trust *t, const struct envelope *e, char why[static LOG_CHECK_WHY_MAX])

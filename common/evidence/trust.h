@@ -28,6 +28,12 @@ int trust_open(int dirfd, const struct trust_root *root, struct trust *ret,
 int trust_open_texts(struct str vkey, struct str keyset, const struct trust_root *root, struct trust *ret,
                      char why[static LOG_CHECK_WHY_MAX]) MUST_CHECK;
 
+/* A checkpoint has no time of its own; it is as old as the last line it covers, or younger. Whether a key
+ * that signed it can vouch for an event of it: not when its time was over, or it was revoked, when the event
+ * was made; one whose time had not begun can. 0, or -EBADMSG with one sentence. */
+int trust_check_signer(const struct keyring_key *signer, const struct envelope *e,
+                       char why[static LOG_CHECK_WHY_MAX]) MUST_CHECK;
+
 /* A log.v1.keyset_changed of the log: the chain must have that version, and as that very line, so that no
  * older keyset can be put in the place of the one the log was signed with. Other events pass. 0, or -EBADMSG
  * with one sentence. */

@@ -134,10 +134,9 @@ static int consistency_of_proof(const struct consistency_args *a)
 /* ---- from a log ---- */
 
 static int consistency_open(const struct trust *t, const char *path, struct str note, const char *origin,
-                            struct checkpoint *ret)
+                            struct checkpoint *ret, const struct keyring_key **ret_signer)
 {
-    const struct keyring_key *signer;
-    int r = checkpoint_open_ring(note, &t->ring, ret, &signer);
+    int r = checkpoint_open_ring(note, &t->ring, ret, ret_signer);
 
     if (r == CHECKPOINT_E_UNSIGNED)
         return ctl_fail(CTL_TAMPERED, VERB, "%s is not signed by a key that is trusted here: see --key",
@@ -149,7 +148,8 @@ static int consistency_open(const struct trust *t, const char *path, struct str 
     return CTL_OK;
 }
 
-static int consistency_trust(const struct consistency_args *a, int fd, struct trust *t)
+static int consistency_trust(const struct consistency_args *a, int fd, struct trust *t,
+                             enum key_from *ret_from)
 {
     char why[LOG_CHECK_WHY_MAX] = "";
     struct key_choice keys;
@@ -160,6 +160,7 @@ static int consistency_trust(const struct consistency_args *a, int fd, struct tr
         return r;
     root = key_choice_root(&keys);
     r = trust_open(fd, &root, t, why);
+    *ret_from = keys.from;
     key_choice_done(&keys);
     if (r == -EBADMSG)
         return ctl_fail(CTL_TAMPERED, VERB, "%s", why);
@@ -176,7 +177,17 @@ static void consistency_print(const char *what, const struct checkpoint *c)
                  (int)hex.len, hex.data ? (const char *)hex.data : "");
 }
 
-static int consistency_tell(const struct consistency_args *a, struct prover *p, const struct proof_heads *h)
+static void consistency_print_key(const struct keyring_key *signer, enum key_from from, bool color)
+{
+    (void)printf("        key %s%s\n", signer->vkey.name, key_choice_text(from));
+    if (from == KEY_SELF)
+        (void)printf(
+            "  %snote%s  self-declared key: this shows only that one key signed both; trust needs --key\n",
+            term_code(color, TERM_YELLOW), term_code(color, TERM_PLAIN));
+}
+
+static int consistency_tell(const struct consistency_args *a, struct prover *p, const struct proof_heads *h,
+                            const struct keyring_key *signer, enum key_from from)
 {
     _cleanup_(buf_done) struct buf json = {.data = NULL};
     bool color = term_colors(STDOUT_FILENO);
@@ -196,6 +207,7 @@ static int consistency_tell(const struct consistency_args *a, struct prover *p, 
                  term_code(color, TERM_GREEN), term_code(color, TERM_PLAIN));
     consistency_print("older:", &h->old);
     consistency_print("newer:", &h->new);
+    consistency_print_key(signer, from, color);
     return r;
 }
 
@@ -206,6 +218,8 @@ static int consistency_of_log(const struct consistency_args *a, const char *path
     _cleanup_close_ int fd = logdir_open(path);
     struct proof_heads h = {.old_note = old_note};
     const struct loghead *head;
+    const struct keyring_key *signer = NULL;
+    enum key_from from = KEY_SELF;
     struct trust trust;
     int r = fd < 0 ? ctl_fail(CTL_FAILED, VERB, "cannot open %s: %s", path, strerror(-fd)) : CTL_OK;
 
@@ -213,17 +227,18 @@ static int consistency_of_log(const struct consistency_args *a, const char *path
     if (r == CTL_OK)
         r = prover_open(VERB, path, fd, &p);
     if (r == CTL_OK)
-        r = consistency_trust(a, fd, &trust);
+        r = consistency_trust(a, fd, &trust, &from);
     if (r == CTL_OK && a->new)
         r = consistency_read(a->new, &new_note);
     if (r != CTL_OK)
         return r;
     head = prover_head(p);
     h.new_note = a->new ? buf_str(&new_note) : buf_str(&head->note);
-    r = consistency_open(&trust, a->old, old_note, head->checkpoint.origin, &h.old);
+    r = consistency_open(&trust, a->old, old_note, head->checkpoint.origin, &h.old, &signer);
     if (r == CTL_OK)
-        r = consistency_open(&trust, a->new ? a->new : path, h.new_note, head->checkpoint.origin, &h.new);
-    return r == CTL_OK ? consistency_tell(a, p, &h) : r;
+        r = consistency_open(&trust, a->new ? a->new : path, h.new_note, head->checkpoint.origin, &h.new,
+                             &signer);
+    return r == CTL_OK ? consistency_tell(a, p, &h, signer, from) : r;
 }
 
 static int consistency_run(int argc, char **argv)

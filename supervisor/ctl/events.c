@@ -140,13 +140,14 @@ static int parse(int argc, char **argv, struct events *a)
 
 /* ---- output ---- */
 
-static void flush(void *self)
+/* False when nobody takes it any more: main says so. */
+static bool flush(void *self)
 {
     struct events *a = self;
     if (a->out.len > 0)
         (void)fwrite(a->out.data, 1, a->out.len, stdout);
     buf_clear(&a->out);
-    (void)fflush(stdout);
+    return fflush(stdout) == 0 && !ferror(stdout);
 }
 
 static void show(struct events *a, struct str line, const struct envelope *e, const json_t *data)
@@ -179,7 +180,7 @@ static int see(void *self, struct str line, const struct envelope_line *l)
     buf_clear(&a->out);
     json_decref(data);
     bool last = ended && a->run_id[0] && str_is(e->runid, a->run_id);
-    return a->failed || last ? LOGWALK_STOP : LOGWALK_ON;
+    return a->failed || last || ferror(stdout) ? LOGWALK_STOP : LOGWALK_ON;
 }
 
 /* ---- which logs ---- */
@@ -254,7 +255,7 @@ static int follow(struct events *a, struct logdir_list *logs, const char *parent
         if (!a->all && logs->n > 1)
             logdir_keep_one(logs, logs->n - 1);
         r = read_all(a, logs, f);
-        bool over = a->failed || (a->run_id[0] && a->format.n == 0);
+        bool over = a->failed || ferror(stdout) || (a->run_id[0] && a->format.n == 0);
         if (r == CTL_OK && !over)
             r = events_follow_run(f, see, flush, a);
     }
@@ -297,7 +298,7 @@ static int events_run(int argc, char **argv)
         r = pick_run(a, &logs);
     if (r == CTL_OK)
         r = show_logs(a, &logs, parent[0] ? parent : NULL);
-    flush(a);
+    (void)flush(a);
     if (a->failed)
         r = ctl_fail(CTL_FAILED, "events", "out of memory");
     events_format_done(&a->format);

@@ -58,6 +58,7 @@ int events_follow_add(struct events_follow *f, const char *path, uint64_t next)
         return -errno;
     f->log[f->n].path = strdup(path);
     f->log[f->n].next = next;
+    f->log[f->n].told = false;
     f->log[f->n].wd = wd;
     if (!f->log[f->n].path)
         return -ENOMEM;
@@ -89,12 +90,18 @@ static int see_one(void *arg, struct str line, const struct envelope_line *l)
 }
 
 /* A log that is just being made has no checkpoint yet, or half of what it needs: nothing is told, the next
- * change comes. */
+ * change comes. One that contradicts itself, or what was shown, also at a second look, is told once. */
 static void step(struct events_follow *f, size_t i, struct seen *s)
 {
     struct logdir_list one = {.path = &f->log[i].path, .n = 1};
-    if (events_merge(NULL, &one, &f->log[i].next, see_one, s) != CTL_OK)
+    int r = events_merge(NULL, &one, &f->log[i].next, see_one, s);
+    if (r == CTL_TAMPERED && !s->stopped)
+        r = events_merge(NULL, &one, &f->log[i].next, see_one, s);
+    if (r != CTL_TAMPERED || f->log[i].told)
         return;
+    f->log[i].told = true;
+    f->status = ctl_fail(CTL_TAMPERED, "events", "%s is not what it was, or not whole: see `cellctl verify`",
+                         f->log[i].path);
 }
 
 /* A new directory below the parent: it may become a log. */
@@ -155,20 +162,23 @@ static void on_events(struct events_follow *f, struct seen *s)
 
 int events_follow_run(struct events_follow *f,
                       int (*see)(void *self, struct str line, const struct envelope_line *l),
-                      void (*flush)(void *self), void *self)
+                      bool (*flush)(void *self), void *self)
 {
     struct seen s = {see, self, false};
     for (size_t i = 0; i < f->n && !s.stopped; i++) /* what came since the logs were read */
         step(f, i, &s);
     while (!s.stopped) {
-        struct pollfd p[] = {{.fd = f->inotify, .events = POLLIN}, {.fd = f->signals, .events = POLLIN}};
-        flush(self);
+        struct pollfd p[] = {{.fd = f->inotify, .events = POLLIN},
+                             {.fd = f->signals, .events = POLLIN},
+                             {.fd = STDOUT_FILENO}}; /* of a pipe that nobody reads any more: POLLERR */
+        if (!flush(self))
+            return f->status;
         if (poll(p, ARRAY_LEN(p), -1) < 0 && errno != EINTR)
             return ctl_fail(CTL_FAILED, "events", "cannot wait: %s", strerrordesc_np(errno));
-        if (p[1].revents)
+        if (p[1].revents || p[2].revents & (POLLERR | POLLNVAL))
             break;
         on_events(f, &s);
     }
-    flush(self);
-    return CTL_OK;
+    (void)flush(self);
+    return f->status;
 }

@@ -15,8 +15,10 @@ struct events_follow {
         char *path;
         uint64_t next; /* the line that is due */
         int wd;
+        bool told; /* that it is wrong */
     } log[EVENTS_WATCH_MAX];
     size_t n;
+    int status; /* the exit status so far */
 };
 
 /* Catches SIGINT and SIGTERM from here on. parent: a directory whose new logs are followed too, or NULL. 0 or
@@ -32,7 +34,7 @@ int events_follow_add(struct events_follow *f, const char *path, uint64_t next) 
 void events_follow_set(struct events_follow *f, const char *path, uint64_t next);
 
 /* Calls see as events_merge does, until it answers LOGWALK_STOP or a signal asks for the end. flush: after
- * every batch. An exit status. */
+ * every batch; false ends it too. An exit status. */
 int events_follow_run(struct events_follow *f,
                       int (*see)(void *self, struct str line, const struct envelope_line *l),
-                      void (*flush)(void *self), void *self) MUST_CHECK;
+                      bool (*flush)(void *self), void *self) MUST_CHECK;

@@ -85,6 +85,9 @@ static void cursor_open(struct merge *m, size_t log)
                 ? ctl_fail(CTL_FAILED, m->verb, "cannot open %s: %s", path, strerrordesc_np(-c->fd))
             : c->fd < 0 ? CTL_FAILED
                         : logwalk_size(m->verb, path, c->fd, &c->size);
+    if (r == CTL_OK && m->next && c->size < m->next[log])
+        r = m->verb ? ctl_fail(CTL_TAMPERED, m->verb, "%s was rolled back: see `cellctl verify`", path)
+                    : CTL_TAMPERED;
     told(m, r);
     c->at = r == CTL_OK ? first_line(c->fd, m->next ? m->next[log] : 0) : 0;
     if (r == CTL_OK && c->at < c->size) {

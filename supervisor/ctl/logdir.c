@@ -86,7 +86,8 @@ static int logdir_below(int fd, const char *dir, struct logdir_list *l)
         if (e->d_name[0] == '.')
             continue;
         sub = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (sub >= 0 && logdir_is_log(sub))
+        /* One that may not be looked into may be a log: it is not passed over, whoever opens it says why. */
+        if (sub >= 0 ? logdir_is_log(sub) : errno == EACCES)
             r = logdir_add(l, dir, e->d_name);
     }
     if (l->n > 0)

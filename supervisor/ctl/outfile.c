@@ -58,10 +58,16 @@ int outfile_replace_at(const struct outfile_at *o, const char *path, struct str 
     return r < 0 ? r : outfile_replace(o, path, bytes);
 }
 
+int outfile_place_ok(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0 && !S_ISREG(st.st_mode) ? -EEXIST : 0;
+}
+
 int outfile_write(const char *verb, const char *path, unsigned mode, struct str bytes)
 {
     struct outfile_at o = {.dirfd = AT_FDCWD, .mode = mode, .sync = true};
-    struct stat st;
     int r;
 
     if (!path || strcmp(path, "-") == 0) {
@@ -70,8 +76,8 @@ int outfile_write(const char *verb, const char *path, unsigned mode, struct str 
         return r < 0 ? ctl_fail(CTL_FAILED, verb, "cannot write to standard output: %s", strerror(-r))
                      : CTL_OK;
     }
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
-        return ctl_fail(CTL_FAILED, verb, "%s is there and no file", path);
+    if (outfile_place_ok(path) < 0)
+        return ctl_fail(CTL_FAILED, verb, "%s is there and no file (- is standard output)", path);
     r = outfile_replace(&o, path, bytes);
     if (r < 0)
         return ctl_fail(CTL_FAILED, verb, "cannot write %s: %s", path, strerror(-r));

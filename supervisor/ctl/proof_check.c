@@ -33,7 +33,14 @@ static void check_print_root(const char *what, const uint8_t *root)
 
 static void check_print_key(const struct proof_check *c, const struct keyring_key *signer)
 {
+    char when[CLOCK_RFC3339_LEN + 1];
+
     (void)printf("        key %s%s\n", signer->vkey.name, key_choice_text(c->keys->from));
+    if (signer->revoked_s && clock_format_rfc3339(signer->revoked_s, when) == 0)
+        (void)printf(
+            "  %snote%s  this key was revoked as of %s: a checkpoint says not when it was signed, and who "
+            "has the key since can sign one\n",
+            term_code(c->color, TERM_YELLOW), term_code(c->color, TERM_PLAIN), when);
     if (c->keys->from == KEY_SELF)
         (void)printf(
             "  %snote%s  self-declared key: the proof shows only that one key signed all of it; trust "
@@ -94,28 +101,18 @@ static void check_print_event(const struct proof_check *c, const struct envelope
     check_print_root("root", head->root);
 }
 
-/* A checkpoint is as young as the youngest line it covers, or younger: a key that did not count at the
- * event's time cannot vouch for it. */
-static bool check_signer(const struct check_event *e)
-{
-    uint64_t when = 0;
-
-    return clock_parse_rfc3339(e->line.parsed.e.time, &when) == 0 &&
-           keyring_judge(e->signer, when) == KEYRING_OK;
-}
-
 /* The checkpoint and the path to it. */
 static int check_inclusion(const struct proof_check *c, struct check_event *e)
 {
     int r = checkpoint_open_ring(e->text.note, &c->trust->ring, &e->head, &e->signer);
-    char why[128];
+    char why[LOG_CHECK_WHY_MAX];
 
     if (r != CHECKPOINT_OK) {
         (void)snprintf(why, sizeof(why), "the checkpoint: %s", checkpoint_error_text(r));
         return check_bad(c, why);
     }
-    if (!check_signer(e))
-        return check_bad(c, "the checkpoint's key did not count at the time of the event");
+    if (trust_check_signer(e->signer, &e->line.parsed.e, why) < 0)
+        return check_bad(c, why);
     if (e->line.parsed.e.sequence != e->text.at)
         return check_bad(c, "the proof is for another place in the log than the event's own sequence");
     if (!proof_inclusion_check(e->line.leaf, e->text.at, e->head.size, e->head.root, &e->text.proof))
@@ -198,26 +195,29 @@ static int check_consistency(const struct proof_check *c, const struct proof_fil
     return quorum_print(c->quorum, &seen, c->color) ? CTL_OK : CTL_TAMPERED;
 }
 
-static int check_trusted(const struct proof_check *c, struct str vkey, struct str keyset, struct trust *ret)
-{
-    struct trust_root root = key_choice_root(c->keys);
-    char why[LOG_CHECK_WHY_MAX] = "";
-    int r = trust_open_texts(vkey, keyset, &root, ret, why);
-
-    if (r == -EBADMSG)
-        return check_bad(c, why);
-    return r < 0 ? ctl_fail(CTL_FAILED, c->verb, "%s", strerror(-r)) : CTL_OK;
-}
-
 /* A proof of another machine under this user's key: say whose it claims to be. */
 static void check_print_foreign(const struct proof_check *c, struct str vkey)
 {
     struct vkey own;
 
     if (c->keys->from == KEY_STATE && vkey_parse(vkey, &own) == 0 &&
-        !keyring_find_public(&c->trust->ring, own.public))
+        (!c->trust || !keyring_find_public(&c->trust->ring, own.public)))
         (void)printf("        it declares the key %s; if you trust that key: --key %.*s\n", own.name,
                      (int)vkey.len, vkey.p);
+}
+
+static int check_trusted(const struct proof_check *c, struct str vkey, struct str keyset, struct trust *ret)
+{
+    struct trust_root root = key_choice_root(c->keys);
+    char why[LOG_CHECK_WHY_MAX] = "";
+    int r = trust_open_texts(vkey, keyset, &root, ret, why);
+
+    if (r == -EBADMSG) {
+        (void)check_bad(c, why);
+        check_print_foreign(c, vkey);
+        return CTL_TAMPERED;
+    }
+    return r < 0 ? ctl_fail(CTL_FAILED, c->verb, "%s", strerror(-r)) : CTL_OK;
 }
 
 int proof_check(const struct proof_check *c, const struct proof_file *f)

@@ -33,6 +33,10 @@ int quorum_add(const char *verb, struct quorum *q, const char *witness)
             "%s is neither the vkey of a witness (name+id+base64, signature type 0x04) nor a file "
             "with one",
             witness);
+    for (size_t i = 0; i < q->n; i++)
+        if (memcmp(q->key[i].public, q->key[q->n].public, ED25519_PUBLIC_LEN) == 0)
+            return ctl_fail(CTL_USAGE, verb, "the witness %s is given twice: it counts once",
+                            q->key[q->n].name);
     q->need = (unsigned)++q->n;
     return CTL_OK;
 }
@@ -102,6 +106,7 @@ static void quorum_print_one(const struct cosigner *k, uint64_t when, uint64_t s
 bool quorum_print(const struct quorum *q, const struct quorum_seen *seen, bool color)
 {
     unsigned good = 0;
+    bool bad = false;
 
     for (size_t i = 0; i < q->n; i++) {
         if (seen->bad[i])
@@ -112,9 +117,10 @@ bool quorum_print(const struct quorum *q, const struct quorum_seen *seen, bool c
         else
             quorum_print_one(&q->key[i], seen->when[i], seen->size[i]);
         good += !seen->bad[i] && seen->when[i] > 0;
+        bad |= seen->bad[i]; /* a fault, whoever else signed */
     }
     if (q->n > 0 && good < q->need)
         (void)printf("  %sBAD%s   %u of %zu witnesses, %u wanted\n", term_code(color, TERM_RED),
                      term_code(color, TERM_PLAIN), good, q->n, q->need);
-    return good >= q->need;
+    return !bad && good >= q->need;
 }

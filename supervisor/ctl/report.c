@@ -72,6 +72,8 @@ static int write_one(const struct report *r, const char *path, int (*write)(FILE
     if (e == 0)
         e = report_out_close(&o);
     report_out_done(&o);
+    if (e == -EEXIST)
+        return ctl_fail(CTL_FAILED, "report", "%s is there and no file (- is standard output)", path);
     if (e < 0)
         return ctl_fail(CTL_FAILED, "report", "cannot write %s: %s", path, strerrordesc_np(-e));
     if (strcmp(path, "-") != 0)
@@ -83,13 +85,17 @@ static int check(struct report *r, const char *path, const struct report_args *a
 {
     static const struct quorum none = {.n = 0};
     struct key_choice keys;
-    struct verify_context c = {.keys = &keys, .quorum = &none, .color = false};
+    struct verify_context c = {.keys = &keys, .quorum = &none, .outside = buf_str(&r->note), .color = false};
     int e = key_choice_find("report", a->key, a->keyset, &keys);
     if (e != CTL_OK)
         return e;
     e = verify_quietly(&c, path, &r->verdict);
     r->key_from = keys.from;
     key_choice_done(&keys);
+    /* It may name a file of the log, and goes into documents. */
+    char safe[sizeof(r->verdict.why)];
+    memcpy(r->verdict.why, str_escape(safe, sizeof(safe), r->verdict.why, strlen(r->verdict.why)),
+           sizeof(safe));
     if (e < 0)
         return ctl_fail(CTL_FAILED, "report", "cannot read %s: %s", path, strerrordesc_np(-e));
     return CTL_OK;
@@ -100,7 +106,9 @@ static int report(const struct report_args *a, const char *path, const char *run
     struct report *r = calloc(1, sizeof(*r));
     if (!r)
         return ctl_fail(CTL_FAILED, "report", "out of memory");
-    int e = check(r, path, a);
+    int e = report_open(r, path);
+    if (e == CTL_OK)
+        e = check(r, path, a);
     if (e == CTL_OK)
         e = report_load(r, path, run);
     if (e == CTL_OK && a->html)

@@ -293,11 +293,16 @@ static int load_keys(struct report *r)
     return CTL_OK;
 }
 
+int report_open(struct report *r, const char *path)
+{
+    (void)snprintf(r->path, sizeof(r->path), "%s", path);
+    buf_init(&r->note, CHECKPOINT_NOTE_MAX);
+    return logwalk_head("report", path, &r->note, &r->key, &r->checkpoint);
+}
+
 int report_load(struct report *r, const char *path, const char *run)
 {
     struct load l = {.r = r};
-    (void)snprintf(r->path, sizeof(r->path), "%s", path);
-    buf_init(&r->note, CHECKPOINT_NOTE_MAX);
     buf_init(&r->keyset, KEYSET_FILE_MAX);
     r->first = json_object();
     r->lists = json_object();
@@ -305,8 +310,6 @@ int report_load(struct report *r, const char *path, const char *run)
     int e = r->first && r->lists && r->rows && why_report_init(&r->why) == 0
                 ? CTL_OK
                 : ctl_fail(CTL_FAILED, "report", "out of memory");
-    if (e == CTL_OK)
-        e = logwalk_head("report", path, &r->note, &r->key, &r->checkpoint);
     if (e == CTL_OK)
         e = load_keys(r);
     if (e == CTL_OK)

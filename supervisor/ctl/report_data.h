@@ -54,6 +54,10 @@ struct report {
     enum key_from key_from;
 };
 
+/* First: the checkpoint that all of it is about. The log may go on, so it is the one that is to be verified.
+ */
+int report_open(struct report *r, const char *path) MUST_CHECK;
+
 /* Reads the run out of the log at path; run: its id, or NULL for the newest one there. CTL_OK, or an exit
  * status after the reason has been told. */
 int report_load(struct report *r, const char *path, const char *run) MUST_CHECK;

@@ -4,8 +4,12 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "supervisor/ctl/outfile.h"
+
 static int open_file(struct report_out *o, const char *path)
 {
+    if (outfile_place_ok(path) < 0)
+        return -EEXIST;
     if (snprintf(o->path, sizeof(o->path), "%s", path) >= (int)sizeof(o->path))
         return -ENAMETOOLONG;
     (void)snprintf(o->temporary, sizeof(o->temporary), "%s.XXXXXX", o->path);

@@ -64,9 +64,17 @@ struct ship {
 /* Whether a signal asked for the end; *ret_late (may be NULL): also what is in flight has had its time. */
 bool ship_stopping(struct ship *s, bool *ret_late);
 
-/* Called by a destination that found one of our messages where it is: the cursor of its log is set behind it,
- * or its dead letter is removed. True when that changed anything. */
-bool ship_found(struct ship *s, const char *origin, bool checkpoint, uint64_t index, const char *id);
+/* What a message in the destination says it is. */
+struct ship_claim {
+    const char *origin, *subject, *id;
+    bool checkpoint;
+    uint64_t index;
+};
+/* Called by a destination that found a message which says it is one of ours: when that can be believed the
+ * cursor of its log is set behind it, or its dead letter is removed. True when that changed anything. */
+bool ship_found(struct ship *s, const struct ship_claim *c);
+/* All is looked at. */
+void ship_found_all(struct ship *s);
 
 enum ship_verdict {
     SHIP_ALL = 0, /* the whole window */

@@ -278,6 +278,9 @@ static CURLcode set_options(struct ship_http *h)
     SET(CURLOPT_XFERINFOFUNCTION, on_progress);
     SET(CURLOPT_XFERINFODATA, h);
     SET(CURLOPT_NOPROGRESS, 0L);
+    if (a->token_file && strncmp(a->to, "http://", 7) == 0)
+        SET(CURLOPT_PROXY,
+            ""); /* without TLS a token goes to this machine only, whatever the environment says */
     if (a->nats.ca)
         SET(CURLOPT_CAINFO, a->nats.ca);
     if (a->nats.cert) {

@@ -45,6 +45,7 @@ void ship_log_rest(struct ship_log *l)
 {
     l->reader = log_reader_free(l->reader);
     l->sidecar = sidecar_reader_free(l->sidecar);
+    ship_claims_end(l);
     cleanup_closep(&l->dirfd);
     l->dirfd = -EBADF;
 }
@@ -213,7 +214,7 @@ static int pruned(struct ship_log *l, char why[static SHIP_WHY_MAX])
                    "%.200s: line %" PRIu64 " is gone, retention removed it before it was shipped: "
                    "--skip-pruned goes on behind the gap",
                    l->path, l->read + 1);
-    return SHIP_NEXT_FAILED;
+    return SHIP_NEXT_GONE;
 }
 
 /* A line below the checkpoint is there in full. */

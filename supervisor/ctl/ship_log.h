@@ -18,14 +18,19 @@
 #define SHIP_SUBJECT_MAX    (sizeof(SHIP_SUBJECT_NOTES) + 1 + SHIP_TENANT_MAX + 1 + SHIP_TYPE_MAX)
 #define SHIP_CHECKPOINT_GAP_MS                                                                               \
     1000 /* a log's checkpoints are sent at most that often, and the last one always */
-#define SHIP_WHY_MAX 512
+#define SHIP_WHY_MAX  512
+#define SHIP_RETRY_MS 10000 /* a log that could not be read is looked at again */
+#define SHIP_LIES_MAX 64    /* wrong claims about a log in one look at the stream */
 
 struct ship_log {
     char *path;
     char origin[CHECKPOINT_NAME_MAX + 1]; /* "" : not a log yet */
     struct ship_cursor cursor;
-    bool dirty;            /* the cursor is ahead of its file */
-    bool failed;           /* told once, not looked at again */
+    bool dirty;        /* the cursor is ahead of its file */
+    bool failed;       /* told once; not looked at again before retry_at */
+    uint64_t retry_at; /* clock_boottime_us(); 0: never, what is wrong stays wrong */
+    uint32_t told;     /* digest of what was told last */
+    bool watched;
     bool skip_pruned;      /* goes on behind lines that retention removed before they were shipped */
     uint64_t read;         /* the next line to read, >= cursor.next */
     uint64_t size;         /* lines the newest checkpoint covers */
@@ -41,6 +46,10 @@ struct ship_log {
     uint64_t segment; /* of the line before `read`, and where that ended in it; 0, 0: not known */
     uint64_t offset, base;
     int dirfd;
+    /* While a stream is looked at: stands before line claims_at. */
+    struct log_reader *claims;
+    uint64_t claims_at;
+    unsigned lies;
     /* seal: batch */
     struct sidecar_reader *sidecar; /* of dirfd */
     struct keyring *ring;           /* the keys the log names itself: whose name goes into the sealed line */
@@ -83,6 +92,7 @@ enum ship_next {
     SHIP_NEXT_ITEM = 1,
     SHIP_NEXT_UNSIGNED, /* seal: batch: the next line has no signature yet */
     SHIP_NEXT_PRUNED, /* lines were gone and are left out, as skip_pruned wants: why says which; call again */
+    SHIP_NEXT_GONE,   /* as SHIP_NEXT_PRUNED, but without skip_pruned: the log ends here */
     SHIP_NEXT_TAMPERED,
     SHIP_NEXT_FAILED,
 };
@@ -95,6 +105,10 @@ int ship_log_next(struct ship_log *l, bool checkpoints, bool final, struct ship_
 void ship_log_accept(struct ship_log *l, const struct ship_item *i);
 /* The destination is known to have every line below next, and the checkpoint of size noted (0: none). */
 void ship_log_skip(struct ship_log *l, uint64_t next, uint64_t noted);
+/* A message in the stream says that it is the event with this id at this index (below size): whether that may
+ * be believed. ours: its subject is one of this ship's tenant. */
+bool ship_log_claimed(struct ship_log *l, uint64_t index, const char *id, bool ours);
+void ship_claims_end(struct ship_log *l);
 /* Whether the destination is known to have the item already. */
 bool ship_log_has(const struct ship_log *l, const struct ship_item *i);
 /* Gives back memory and fds while nothing is to be read. */

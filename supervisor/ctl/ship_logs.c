@@ -131,6 +131,29 @@ static void watch(struct ship_logs *l, size_t i)
     l->nwatches++;
 }
 
+/* Left out: for good when it is wrong, for a while when it could not be read (too many open files, a disk
+ * that is away for a moment). The same reason is told once. */
+static void leave_out(struct ship_log *log, int status, bool for_good, const char *why,
+                      const struct ship_told *t)
+{
+    uint32_t digest = 2166136261u; /* FNV-1a */
+
+    for (const char *p = why; *p; p++)
+        digest = (digest ^ (uint8_t)*p) * 16777619u;
+    log->failed = true;
+    log->retry_at = for_good ? 0 : clock_boottime_us() + SHIP_RETRY_MS * 1000u;
+    if (digest != log->told)
+        t->fn(t->arg, status, why);
+    log->told = digest;
+}
+
+static bool is_left_out(struct ship_log *log)
+{
+    if (log->failed && log->retry_at > 0 && clock_boottime_us() >= log->retry_at)
+        log->failed = false;
+    return log->failed;
+}
+
 static void look_one(struct ship_logs *l, size_t i, const struct ship_state *s, const struct ship_told *t)
 {
     struct ship_log *log = l->log[i], *twin;
@@ -138,21 +161,21 @@ static void look_one(struct ship_logs *l, size_t i, const struct ship_state *s, 
     char why[SHIP_WHY_MAX];
     int r;
 
-    if (log->failed)
+    if (is_left_out(log))
         return;
-    if (first)
+    if (first && !log->watched)
         watch(l, i);
+    log->watched = true;
     r = ship_log_look(log, s, why);
     twin = first && log->origin[0] ? ship_logs_find(l, log->origin) : log;
     if (twin != log) {
         (void)snprintf(why, sizeof(why), "%.200s and %.200s are the same log: the second is left out",
                        twin->path, log->path);
-        r = SHIP_LOOK_FAILED;
+        leave_out(log, CTL_FAILED, true, why, t);
+        return;
     }
-    if (r == SHIP_LOOK_TAMPERED || r == SHIP_LOOK_FAILED) {
-        log->failed = true;
-        t->fn(t->arg, r == SHIP_LOOK_TAMPERED ? CTL_TAMPERED : CTL_FAILED, why);
-    }
+    if (r == SHIP_LOOK_TAMPERED || r == SHIP_LOOK_FAILED)
+        leave_out(log, r == SHIP_LOOK_TAMPERED ? CTL_TAMPERED : CTL_FAILED, r == SHIP_LOOK_TAMPERED, why, t);
 }
 
 static void on_event(struct ship_logs *l, const struct inotify_event *e, const struct ship_state *s,
@@ -217,10 +240,9 @@ int ship_logs_next(struct ship_logs *l, bool checkpoints, bool final, struct shi
             t->fn(t->arg, CTL_FAILED, why);
             continue;
         }
-        if (r == SHIP_NEXT_TAMPERED || r == SHIP_NEXT_FAILED) {
-            log->failed = true;
-            t->fn(t->arg, r == SHIP_NEXT_TAMPERED ? CTL_TAMPERED : CTL_FAILED, why);
-        }
+        if (r == SHIP_NEXT_TAMPERED || r == SHIP_NEXT_FAILED || r == SHIP_NEXT_GONE)
+            leave_out(log, r == SHIP_NEXT_TAMPERED ? CTL_TAMPERED : CTL_FAILED, r != SHIP_NEXT_FAILED, why,
+                      t);
         ship_log_rest(log); /* logs are many, and it finds its place again */
         l->turn = (l->turn + 1) % l->n;
         tried++;

@@ -37,7 +37,8 @@ int ship_logs_open(const char *dir, bool skip_pruned, struct ship_logs *ret) MUS
 void ship_logs_done(struct ship_logs *l);
 
 /* Finds what is new: with inotify's events where they suffice, by a scan where not (at least every
- * SHIP_SCAN_MS). A log that is wrong is told once and left out from then on. 0 or -errno. */
+ * SHIP_SCAN_MS). A log that is wrong is told once and left out from then on, one that could not be read for
+ * SHIP_RETRY_MS. 0 or -errno. */
 int ship_logs_look(struct ship_logs *l, const struct ship_state *s, const struct ship_told *t) MUST_CHECK;
 
 /* The next item of any log, in turn: an enum ship_next. */

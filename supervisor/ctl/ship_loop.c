@@ -48,19 +48,45 @@ bool ship_stopping(struct ship *s, bool *ret_late)
     return s->signals.stop;
 }
 
-bool ship_found(struct ship *s, const char *origin, bool checkpoint, uint64_t index, const char *id)
+/* Its subject is one of our tenant, which the server lets only those publish to who may. */
+static bool is_our_subject(const struct ship *s, const struct ship_claim *c)
 {
-    struct ship_log *l = ship_logs_find(&s->logs, origin);
-    uint64_t next, noted;
+    struct ship_item i = {.checkpoint = c->checkpoint};
+    char subject[SHIP_SUBJECT_MAX];
 
-    if (!checkpoint && ship_dead_remove(&s->state, index, id) > 0)
+    ship_item_subject(&i, s->args.tenant, subject); /* of an event all but its type */
+    return c->checkpoint ? strcmp(c->subject, subject) == 0
+                         : strncmp(c->subject, subject, strlen(subject)) == 0;
+}
+
+static bool is_our_checkpoint(const struct ship *s, const struct ship_claim *c)
+{
+    char id[SHIP_ID_MAX + 1];
+
+    (void)snprintf(id, sizeof(id), "%s+%" PRIu64, c->origin, c->index);
+    return strcmp(c->id, id) == 0 && is_our_subject(s, c);
+}
+
+bool ship_found(struct ship *s, const struct ship_claim *c)
+{
+    struct ship_log *l = ship_logs_find(&s->logs, c->origin);
+
+    if (!c->checkpoint && ship_dead_remove(&s->state, c->index, c->id) > 0)
         return true;
-    if (!l || index >= l->size + checkpoint)
+    if (!l || c->index >= l->size + c->checkpoint)
         return false; /* another's, or more than this log has: not to be believed */
-    next = l->cursor.next;
-    noted = l->cursor.noted;
-    ship_log_skip(l, checkpoint ? 0 : index + 1, checkpoint ? index : 0);
-    return next != l->cursor.next || noted != l->cursor.noted;
+    if (c->checkpoint
+            ? c->index <= l->cursor.noted || !is_our_checkpoint(s, c)
+            : c->index < l->cursor.next || !ship_log_claimed(l, c->index, c->id, is_our_subject(s, c)))
+        return false;
+    ship_log_skip(l, c->checkpoint ? 0 : c->index + 1, c->checkpoint ? c->index : 0);
+    return true;
+}
+
+void ship_found_all(struct ship *s)
+{
+    for (size_t i = 0; i < s->logs.n; i++)
+        ship_claims_end(s->logs.log[i]);
 }
 
 /* Sleeps until the time is over, a signal comes, or (with wake) a log has something new. */

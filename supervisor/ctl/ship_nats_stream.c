@@ -134,20 +134,18 @@ int ship_stream_look(struct jetstream *js, struct ship_stream *s, char why[stati
 /* One message: true when it was ours and changed anything. */
 static bool look_at(struct ship *ship, natsMsg *m)
 {
-    const char *origin = NULL, *number = NULL, *id = NULL;
-    bool checkpoint = false;
-    uint64_t index = 0;
+    struct ship_claim c = {.subject = natsMsg_GetSubject(m)};
+    const char *number = NULL;
 
-    if (natsMsgHeader_Get(m, SHIP_HEADER_ORIGIN, &origin) != NATS_OK ||
-        natsMsgHeader_Get(m, "Nats-Msg-Id", &id) != NATS_OK)
+    if (natsMsgHeader_Get(m, SHIP_HEADER_ORIGIN, &c.origin) != NATS_OK ||
+        natsMsgHeader_Get(m, "Nats-Msg-Id", &c.id) != NATS_OK)
         return false;
     if (natsMsgHeader_Get(m, SHIP_HEADER_SEQUENCE, &number) != NATS_OK) {
-        checkpoint = true;
+        c.checkpoint = true;
         if (natsMsgHeader_Get(m, SHIP_HEADER_SIZE, &number) != NATS_OK)
             return false;
     }
-    return num_parse_u64(str_of(number), 0, UINT64_MAX, &index) == 0 &&
-           ship_found(ship, origin, checkpoint, index, id);
+    return num_parse_u64(str_of(number), 0, UINT64_MAX, &c.index) == 0 && ship_found(ship, &c);
 }
 
 static natsStatus subscribe(struct jetstream *js, const struct ship_stream *s, uint64_t from,
@@ -250,6 +248,7 @@ int ship_stream_scan(struct ship *ship, struct jetstream *js, const struct ship_
         (void)natsSubscription_Unsubscribe(sub);
         natsSubscription_Destroy(sub);
     }
+    ship_found_all(ship);
     if (st == NATS_OK)
         return 0;
     if (st == NATS_ILLEGAL_STATE) {

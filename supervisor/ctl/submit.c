@@ -56,6 +56,7 @@ struct submit {
     bool create, wait, json;
     struct jetstream *js;
     char (*jobs)[WORK_JOB_MAX + 1];
+    uint64_t before; /* --id: sequence of the result that an older job of this name left behind; 0: none */
 };
 
 static void submit_done(struct submit *s)
@@ -150,6 +151,31 @@ static void sleep_ms(unsigned ms)
     (void)nanosleep(&t, NULL);
 }
 
+static natsStatus last_result(const struct submit *s, const char *stream, const char *job, natsMsg **ret)
+{
+    char subject[WORK_SUBJECT_MAX + WORK_TOKEN_LEN + 16], token[WORK_TOKEN_LEN + 1];
+    work_message_token(job, token);
+    snprintf(subject, sizeof(subject), "%s.%s.final", s->names.results, token);
+    return js_GetLastMsg(ret, s->js->js, stream, subject, NULL, NULL);
+}
+
+static bool result_stream(const struct submit *s, char name[static WORK_NAME_ROOM])
+{
+    char probe[WORK_SUBJECT_MAX + 16];
+    snprintf(probe, sizeof(probe), "%s.x.final", s->names.results);
+    return work_streams_keep(s->js, probe, name);
+}
+
+/* Ids of one's choice come back, every night for example: what is there now is not this job's result. */
+static void look_before(struct submit *s, const char *job)
+{
+    char stream[WORK_NAME_ROOM];
+    natsMsg *msg = NULL;
+    if (s->wait && s->id && result_stream(s, stream) && last_result(s, stream, job, &msg) == NATS_OK)
+        s->before = natsMsg_GetSequence(msg);
+    natsMsg_Destroy(msg);
+}
+
 static int publish(struct submit *s, const char *job, struct str doc)
 {
     char why[JETSTREAM_WHY_MAX];
@@ -160,8 +186,10 @@ static int publish(struct submit *s, const char *job, struct str doc)
     for (unsigned i = 0; st == NATS_OK && i < TRIES; i++) {
         jsPubAck *ack = NULL;
         st = js_Publish(&ack, s->js->js, s->subject, doc.p, (int)doc.len, &o, &e);
-        if (st == NATS_OK && ack->Duplicate)
+        if (st == NATS_OK && ack->Duplicate) {
+            s->before = 0; /* it is that very job */
             (void)ctl_fail(0, "submit", "job %s is in the queue, or was, already", job);
+        }
         jsPubAck_Destroy(ack);
         if (st == NATS_OK)
             return CTL_OK;
@@ -191,6 +219,7 @@ static int submit_one(struct submit *s, size_t i)
     else
         snprintf(s->jobs[i], sizeof(s->jobs[i]), "%.*s-%s", DIGEST_IN_ID, digest + sizeof("sha256:") - 1,
                  run_id);
+    look_before(s, s->jobs[i]);
     r = publish(s, s->jobs[i], buf_str(&doc));
     if (r == CTL_OK && !s->wait)
         (void)puts(s->jobs[i]);
@@ -253,12 +282,13 @@ static void print_result(const struct submit *s, const json_t *o)
 /* True when its final result is there; its exit status then. */
 static bool look(struct submit *s, const char *stream, const char *job, int *ret_status)
 {
-    char subject[WORK_SUBJECT_MAX + WORK_TOKEN_LEN + 16], token[WORK_TOKEN_LEN + 1];
     natsMsg *msg = NULL;
-    work_message_token(job, token);
-    snprintf(subject, sizeof(subject), "%s.%s.final", s->names.results, token);
-    if (js_GetLastMsg(&msg, s->js->js, stream, subject, NULL, NULL) != NATS_OK)
+    if (last_result(s, stream, job, &msg) != NATS_OK)
         return false;
+    if (natsMsg_GetSequence(msg) <= s->before) {
+        natsMsg_Destroy(msg);
+        return false;
+    }
     json_t *o =
         json_loadb(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg), JSON_REJECT_DUPLICATES, NULL);
     natsMsg_Destroy(msg);
@@ -274,12 +304,11 @@ static bool look(struct submit *s, const char *stream, const char *job, int *ret
 
 static int wait_for_all(struct submit *s)
 {
-    char stream[WORK_NAME_ROOM], probe[WORK_SUBJECT_MAX + 16];
+    char stream[WORK_NAME_ROOM];
     uint64_t until_us = clock_boottime_us() + s->timeout_s * UINT64_C(1000000);
     unsigned pause_ms = LOOK_FIRST_MS;
     int status = CTL_OK;
-    snprintf(probe, sizeof(probe), "%s.x.final", s->names.results);
-    if (!work_streams_keep(s->js, probe, stream))
+    if (!result_stream(s, stream))
         return ctl_fail(CTL_FAILED, "submit", "no stream keeps results (%s.>): make one, e.g. with --create",
                         s->names.results);
     for (size_t done = 0; done < s->nspecs;) {

@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "common/evidence/log_reader.h"
 #include "supervisor/ctl/ctl.h"
 #include "supervisor/ctl/logdir.h"
 #include "supervisor/ctl/prover.h"
@@ -35,6 +36,19 @@ static int tiles_open_dir(const char *path)
     if (flock(fd, LOCK_EX | LOCK_NB) < 0)
         return ctl_fail(-CTL_FAILED, VERB, "another `cellctl tiles` is writing to %s", path);
     return TAKE_FD(fd);
+}
+
+/* A log, or a copy of one, is signerd's: a checkpoint put in the place of its own could be an older one. */
+static int tiles_no_log(const char *path, int fd)
+{
+    _cleanup_free_ uint64_t *segments = NULL;
+    int n = log_reader_segments(fd, &segments);
+
+    if (n < 0)
+        return ctl_fail(CTL_FAILED, VERB, "cannot read %s: %s", path, strerror(-n));
+    return n == 0 ? CTL_OK
+                  : ctl_fail(CTL_USAGE, VERB,
+                             "%s is a log itself: the tiles go into a directory of their own", path);
 }
 
 /* What DIR holds already must be a beginning of the log. */
@@ -81,7 +95,9 @@ static int tiles_write(const char *log, const char *dir)
     t.log = fd;
     t.dir = out;
     t.head = prover_head(p);
-    r = tiles_before(&t, p);
+    r = tiles_no_log(dir, out);
+    if (r == CTL_OK)
+        r = tiles_before(&t, p);
     if (r == CTL_OK)
         r = tile_tree_write(&t);
     if (r == CTL_OK)

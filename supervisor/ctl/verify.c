@@ -32,6 +32,7 @@
     "                     as well\n"                                                                         \
     "  --from N --to M    only these events (sequence numbers) and their path to the signed root\n"          \
     "  --witness VKEY     a checkpoint must carry this witness's cosignature; may be given several times\n"  \
+    "                     (a note in witness/, the checkpoint from outside, or that of a proof)\n"           \
     "  --quorum N         of N of these witnesses; all, unless given\n"                                      \
     "  --event FILE       the event that a bare tlog-proof is about\n"                                       \
     "  -v                 more about each log\n\n"                                                           \
@@ -152,6 +153,16 @@ static int verify_logs(const struct verify_args *a, struct verify_context *c)
     return verify_part(c, logs.path[0], &a->range);
 }
 
+/* A flag that would mean nothing must not look as if it had been checked. */
+static int verify_fits(const struct verify_args *a, bool file)
+{
+    if (file && (a->from || a->to))
+        return ctl_fail(CTL_USAGE, VERB, "--from and --to are about a log, %s is none", a->path);
+    if (!file && a->event)
+        return ctl_fail(CTL_USAGE, VERB, "--event is the event of a tlog-proof, not of a log");
+    return CTL_OK;
+}
+
 static bool verify_is_file(const char *path)
 {
     struct stat st;
@@ -166,16 +177,17 @@ static int verify_with_keys(const struct verify_args *a, const struct key_choice
     struct verify_context c = {.keys = keys, .quorum = &a->witnesses, .verbose = a->verbose, .color = color};
     struct verify_lines lines = {
         .path = a->path, .keys = keys, .quorum = &a->witnesses, .event = a->event, .color = color};
-    int r = CTL_OK;
+    bool file = verify_is_file(a->path);
+    int r = verify_fits(a, file);
 
     buf_init(&note, CHECKPOINT_NOTE_MAX);
-    if (a->checkpoint) {
+    if (r == CTL_OK && a->checkpoint) {
         r = verify_read_checkpoint(a->checkpoint, &note);
         c.outside = lines.checkpoint = buf_str(&note);
     }
     if (r != CTL_OK)
         return r;
-    return verify_is_file(a->path) ? verify_lines_run(&lines) : verify_logs(a, &c);
+    return file ? verify_lines_run(&lines) : verify_logs(a, &c);
 }
 
 static int verify_run(int argc, char **argv)

@@ -225,8 +225,9 @@ static bool lines_tell_tree(const struct lines *l)
         return true;
     }
     if (l->met && l->fits)
-        (void)printf("        these are the %" PRIu64 " events that the checkpoint of %s signs\n",
-                     l->outside.size, l->outside.origin);
+        (void)printf("        %s the %" PRIu64 " events that the checkpoint of %s signs%s\n",
+                     l->good > l->outside.size ? "the first of these are" : "these are", l->outside.size,
+                     l->outside.origin, l->good > l->outside.size ? "; it says nothing of the others" : "");
     else
         (void)printf(
             "  %sBAD%s   %s\n", term_code(l->v->color, TERM_RED), term_code(l->v->color, TERM_PLAIN),
@@ -235,10 +236,21 @@ static bool lines_tell_tree(const struct lines *l)
     return l->met && l->fits;
 }
 
+/* The witnesses of the checkpoint, which was verified with the key. */
+static int lines_tell_witnesses(const struct lines *l)
+{
+    struct quorum_seen seen = {.when = {0}};
+
+    if (quorum_look(l->v->quorum, l->v->checkpoint, l->outside.size, &seen) < 0)
+        return ctl_fail(CTL_FAILED, VERB, "out of memory");
+    return quorum_print(l->v->quorum, &seen, l->v->color) ? CTL_OK : CTL_TAMPERED;
+}
+
 static int lines_tell(const struct lines *l)
 {
     char safe[PATH_SHOWN];
     bool fits = true;
+    int r = CTL_OK;
 
     (void)printf("%s\n", str_escape(safe, sizeof(safe), l->v->path, strlen(l->v->path)));
     if (l->bad > SHOWN_MAX)
@@ -256,7 +268,9 @@ static int lines_tell(const struct lines *l)
                              : "");
     (void)printf("        key%s\n", key_choice_text(l->v->keys->from));
     fits = lines_tell_tree(l);
-    return fits ? CTL_OK : CTL_TAMPERED;
+    if (l->v->quorum->n > 0)
+        r = lines_tell_witnesses(l);
+    return fits ? r : CTL_TAMPERED;
 }
 
 static int lines_trust(struct lines *l)
@@ -300,9 +314,15 @@ static int lines_judge(struct lines *l, struct stream *s)
 
 static int lines_run(const struct verify_lines *v, struct stream *s, uint64_t total)
 {
-    struct lines *l = calloc(1, sizeof(*l));
+    struct lines *l;
     int r;
 
+    if (v->event)
+        return ctl_fail(CTL_USAGE, VERB, "--event is the event of a tlog-proof, which %s is not", v->path);
+    if (v->quorum->n > 0 && !v->checkpoint.p)
+        return ctl_fail(CTL_USAGE, VERB,
+                        "events alone are cosigned by nobody: --witness goes with --checkpoint FILE");
+    l = calloc(1, sizeof(*l));
     if (!l)
         return ctl_fail(CTL_FAILED, VERB, "out of memory");
     l->v = v;
@@ -373,6 +393,12 @@ static int lines_kind(const struct verify_lines *v, struct stream *s, uint64_t t
 
     if (r == 0 && !proof_file_is(head) && !lines_is_text(head))
         return lines_run(v, s, total);
+    if (r == 0 && v->checkpoint.p)
+        return ctl_fail(CTL_USAGE, VERB,
+                        "%s is a proof and has its own checkpoint: --checkpoint is for logs and events",
+                        v->path);
+    if (r == 0 && v->event && proof_file_is(head))
+        return ctl_fail(CTL_USAGE, VERB, "%s has its event in it: --event is for a bare tlog-proof", v->path);
     if (r == 0)
         r = stream_rest(s, PROOF_FILE_MAX, &text);
     if (r < 0)

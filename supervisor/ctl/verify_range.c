@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "common/evidence/judge.h"
+#include "common/evidence/log_reader.h"
 #include "common/evidence/log_verify.h"
 #include "common/evidence/tile_reader.h"
 #include "supervisor/ctl/verify_report.h"
@@ -13,6 +14,7 @@
 struct range {
     const struct verify_range *o;
     const struct trust *trust;
+    const struct keyring_key *signer; /* of the checkpoint */
     struct verify_range_report *report;
     int dirfd;
     uint64_t to; /* the last line */
@@ -45,17 +47,22 @@ static int range_head(struct range *r)
 {
     struct verify_range_report *report = r->report;
     _cleanup_(buf_done) struct buf note = {.data = NULL};
-    const struct keyring_key *signer;
     int e;
 
     buf_init(&note, CHECKPOINT_NOTE_MAX);
     e = log_verify_read_file(r->dirfd, "checkpoint", &note);
-    if (e < 0)
+    if (e == -ENOENT)
+        return range_bad(r, "there is no checkpoint: nothing says which lines are the log's");
+    if (e < 0 && e != -EBADMSG && e != -EFBIG && e != -ELOOP)
         return e;
-    e = checkpoint_open_ring(buf_str(&note), &r->trust->ring, &report->checkpoint, &signer);
-    if (e != CHECKPOINT_OK)
+    e = e < 0 ? CHECKPOINT_E_FORM
+              : checkpoint_open_ring(buf_str(&note), &r->trust->ring, &report->checkpoint, &r->signer);
+    if (e != CHECKPOINT_OK || !r->signer)
         return range_bad(r, "the checkpoint: %s", checkpoint_error_text(e));
-    report->key = signer->vkey;
+    report->key = r->signer->vkey;
+    e = log_verify_origin(r->dirfd, &report->checkpoint, report->why);
+    if (e < 0)
+        return e == -EBADMSG ? 0 : e;
     if (report->checkpoint.size == 0 || r->o->from >= report->checkpoint.size)
         return range_bad(r, "the log has %" PRIu64 " events: there is no event %" PRIu64,
                          report->checkpoint.size, r->o->from);
@@ -95,6 +102,12 @@ static int range_line(struct range *r, const struct judged *j)
     char why[LOG_CHECK_WHY_MAX] = "";
     int e = log_check_next(r->check, &j->check, why);
 
+    if (e == 0)
+        e = judged_unsigned(j, why);
+    r->report->bare += e > 0;
+    /* The key of the checkpoint must count for the last of them, and for what nothing else signs. */
+    if (e > 0 || (e == 0 && j->line.index == r->to))
+        e = trust_check_signer(r->signer, &j->check.parsed.e, why);
     if (e == 0)
         e = trust_check_event(r->trust, &j->check.parsed.e, why);
     if (e == 0)
@@ -163,10 +176,28 @@ static int range_try(struct range *r, enum tile_reader_from from)
     return e;
 }
 
+/* What it means that something is missing: lines that retention took, or a log that was damaged. */
+static int range_missing(struct range *r, int error)
+{
+    _cleanup_free_ uint64_t *segments = NULL;
+    int n = log_reader_segments(r->dirfd, &segments);
+
+    if (n > 0 && segments[0] > r->o->from)
+        return range_bad(r,
+                         "event %" PRIu64 " is not in the log any more: it begins with event %" PRIu64
+                         " (`cellctl verify` says whether what was before was pruned)",
+                         r->o->from, segments[0]);
+    if (error == -ENOENT || error == -EBADMSG)
+        return range_bad(r,
+                         "the log does not have all lines that its checkpoint signs: see `cellctl verify`");
+    return error;
+}
+
 int verify_range_run(int dirfd, const struct trust *t, const struct verify_range *o,
                      struct verify_range_report *ret)
 {
     struct range r = {.o = o, .trust = t, .report = ret, .dirfd = dirfd};
+    struct verify_range_report first;
     int e;
 
     *ret = (struct verify_range_report){.good = false};
@@ -174,14 +205,17 @@ int verify_range_run(int dirfd, const struct trust *t, const struct verify_range
     if (e <= 0)
         return e;
     e = range_try(&r, TILE_READER_TILES);
-    if (e < 0 || ret->good)
-        return e < 0 ? e : 0;
+    if (e < 0)
+        return range_missing(&r, e);
+    if (ret->good)
+        return 0;
     /* A damaged tile is not the lines' fault: once more without tiles, where the lines before are there. */
+    first = *ret;
     *ret = (struct verify_range_report){.checkpoint = ret->checkpoint, .key = ret->key};
     e = range_try(&r, TILE_READER_LINES);
-    if (e == -ENOENT)
-        return range_bad(&r,
-                         "no path leads from these events to the signed root, and the lines before them were "
-                         "pruned");
+    if (e == -ENOENT || e == -EBADMSG) {
+        *ret = first;
+        return 0;
+    }
     return e < 0 ? e : 0;
 }

@@ -17,6 +17,7 @@ struct verify_range_report {
     struct checkpoint checkpoint;
     struct vkey key; /* that signed it */
     uint64_t lines;
+    uint64_t bare; /* of these without a signature of their own */
 };
 
 /* 0 with *ret filled, or a negative errno when the log could not be read. */

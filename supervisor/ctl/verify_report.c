@@ -165,17 +165,33 @@ static void verify_print_good(const struct verify_context *c, const struct log_r
                  key_choice_text(r->self_declared ? KEY_SELF : c->keys->from));
 }
 
+/* Lines that are good through the checkpoint only. */
+static void verify_note_bare(const struct verify_context *c, uint64_t bare, uint64_t older)
+{
+    char text[384];
+
+    if (bare == 0)
+        return;
+    (void)snprintf(text, sizeof(text),
+                   "%" PRIu64 " line%s no signature of %s own (seal: batch): the checkpoint alone signs %s",
+                   bare, bare == 1 ? " has" : "s have", bare == 1 ? "its" : "their",
+                   bare == 1 ? "it" : "them");
+    verify_note(c, text);
+    if (older == 0)
+        return;
+    (void)snprintf(text, sizeof(text),
+                   "%" PRIu64
+                   " of them %s older than the key that signed the checkpoint: that nobody with this key "
+                   "wrote the past again shows only a checkpoint from before it (--checkpoint FILE)",
+                   older, older == 1 ? "is" : "are");
+    verify_note(c, text);
+}
+
 static void verify_print_notes(const struct verify_log *l, const struct log_report *r)
 {
     char text[256];
 
-    if (r->bare > 0) {
-        (void)snprintf(
-            text, sizeof(text),
-            "%" PRIu64 " line%s no signature of %s own (seal: batch): the checkpoint alone signs %s", r->bare,
-            r->bare == 1 ? " has" : "s have", r->bare == 1 ? "its" : "their", r->bare == 1 ? "it" : "them");
-        verify_note(l->c, text);
-    }
+    verify_note_bare(l->c, r->bare, r->bare_older);
     if (r->uncovered > 0 || r->torn_bytes > 0) {
         (void)snprintf(text, sizeof(text),
                        "behind the checkpoint: %" PRIu64
@@ -227,19 +243,19 @@ static void verify_print(const struct verify_log *l, int dirfd, const struct log
 }
 
 /* A directory with a run's name must hold that run's log: the log of another one in its place is as good as
- * any, line by line. Copies may be called what one likes. */
-static void verify_place(const char *path, struct log_report *r)
+ * any, line by line. Copies may be called what one likes. True, or a sentence. */
+static bool verify_place(const char *path, const struct checkpoint *c, char why[static LOG_CHECK_WHY_MAX])
 {
     char real[PATH_MAX];
     const char *name = realpath(path, real) ? strrchr(real, '/') + 1 : "";
-    const char *run = r->has_checkpoint ? strchr(r->checkpoint.origin, '/') : NULL;
+    const char *run = strchr(c->origin, '/');
 
     run = run ? strchr(run + 1, '/') : NULL; /* cellos.local/KEY/RUNID */
-    if (r->verdict != LOG_GOOD || !run || !uuid_v7_valid(str_of(name)) || strcmp(name, run + 1) == 0)
-        return;
-    r->verdict = LOG_BAD_CHECKPOINT;
-    (void)snprintf(r->why, sizeof(r->why), "the directory is that of run %s, the log in it is of run %s",
+    if (!run || !uuid_v7_valid(str_of(name)) || strcmp(name, run + 1) == 0)
+        return true;
+    (void)snprintf(why, LOG_CHECK_WHY_MAX, "the directory is that of run %s, the log in it is of run %s",
                    name, run + 1);
+    return false;
 }
 
 /* What witnesses put on the checkpoint from outside, which was verified with the log. */
@@ -269,8 +285,8 @@ static int verify_log(const struct verify_context *c, int fd, struct verify_log 
 
     progress_start(&l->progress, l->path, "events");
     r = fd < 0 ? fd : log_verify(fd, &o, ret);
-    if (r == 0)
-        verify_place(l->path, ret);
+    if (r == 0 && ret->verdict == LOG_GOOD && !verify_place(l->path, &ret->checkpoint, ret->why))
+        ret->verdict = LOG_BAD_CHECKPOINT;
     return r;
 }
 
@@ -323,6 +339,7 @@ static void verify_part_print(const struct verify_context *c, const char *path,
                  range->from + r->lines - 1, r->checkpoint.size);
     verify_print_root(r->checkpoint.root);
     (void)printf("        key %s%s\n", r->key.name, key_choice_text(c->keys->from));
+    verify_note_bare(c, r->bare, 0);
     verify_summary(c, 1);
 }
 
@@ -343,6 +360,8 @@ int verify_part(const struct verify_context *c, const char *path, const struct v
     with.progress = &progress;
     if (r == 0)
         r = verify_range_run(fd, &trust, &with, &report);
+    if (r == 0 && report.good)
+        report.good = verify_place(path, &report.checkpoint, report.why);
     if (r < 0)
         return ctl_fail(CTL_FAILED, "verify", "cannot read %s: %s", path, strerror(-r));
     verify_part_print(c, path, range, &report);

@@ -64,11 +64,11 @@ static void put(const char *label, const char *text)
 static void put_entry(const json_t *spec)
 {
     char line[2 * WHY_TEXT_MAX];
-    char *entry = json_dumps(json_object_get(spec, "entry"), JSON_ENCODE_ANY | JSON_PRESERVE_ORDER);
+    char *entry =
+        json_dumps(json_object_get(spec, "entry"), JSON_ENCODE_ANY | JSON_PRESERVE_ORDER | JSON_ENSURE_ASCII);
     (void)snprintf(line, sizeof(line), "%s: %s", why_text(spec, "path"), entry ? entry : "");
     (void)fputs("   in a spec  ", stdout);
-    for (const char *p = line; *p;
-         p++) /* JSON text: only its control characters could do harm, and it has none */
+    for (const char *p = line; *p; p++) /* JSON text in ASCII: no control character but, perhaps, DEL */
         (void)putchar((unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p);
     (void)putchar('\n');
     free(entry);

@@ -2,6 +2,7 @@
 """Logs under a key of the test's own, in the suite's form: for runs that would take hours, values no cell can bring forth,
 and times of one's choice."""
 import json
+import re
 import time
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -32,8 +33,29 @@ class Key:
         self.vkey = "%s+%s+%s" % (self.name, self.id.hex(), b64(raw))
 
 
+def keyset(*versions, created="2026-01-01T00:00:00Z"):
+    """A keyset file. A version: a list of (Key, {member: value}) with state, and notBefore where it is not the beginning; the
+    active keys of it and of the version before sign it."""
+    out, before = [], None
+    for n, keys in enumerate(versions, 1):
+        text = '{"keyset":"cellos.keyset/v1","version":%d,' % n
+        if out:
+            text += '"previous":"sha256:%s",' % sha256(out[-1]).hex()
+        docs = [{"keyid": k.keyid, "vkey": k.vkey, "notBefore": d.get("notBefore", "1970-01-01T00:00:00Z"),
+                 **{m: d[m] for m in ("notAfter", "state", "revokedAt") if m in d}} for k, d in keys]
+        text += '"created":"%s","keys":%s' % (created, json.dumps(docs, separators=(",", ":")))
+        active = next(k for k, d in keys if d["state"] == "active")
+        sigs = [{"keyid": k.keyid, "sig": b64(k.private.sign(b"CellOS trust keyset v1\n" + text.encode()))}
+                for k in dict.fromkeys([before or active, active])]
+        out.append((text + ',"signatures":%s}' % json.dumps(sigs, separators=(",", ":"))).encode())
+        before = active
+    return b"".join(line + b"\n" for line in out)
+
+
 class Log:
     """add() events, then write() them into a directory."""
+
+    raw = False  # True: with characters that signerd would escape
 
     def __init__(self, key=None, start_ms=1790000000000, bare=False):
         self.key, self.now, self.bare = key or Key(), start_ms, bare
@@ -51,7 +73,10 @@ class Log:
             self.cells[run] = self.cells.get(run, 0) + 1
             e |= {"cellsequence": "%020d" % self.cells[run], "runid": run}
             data = {"cellId": cell, "specId": cell, "runId": run, **data}
-        raw = json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()
+        raw = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+        if not self.raw:
+            raw = re.sub("[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]", lambda m: "\\u%04x" % ord(m[0]), raw)
+        raw = raw.encode()
         line = json.dumps(e, separators=(",", ":")).encode()[:-1] + b',"data":' + raw
         if not self.bare:
             line += b',"dssematerial":"' + self._material(e, raw) + b'"'

@@ -6,7 +6,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 PAYLOAD_TYPE, PREFIX = "https://cloudevents.io/verifiability/dsse/v0.1", "dev.cellos.events.cell."
 CORE = ("id", "source", "specversion", "type", "datacontenttype", "dataschema", "subject", "time")
-SIGNED = ["sequence", "cellsequence", "runid"]
+SIGNED, HIDDEN = ["sequence", "cellsequence", "runid"], re.compile(rb"[\0-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\x8e\x8f\xa8-\xae]|\xe2\x81[\xa6-\xa9]")
 LINE = re.compile(rb'(\{.*?),"data":(\{.*\})(?:,"dssematerial":"([A-Za-z0-9+/]*=*)")?\}\Z', re.S)
 FORM = {"id": r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", "time": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
         "sequence": r"\d{20}", "cellsequence": r"\d{20}", "type": re.escape(PREFIX) + ".+", "datacontenttype": "application/json"}
@@ -34,7 +34,7 @@ class Vkey:
         self.id = sha256(self.name.encode() + b"\n" + raw)[:4]
         need(raw[0] == 1 and self.id.hex() == number and self.name == "cellos.local/" + self.keyid[7:23], "not a verifier key of a log")
         self.key = Ed25519PublicKey.from_public_bytes(self.public)
-        self.counts = lambda time: begin <= time <= end and time < revoked
+        self.counts, self.vouches = lambda time: begin <= time <= end and time < revoked, lambda time: time <= end and time < revoked
 
 def keys_of(log, trusted):  # the log's one key, or those of its keyset
     if not (log / "keyset").exists():
@@ -60,7 +60,7 @@ def check_event(line, *keys, signed=lambda key: None):
     cell = "subject" in e
     order = ["specversion", "id", "source", "type", *["subject"] * cell, "time", "datacontenttype", "sequence", *SIGNED[1:] * cell]
     need(list(e) == order and compact(e) == head + b"}", "another spelling")
-    need(all(re.fullmatch(form, e[name]) for name, form in FORM.items() if name in e), "an attribute breaks its form")
+    need(all(re.fullmatch(form, e[name]) for name, form in FORM.items() if name in e) and not HIDDEN.search(data), "an attribute or data breaks its form")
     body = compact({"core": b64(digest(e, CORE, data)), "ext": b64(digest(e, SIGNED)), "signedextattrs": SIGNED})
     found = {k: signed(k) for k in keys if not sealed and signed(k)}
     if sealed is not None:
@@ -102,8 +102,7 @@ def numbered_lines(log):
 def pruned(log, n):  # the leaves of the first n lines, which retention took away, out of the tiles
     names = ["/".join("x" * (g < 2) + ("%09d" % i)[3 * g:3 * g + 3] for g in range(3) if g == 2 or i >= 1000 ** (2 - g)) for i in range(-(-n // 256))]
     tiles = [max((log / "tile/0").glob(t + "*/*"), key=lambda f: int(f.name)) if not (log / "tile/0" / t).exists() else log / "tile/0" / t for t in names]
-    data = b"".join(t.read_bytes() for t in tiles)
-    return [data[i:i + 32] for i in range(0, 32 * n, 32)]
+    return [data[i:i + 32] for data in [b"".join(t.read_bytes() for t in tiles)] for i in range(0, 32 * n, 32)]
 
 def check_order(n, e, runs, leaves, first):
     need(int(e["sequence"]) == n, "sequence is %s: a line is missing, repeated or moved" % e["sequence"])
@@ -119,9 +118,8 @@ def check_log(log, note=None, key=None, outside=None):
     """Everything. The events. Raises ValueError that says where."""
     where, events, leaves, runs, first = "keys", [], [], {}, 0
     try:
-        keys = keys_of(log, key)
-        where = "checkpoint"
-        origin, *_ = check_note(own := note or (log / "checkpoint").read_text(), *keys)
+        keys, where = keys_of(log, key), "checkpoint"
+        origin, size, _ = check_note(own := note or (log / "checkpoint").read_text(), *keys)
         need(origin == (log / "origin").read_text().rstrip("\n"), "of another log")
         for n, f, i, line in numbered_lines(log):
             where = "line %d (%s, line %d)" % (n + 1, f.name, i + 1)
@@ -130,6 +128,8 @@ def check_log(log, note=None, key=None, outside=None):
             first, leaves = (first, leaves) if events else (n, pruned(log, n))
             events.append(check_event(line, *keys, signed=signed))
             check_order(n, events[-1], runs, leaves, first)
+            alone = n + 1 == size or n < size and not line.endswith(b'"}') and not any(map(signed, keys))
+            need(not alone or all(k.vouches(events[-1]["time"]) for k in keys if "\u2014 %s " % k.name in own), "the checkpoint's key did not count by then")
             leaves.append(leaf(line))
         says = [(e["data"]["firstIndex"] + e["data"]["lines"], e["data"]["root"]) for e in events if e["type"] == PREFIX + "log.v1.pruned"]
         need(not first or (first, "sha256:" + root(leaves[:first]).hex()) in says, "no log.v1.pruned accounts for %d lines" % first)

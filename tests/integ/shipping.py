@@ -185,6 +185,14 @@ class Client:
         answer = self.request(subject, raw=data)
         assert answer and "error" not in answer, answer
 
+    def publish_as(self, subject, headers, data=b"x"):
+        """With headers of one's choice."""
+        head = b"NATS/1.0\r\n" + b"".join(b"%s: %s\r\n" % (k.encode(), str(v).encode()) for k, v in headers.items()) + b"\r\n"
+        reply = "%s.%d" % (self.inbox, int(time.monotonic() * 1e9))
+        self.s.sendall(b"HPUB %s %s %d %d\r\n%s%s\r\n" % (subject.encode(), reply.encode(), len(head), len(head) + len(data), head, data))
+        got = self.message()
+        assert got[0] == reply and "error" not in json.loads(got[3]), got
+
     def make_stream(self, name="CELLOS", **config):
         return self.api("STREAM.CREATE." + name, {"name": name, "subjects": ["cellos.events.>", "cellos.checkpoints.>"],
                         "retention": "limits", "storage": "file", "discard": "new", "max_consumers": -1, "max_msgs": -1,

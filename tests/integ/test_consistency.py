@@ -77,3 +77,11 @@ def test_usage(quiet, long_log, tmp_path):
     assert quiet("consistency").returncode == 1
     assert quiet("consistency", "--proof", "x", "y").returncode == 1
     assert quiet("consistency", tmp_path / "none", long_log.log).returncode == 2
+
+
+def test_whose_word_it_is(quiet, long_log):
+    """Without a key it is the log's own word, which is said."""
+    r = quiet("consistency", long_log.file(100), long_log.log)
+    assert r.returncode == 0 and "self-declared key" in r.stdout, r.stdout
+    r = quiet("consistency", long_log.file(100), long_log.log, "--key", long_log.vkey)
+    assert r.returncode == 0 and "(given)" in r.stdout and "self-declared" not in r.stdout, r.stdout

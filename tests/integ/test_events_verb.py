@@ -275,3 +275,41 @@ def test_follow_filters(ordinary, logs):
         log.write(base / run, run)
         wait_for(lambda: len(f.events()) == 3)
         assert f.events()[-1]["data"]["queryName"] == "evil.test"
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_following_ends_with_its_reader(ordinary, logs, flags):
+    """`events -f | head -1`: nobody reads any more, nothing comes any more."""
+    base, _ = logs
+    p = ordinary.popen("events", base, "-f", *flags, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert p.stdout.readline()
+    p.stdout.close()
+    try:
+        assert p.wait(20) in (0, 2) and p.stderr.read() == b""
+    finally:
+        p.kill()
+        p.stderr.close()
+
+
+def test_a_full_disk_is_told(ordinary, logs):
+    base, runs = logs
+    with open("/dev/full", "w") as full:
+        for args in (["events", base, "--all"], ["events", base, "--all", "--json"], ["events", base, "-f", "--run", runs[0]], ["verify", "--help"], ["--help"],
+                     ["report", base / runs[0], "-o", "-"], ["prove", "0", base / runs[0]], ["ship", "--help"]):
+            p = ordinary.popen(*args, stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, text=True)
+            _, said = p.communicate(timeout=20)
+            assert p.returncode == 2 and "standard output" in said or "cannot write" in said, (args, p.returncode, said)
+
+
+def test_following_a_log_that_is_rolled_back(ordinary, place):
+    log, run = forge.Log(), forge.uuid7(1790000000000, 1)
+    forge.started(log, run)
+    for i in range(5):
+        forge.query(log, run, "n%d.test" % i)
+    path = log.write(place / run, run)
+    with Follower(ordinary, place) as f:
+        wait_for(lambda: len(f.events()) == 7)
+        log.write(path, run, size=3)
+        time.sleep(0.5)
+        f.p.send_signal(signal.SIGINT)
+        assert f.p.wait(20) == 4 and b"verify" in f.p.stderr.read() and len(f.events()) == 7

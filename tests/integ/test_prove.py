@@ -2,6 +2,7 @@
 """cellctl prove and what `cellctl verify` makes of its files, far from the log they are of."""
 import base64
 import json
+import os
 import shutil
 
 import pytest
@@ -206,3 +207,25 @@ def test_output_is_whole_or_not_there(quiet, long_log, tmp_path):
     assert quiet("prove", 3, long_log.log, "-o", tmp_path / "no/such/place").returncode == 2
     assert quiet("prove", 3, long_log.log, "-o", tmp_path).returncode == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_output_replaces_files_only(quiet, long_log, tmp_path):
+    """As root a device would be gone, and so would a link: /dev/stdout is one."""
+    fifo, link, target = tmp_path / "fifo", tmp_path / "link", tmp_path / "target"
+    os.mkfifo(fifo)
+    target.write_text("kept")
+    link.symlink_to(target)
+    for verb in (["prove", 3, long_log.log], ["consistency", long_log.file(5), long_log.log], ["report", long_log.log]):
+        for out in (fifo, link):
+            r = quiet(*verb, "-o", out)
+            assert r.returncode == 2 and "no file" in r.stderr, (verb, r.stdout + r.stderr)
+    assert fifo.is_fifo() and link.is_symlink() and target.read_text() == "kept" and len(list(tmp_path.iterdir())) == 3
+
+
+def test_tiles_are_not_written_into_a_log(quiet, long_log):
+    """Not into a live one, whose checkpoint could become an older one, and not into a copy."""
+    log = long_log.at(300)
+    before = sorted((p.name, p.stat().st_mtime_ns) for p in log.iterdir())
+    assert quiet("tiles", log, log).returncode == 1
+    assert quiet("tiles", long_log.log, log).returncode == 1
+    assert sorted((p.name, p.stat().st_mtime_ns) for p in log.iterdir()) == before

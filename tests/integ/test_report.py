@@ -264,6 +264,27 @@ def test_a_removed_event(browser, tmp_path, page, which):
     assert any("missing" in p and "sequence %d" % gone in p for p in r["problems"]), r
 
 
+@pytest.mark.parametrize("excuse", ['"cut":true', '"whole":false', '"cut":true,"whole":false'])
+def test_a_removed_event_with_an_excuse(browser, tmp_path, page, excuse):
+    """The page says itself whether it is of a log of many runs, and whether it left events out: no excuse for a log of one run."""
+    lines = entries(page)[1]
+    for gone in (find(lines, "l7_sni_allowlist_miss"), len(lines) - 1):
+        kept = lines[:gone] + lines[gone + 1:]
+        content = with_entries(page, kept).replace('"embedded":%d' % len(lines), '"embedded":%d' % len(kept))
+        for one in excuse.split(","):
+            name, value = one.split(":")
+            content = re.sub(name + ":(true|false)", one, content)
+        row = re.search(r'<tr class="[^"]*" data-sequence="%d">.*?</tr>\n' % gone, content)
+        r = tampered(browser, tmp_path, content[:row.start()] + content[row.end():] if row else content)
+        assert any("missing" in p or "leaves events out" in p for p in r["problems"]), r
+
+
+def test_no_event_at_all(browser, tmp_path, page):
+    n = len(entries(page)[1])
+    r = tampered(browser, tmp_path, with_entries(page, []).replace('"embedded":%d' % n, '"embedded":0').replace('"whole":true', '"whole":false'))
+    assert any("no event of a run" in p for p in r["problems"]), r
+
+
 def test_a_repeated_and_a_moved_event(browser, tmp_path, page):
     lines = entries(page)[1]
     r = tampered(browser, tmp_path, with_entries(page, lines[:4] + lines[3:]))
@@ -527,6 +548,22 @@ def test_more_events_than_a_page_takes(browser, owner, tmp_path):
     assert r["state"] == "good" and "50000 of 50504 events are embedded" in r["details"], r
     assert len(r["verdicts"]) == 200 and set(r["verdicts"]) == {"in the tree"}
     browser.go("about:blank")
+
+
+def test_lines_of_a_revoked_key(browser, owner, tmp_path):
+    """seal: batch without the signatures: only the checkpoint signs, and its key had been revoked when the events were made."""
+    key, new, run = forge.Key(), forge.Key(), forge.uuid7(1790000000000, 1)
+    log = forge.Log(key, bare=True)
+    forge.started(log, run)
+    log.now -= 2 * 3600 * 1000
+    forge.ended(log, run)
+    path, at = log.write(tmp_path / "log", run), forge.rfc3339(1790000000000 - 3600 * 1000)
+    (path / "keyset").write_bytes(forge.keyset([(key, {"state": "active"})], [(key, {"state": "revoked", "revokedAt": at}),
+                                               (new, {"state": "active", "notBefore": at})], created=at))
+    out = tmp_path / "revoked.html"
+    assert owner.ctl("report", path, "--keyset", path / "keyset", "-o", out).returncode == 4
+    r = check(browser, out.as_uri())
+    assert r["state"] == "bad" and any("revoked" in p and "event 0 " in p for p in r["problems"]), r
 
 
 def test_keys_that_changed(browser, ordinary, tmp_path):

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -452,6 +453,30 @@ def test_two_ships_one_stream(ships, nats):
     check(messages(nats), [first, second])
 
 
+def test_others_cannot_say_that_ours_is_there(ships, nats):
+    """Whoever may publish anything into the stream claims that it holds our events already, and our checkpoint: nothing is left out."""
+    make_stream(nats, **SHORT)
+    log, c = Log(ships.logs), Client(nats.port)
+    log.add(300)
+    lie = lambda n, name="Cellos-Sequence", id=None, tenant="evil": c.publish_as(
+        "cellos.events.%s.lie" % tenant if name == "Cellos-Sequence" else "cellos.checkpoints." + tenant,
+        {"Cellos-Origin": log.origin, name: n, "Nats-Msg-Id": id or uuid.uuid4()})
+    for n in (299, 0, 150, 17):
+        lie(n)
+    lie(299, tenant="default")
+    lie(300, "Cellos-Checkpoint", "%s+300" % log.origin)
+    assert ships.once(nats.url).returncode == 0
+    for n in (350, 399, 301):
+        lie(n)
+    log.add(100)
+    lie(399)
+    assert ships.once(nats.url).returncode == 0
+    shutil.rmtree(ships.state)  # and what really is there is still found
+    assert ships.once(nats.url).returncode == 0
+    check([m for m in c.all() if not m[0].endswith(".lie") and m[0] != "cellos.checkpoints.evil"], [log])
+    c.close()
+
+
 # ---- the ship breaks ----
 
 @pytest.mark.parametrize("stream", [STREAM, SHORT], ids=["ids-remembered", "ids-forgotten"])
@@ -585,6 +610,26 @@ def test_a_wrong_log_does_not_stop_the_others(ships, nats):
     assert len(messages(nats)) > before
 
 
+def test_a_log_that_could_not_be_read_for_a_while(ships, nats):
+    """It is left out, told once, and goes on when it can be read again: a service is not restarted for that."""
+    make_stream(nats, **STREAM)
+    log, other = Log(ships.logs), Log(ships.logs)
+    log.add(5)
+    other.add(5)
+    (log.dir / "origin").rename(log.dir / "aside")
+    (log.dir / "origin").mkdir()
+    p = ships.start(nats.url)
+    stored(nats, 5)
+    time.sleep(1)
+    assert all(m[1]["Cellos-Origin"] == other.origin for m in messages(nats))
+    (log.dir / "origin").rmdir()
+    (log.dir / "aside").rename(log.dir / "origin")
+    stored(nats, 10)
+    said = ships.end(p, code=2)
+    assert said.count("its origin cannot be read") == 1, said
+    check(messages(nats), [log, other])
+
+
 def test_pruned_before_it_was_shipped(ships, nats):
     make_stream(nats, **STREAM)
     log = Log(ships.logs)
@@ -703,7 +748,8 @@ def test_http_everything_refused_is_no_dead_letter(ships, receiver):
     p = ships.once(to, "--batch", "8", "--token-file", token, "--give-up", "1")
     assert p.returncode == 2 and "refuses us (answer 401)" in p.stderr and ships.dead() == []
     token.write_text("secret\n")
-    assert ships.once(to, "--batch", "8", "--token-file", token).returncode == 0
+    proxy = {"http_proxy": "http://127.0.0.1:1", "no_proxy": ""}  # would see the token: it is passed by
+    assert ships.user.ctl(*ships.args(to, "--once", "--batch", "8", "--token-file", token), env=proxy).returncode == 0
     received(r, log)
     other = receiver([404] * 100)
     p = ships.user.ctl("ship", ships.logs, "--state", ships.state, "--id", "other", "--once", "--give-up", "1", "--to",

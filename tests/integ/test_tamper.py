@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import forge
 import independent
 from conftest import User, kept
 
@@ -163,3 +164,29 @@ def test_signed_again_by_another_key(base, log, world):
         shutil.rmtree(log)
         shutil.copytree(u.last_log(), log)
         both(base, log, "checkpoint|keyset")
+
+
+@pytest.mark.parametrize("hidden", ["\u007f", "\u009b31m", "\u2028", "\u202e", "\u2066"])
+def test_what_could_break_a_terminal_is_escaped_or_no_event(base, tmp_path, hidden):
+    """Whoever has a key may sign such a line; it still is none of a log, and no tool prints it."""
+    log, run = forge.Log(), forge.uuid7(1790000000000, 1)
+    log.raw = True
+    forge.started(log, run)
+    forge.query(log, run, "evil" + hidden + ".test", "deny")
+    forge.ended(log, run)
+    path = log.write(tmp_path / "log", run)
+    ours = base.ctl("verify", path, "--key", log.key.vkey)
+    theirs = subprocess.run([sys.executable, independent.__file__, path], capture_output=True, text=True, timeout=60)
+    assert ours.returncode == theirs.returncode == 4 and "line 3 " in ours.stdout and "line 3 " in theirs.stdout, ours.stdout + theirs.stdout
+    for verb in (["events", path, "--json"], ["events", path], ["why", path], ["prove", "2", path]):
+        r = base.ctl(*verb)
+        assert r.returncode == 4 and hidden not in r.stdout + r.stderr, (verb, r)
+
+
+def test_why_does_not_print_what_the_events_hide(base, tmp_path):
+    log, run = forge.Log(), forge.uuid7(1790000000000, 1)
+    forge.started(log, run)
+    forge.query(log, run, "evil\u009b31m\u202e.test", "deny")
+    forge.ended(log, run)
+    r = base.ctl("why", log.write(tmp_path / "log", run))
+    assert r.returncode == 0 and not any(c in r.stdout for c in "\u009b\u202e"), r.stdout

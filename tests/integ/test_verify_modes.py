@@ -11,6 +11,7 @@ import time
 import pytest
 
 from longlog import FIRST
+from witness import Witness
 
 
 @pytest.mark.parametrize("span", [(0, 0), (0, 702), (5, 300), (255, 256), (256, 511), (700, 702), (600, None), (None, 10)])
@@ -158,3 +159,60 @@ def test_status_line_and_interrupt(root_user, long_log):
 def test_no_status_line_without_a_terminal(quiet, long_log):
     r = quiet("verify", long_log.log, "--key", long_log.vkey, env={"TERM": "xterm"}, text=False)
     assert b"\x1b" not in r.stderr + r.stdout
+
+
+def test_a_flag_that_would_mean_nothing_is_refused(quiet, long_log, tmp_path):
+    """Who demands witnesses, a checkpoint or a range gets them checked, or an error: never a plain "ok"."""
+    events, proof, tlog, check = tmp_path / "events", tmp_path / "proof", tmp_path / "tlog", long_log.file(600)
+    events.write_bytes(b"".join(l + b"\n" for l in long_log.lines[:600]))
+    assert quiet("prove", 3, long_log.log, "-o", proof).returncode == 0
+    assert quiet("prove", 3, long_log.log, "-o", tlog, "--tlog-proof").returncode == 0
+    w = Witness()
+    for what, flags in ((events, ("--from", 1)), (events, ("--witness", w.vkey)), (events, ("--event", events)), (proof, ("--checkpoint", check)),
+                        (proof, ("--to", 5)), (proof, ("--event", events)), (tlog, ("--event", events, "--checkpoint", check)),
+                        (long_log.log, ("--event", events)), (long_log.log, ("--witness", w.vkey, "--witness", w.vkey))):
+        r = quiet("verify", what, *flags, "--key", long_log.vkey)
+        assert r.returncode == 1 and " ok " not in r.stdout, (what, flags, r.stdout + r.stderr)
+    r = quiet("verify", events, "--checkpoint", check, "--witness", w.vkey, "--key", long_log.vkey)
+    assert r.returncode == 4 and "0 of 1 witnesses" in r.stdout, r.stdout
+    cosigned = tmp_path / "cosigned"
+    cosigned.write_text(check.read_text() + w.cosign(check.read_text()))
+    r = quiet("verify", events, "--checkpoint", cosigned, "--witness", w.vkey, "--key", long_log.vkey)
+    assert r.returncode == 0 and "600 events, cosigned" in r.stdout, r.stdout + r.stderr
+
+
+def test_more_events_than_the_checkpoint_signs(quiet, long_log):
+    r = quiet("verify", "-", "--key", long_log.vkey, "--checkpoint", long_log.file(600), input=stream(long_log.lines))
+    assert r.returncode == 0 and "the first of these are the 600 events" in r.stdout and "nothing of the others" in r.stdout, r.stdout
+
+
+def test_a_range_of_a_log_that_is_not_whole(quiet, long_log):
+    """Exit status 4 and a sentence about the log, not an errno."""
+    for damage, words in ((lambda log: (log / "checkpoint").unlink(), "no checkpoint"), (lambda log: (log / "origin").write_text("other\n"), "origin"),
+                          (lambda log: (log / FIRST).write_bytes(stream(long_log.lines[:100]).encode()), "checkpoint signs"),
+                          (lambda log: (log / FIRST).rename(log / FIRST.replace("0000.j", "0600.j")), "begins with event 600")):
+        log = long_log.at(600)
+        damage(log)
+        r = quiet("verify", log, "--from", 300, "--to", 400, "--key", long_log.vkey)
+        assert r.returncode == 4 and words in r.stdout, (words, r.stdout + r.stderr)
+
+
+def test_a_log_that_may_not_be_read_is_not_passed_over(ordinary):
+    """Of several logs one that cannot be looked into is not a good one."""
+    for _ in range(2):
+        assert ordinary.ctl("run", "--", "true").returncode == 0
+    first = ordinary.logs()[0]
+    first.chmod(0)
+    r = ordinary.ctl("verify", ordinary.state / "log")
+    assert r.returncode == 2 and str(first) in r.stderr and "2 logs" in r.stdout, r.stdout + r.stderr
+    first.chmod(0o700)
+    assert ordinary.ctl("verify", ordinary.state / "log").returncode == 0
+
+
+def test_a_proof_of_another_machine_says_whose_it_is(user, quiet, long_log, tmp_path):
+    """Who has keys of his own is told what to do with a proof of somebody else."""
+    assert user.ctl("run", "--", "true").returncode == 0
+    proof = tmp_path / "proof"
+    assert quiet("prove", 3, long_log.log, "-o", proof).returncode == 0
+    r = user.ctl("verify", "-", input=proof.read_text())
+    assert r.returncode == 4 and "--key " + long_log.vkey.read_text().strip() in r.stdout, r.stdout + r.stderr

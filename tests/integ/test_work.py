@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`cellctl work` and `cellctl submit` against a real nats-server: hosts in namespaces of their own share a queue; hosts,
 suites and the server die in the middle; and nothing is answered before the log has it."""
+import hashlib
 import json
 import os
 import signal
@@ -463,3 +464,22 @@ def test_a_queue_that_is_not_one(nats, ordinary):
     assert r.returncode == 0 and r.stdout == "one\n"
     r = ordinary.ctl("submit", *url, "--subject", "q.x", "--id", "one", ordinary.file("s.json", shell("s", "true")))
     assert r.returncode == 0 and "already" in r.stderr and c.waiting("Q") == 1
+
+
+def test_an_id_that_comes_back_has_its_own_result(nats, ordinary):
+    """A nightly job has the same id every night: --wait does not take the result of the last one for that of this one."""
+    c, url = nats.client(), ["--nats", nats.url, "--stream", "Q"]
+    c.request("$JS.API.STREAM.CREATE.Q", json.dumps({"name": "Q", "subjects": ["cellos.work.Q"], "retention": "workqueue", "duplicate_window": 10 ** 8}))
+    c.request("$JS.API.STREAM.CREATE.Q_RESULTS", json.dumps({"name": "Q_RESULTS", "subjects": ["cellos.results.Q.>"]}))
+    subject = "cellos.results.Q.%s.final" % hashlib.sha256(b"nightly").hexdigest()[:32]
+    result = lambda code: c.stored(subject, json.dumps({"job": "nightly", "outcome": "exited", "exitCode": code, "final": True}))
+    file = ordinary.file("s.json", shell("s", "true"))
+    result(7)
+    r = ordinary.ctl("submit", *url, "--id", "nightly", "--wait", "--timeout", "2", file)
+    assert r.returncode == 124 and "1 of 1 jobs are not over" in r.stderr, r.stdout + r.stderr
+    time.sleep(0.3)
+    p = ordinary.popen("submit", *url, "--id", "nightly", "--wait", "--timeout", "20", file, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    wait_for(lambda: c.waiting("Q") == 2)
+    result(5)
+    said, _ = p.communicate(timeout=30)
+    assert p.returncode == 5 and "exited 5" in said, said

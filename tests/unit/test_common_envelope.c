@@ -266,6 +266,7 @@ static void test_limits(void **state)
 static void test_json(void **state)
 {
     static const char *const good[] = {
+        "{\"a\":\"\xc2\xa0\xc3\x9f\xe2\x80\xa7\xe2\x80\xaf\xe2\x81\xa5\xe2\x82\xac\xe3\x80\xae\"}",
         "{}",
         "{\"a\":1}",
         "{\"a\":-1,\"b\":[],\"c\":{},\"d\":[1,2,{\"e\":[null,true,false]}]}",
@@ -303,6 +304,12 @@ static void test_json(void **state)
         "{\"a\":\"\\u12\"}",
         "{\"a\":\"\t\"}",
         "{\"a\":\"\xff\"}",
+        "{\"a\":\"\x7f\"}",
+        "{\"a\":\"\xc2\x80\"}",
+        "{\"a\":\"\xc2\x9f\"}",
+        "{\"a\":\"\xe2\x80\xa8\"}",
+        "{\"a\":\"\xe2\x80\xae\"}",
+        "{\"\xe2\x81\xa6\":1}",
         "{\"a\":[}",
         "{\"a\":{]}",
         "{\"a\"}",

@@ -16,7 +16,8 @@ async function verifyAll(meta, entries, trusted, printed, progress) {
     result.events.push(...(await Promise.all(some.map((x) => checkEntry(x, meta, head)))));
     await progress(Math.min(i + BATCH, entries.length), entries.length);
   }
-  checkOrder(meta, entries, head, result);
+  checkExtent(meta, entries, head, result);
+  checkOrder({ ...meta, whole: meta.whole || isLogOfOneRun(head) }, entries, head, result);
   checkSigners(entries, head, result);
   checkPrinted(entries, printed, result);
   entries.forEach((x, i) => {
@@ -119,6 +120,21 @@ function checkKeysetChanged(e, keyset) {
   if (version >= first && keyset.digests.get(version) !== e.data.digest) throw new Err("version " + text(version) + " of the keyset is missing, or another one is in its place");
 }
 
+/* What the page itself says of how much it holds is nobody's signed word: where it excuses what is missing it must be plausible. */
+const CUT_LEAST = 1536; /* report_data.h: no page that leaves events out holds fewer */
+
+function checkExtent(meta, entries, head, result) {
+  const wrong = (why) => result.problems.push({ place: "the page", why });
+  if (meta.cut && entries.length < CUT_LEAST) wrong("it says that it leaves events out for want of room, and holds no more than " + entries.length);
+  if (!entries.some((x) => x.event && x.event.runid)) wrong("it holds no event of a run");
+  if (isLogOfOneRun(head) && head.checkpoint.origin.split("/").pop() !== meta.runId) wrong("it is about another run than its log");
+}
+
+/* The signed name of such a log has the run behind the key. */
+function isLogOfOneRun(head) {
+  return head.checkpoint !== null && UUID7.test(head.checkpoint.origin.split("/").pop());
+}
+
 /* No event of the run is missing, repeated or moved; every event is of this run or of the log itself. */
 function checkOrder(meta, entries, head, result) {
   const wrong = (i, why) => result.problems.push({ place: placeOf(entries[i], i), index: i, why });
@@ -145,17 +161,20 @@ function checkOrder(meta, entries, head, result) {
   result.ended = ended;
 }
 
-/* A checkpoint has no time of its own; it is as old as the last line it covers, or younger. */
+/* A checkpoint has no time of its own; it is as old as the last line it covers, or younger: its key must not have ended, nor been
+ * revoked, by then, nor by the time of a line that nothing else signs. */
 function checkSigners(entries, head, result) {
-  const last = entries.length > 0 && entries[entries.length - 1].event;
-  if (!last || !head.checkpoint || BigInt(last.sequence) + 1n !== head.checkpoint.size) return;
-  for (const k of result.signers) {
-    try {
-      checkKeyCounts(k, last.time);
-    } catch (e) {
-      result.problems.push({ place: "the checkpoint", why: e.message });
+  if (!head.checkpoint) return;
+  entries.forEach(({ event: e }, i) => {
+    if (!e || (e.material && BigInt(e.sequence) + 1n !== head.checkpoint.size)) return;
+    for (const k of result.signers) {
+      try {
+        checkKeyCounts({ ...k, notBefore: "" }, e.time);
+      } catch (x) {
+        result.problems.push({ place: "the checkpoint", why: x.message + ", when " + placeOf(entries[i], i) + " was made" });
+      }
     }
-  }
+  });
 }
 
 /* How far retention took the log's beginning away, by the log's own sealed word. */
