@@ -17,21 +17,10 @@
 
 /* ---- claims ---- */
 
-static int dispatch_on_claim(void *self, struct endpoint *e, struct endpoint_msg *m)
-{
-    const struct signer_claim_req *req = m->rec;
-
-    (void)e;
-    if (req->counter == 0)
-        return -EPROTO;
-    dispatch_claim(&(struct dispatch_to){.line = self, .seq = m->seq}, req);
-    return 0;
-}
-
 static int dispatch_on_claims(void *self, struct endpoint *e, struct endpoint_msg *m)
 {
     const struct signer_claims_req *req = m->rec;
-    const struct signer_claim_req *claim = req->claims.v;
+    const struct signer_claim *claim = req->claims.v;
     struct dispatch_line *l = self;
     size_t n = req->claims.n;
     struct dispatch_group *g;
@@ -50,7 +39,7 @@ static int dispatch_on_claims(void *self, struct endpoint *e, struct endpoint_ms
     g->open = n + 1; /* it stays until all have been looked at */
     LIST_INSERT_HEAD(&l->groups, g, link);
     for (size_t i = 0; i < n; i++)
-        dispatch_claim(&(struct dispatch_to){.line = l, .seq = m->seq, .group = g, .slot = i}, &claim[i]);
+        dispatch_claim(&(struct dispatch_to){l, g, i}, &claim[i]);
     dispatch_group_put(g);
     return 0;
 }
@@ -263,12 +252,12 @@ void dispatch_on_log_failed(void *self, int err)
 }
 
 static const struct endpoint_handler dispatch_supervisor[] = {
-    {MSG_SIGNER_CELL_OPEN_REQ, dispatch_on_cell_open}, {MSG_SIGNER_CLAIM_REQ, dispatch_on_claim},
-    {MSG_SIGNER_CLAIMS_REQ, dispatch_on_claims},       {MSG_SIGNER_HEAD_REQ, dispatch_on_head},
+    {MSG_SIGNER_CELL_OPEN_REQ, dispatch_on_cell_open},
+    {MSG_SIGNER_CLAIMS_REQ, dispatch_on_claims},
+    {MSG_SIGNER_HEAD_REQ, dispatch_on_head},
     {MSG_SIGNER_SECRETS_REQ, dispatch_on_secrets},
 };
 static const struct endpoint_handler dispatch_emitter[] = {
-    {MSG_SIGNER_CLAIM_REQ, dispatch_on_claim},
     {MSG_SIGNER_CLAIMS_REQ, dispatch_on_claims},
 };
 static const struct endpoint_ops dispatch_supervisor_ops = {

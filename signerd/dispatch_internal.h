@@ -6,7 +6,7 @@
 #include "signerd/dispatch.h"
 
 /* claims.c: judges one claim, and answers it, now or when it is durable. */
-void dispatch_claim(const struct dispatch_to *to, const struct signer_claim_req *req);
+void dispatch_claim(const struct dispatch_to *to, const struct signer_claim *req);
 /* Counts a refused claim; it becomes an event, at once or together with its like. cell may be NULL. */
 void dispatch_note(struct dispatch_line *l, uint64_t type, const struct cell *cell, const char *reason);
 void dispatch_seal_refusal(struct dispatch *d, struct refused_kind *k);
@@ -14,7 +14,7 @@ void dispatch_on_refused_timer(struct ev_loop *loop, ev_timer *w, int revents);
 
 /* answers.c: the place of a new claim's counter. NULL: it was seen before (and is answered again if it can
  * be), or there is no place. */
-struct dispatch_answer *dispatch_place(const struct dispatch_to *to, const struct signer_claim_req *req,
+struct dispatch_answer *dispatch_place(const struct dispatch_to *to, const struct signer_claim *req,
                                        const struct cell *cell);
 /* err 0: durable as sequence. */
 void dispatch_answer(struct dispatch_answer *a, int err, uint64_t sequence);
