@@ -8,6 +8,7 @@
 
 #include "common/base/uuid.h"
 #include "supervisor/ctl/ctl.h"
+#include "supervisor/ctl/logdir.h"
 #include "supervisor/ctl/logwalk.h"
 #include "supervisor/ctl/paths.h"
 #include "supervisor/ctl/run_socket.h"
