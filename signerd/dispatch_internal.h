@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* The parts of struct dispatch: dispatch.c takes what comes, claims.c judges a claim, answers.c answers it.
- */
+/* The parts of struct dispatch: dispatch.c takes what comes, opening.c judges a new run, claims.c a claim,
+ * and answers.c answers it. */
 #pragma once
 
 #include "signerd/dispatch.h"
+
+/* opening.c: opens the cell of a run. 0; -EINVAL: the id is none; -EEXIST: the run was there before; -EDQUOT;
+ * -errno. */
+int dispatch_open(struct dispatch *d, const struct signer_cell_open_req *req) MUST_CHECK;
+/* Why the marks of a run cannot be taken, or NULL: they are. */
+const char *dispatch_marks(const struct signer_secrets_req *req, struct secret_marks *marks);
 
 /* claims.c: judges one claim, and answers it, now or when it is durable. */
 void dispatch_claim(const struct dispatch_to *to, const struct signer_claim *req);
