@@ -5,7 +5,7 @@
 #include <limits.h>
 
 #include "supervisor/ctl/loghead.h"
-#include "supervisor/ctl/verify_report.h"
+#include "supervisor/ctl/verify_log.h"
 #include "supervisor/ctl/why.h"
 
 #define REPORT_EVENTS_MAX 50000u      /* embedded in a page; more are counted */
