@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The files of keys: made, put in their place, removed. */
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "common/base/dir.h"
 #include "common/base/log.h"
 #include "common/evidence/log_verify.h"
 #include "signerd/key_dir_internal.h"
@@ -152,18 +152,13 @@ static bool key_dir_known(const struct key_dir *d, const char *name)
 
 int key_dir_sweep(struct key_dir *d)
 {
-    int fd = openat(d->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
-    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    _cleanup_(dir_closep) DIR *dir = NULL;
     struct dirent *e;
+    int r = dir_open(d->dir, ".", &dir);
 
-    if (!dir) {
-        cleanup_closep(&fd);
-        return -errno;
-    }
     while (r == 0 && (e = readdir(dir)))
         if (strcmp(e->d_name, KEY_DIR_TMP) == 0 ||
             (key_dir_is_key_file(e->d_name) && !key_dir_known(d, e->d_name)))
             r = key_dir_wipe(d, e->d_name);
-    closedir(dir);
     return r;
 }

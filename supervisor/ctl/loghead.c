@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "supervisor/ctl/loghead.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "common/base/dir.h"
 #include "common/base/io.h"
 #include "common/evidence/cosign.h"
 #include "common/evidence/note.h"
@@ -98,12 +98,6 @@ bool loghead_is_ours(const struct loghead *h, struct str note, struct checkpoint
 
 /* ---- cosigned notes ---- */
 
-static void loghead_closedirp(DIR **d)
-{
-    if (*d)
-        closedir(*d);
-}
-
 static int loghead_see(int dir, const char *name, const struct loghead *h,
                        int (*see)(void *arg, const char *name, struct str note, const struct checkpoint *c),
                        void *arg)
@@ -122,25 +116,20 @@ int loghead_each_witnessed(const struct loghead *h,
                                       const struct checkpoint *c),
                            void *arg)
 {
-    int dir = openat(h->fd, "witness", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    _cleanup_(loghead_closedirp) DIR *d = dir < 0 ? NULL : fdopendir(dir);
+    _cleanup_(dir_closep) DIR *d = NULL;
     struct dirent *e;
     unsigned n = 0;
-    int r = 0;
+    int r = dir_open(h->fd, "witness", &d);
 
-    if (dir < 0)
-        return errno == ENOENT ? 0 : -errno;
-    if (!d) {
-        close(dir);
-        return -ENOMEM;
-    }
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
     while (r == 0 && n < LOGHEAD_WITNESSED_MAX && (e = readdir(d))) {
         size_t len = strlen(e->d_name), suffix = sizeof(NOTE_SUFFIX) - 1;
 
         if (len <= suffix || strcmp(e->d_name + len - suffix, NOTE_SUFFIX) != 0)
             continue;
         n++;
-        r = loghead_see(dir, e->d_name, h, see, arg);
+        r = loghead_see(dirfd(d), e->d_name, h, see, arg);
     }
     return r;
 }
