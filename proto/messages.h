@@ -49,22 +49,20 @@ SCHEMA_DECLARE(signer_cell_open_req, SIGNER_CELL_OPEN_REQ_FIELDS)
 
 /* counter: of this sender, strictly rising; a repeat gets the first answer (decisions 46). body: the record
  * of the event's row, encoded. */
-#define SIGNER_CLAIM_REQ_FIELDS(F, X)                                                                        \
+#define SIGNER_CLAIM_FIELDS(F, X)                                                                            \
     F(X, UINT, REQ, counter, "counter", _, UINT64_MAX)                                                       \
     F(X, STR, REQ, run_id, "runId", _, LIMIT_RUN_ID)                                                         \
     F(X, UINT, REQ, type, "type", _, _EVENT_TYPE_MAX - 1)                                                    \
     F(X, BIN, REQ, body, "body", _, LIMIT_CLAIM_BODY)
-SCHEMA_DECLARE(signer_claim_req, SIGNER_CLAIM_REQ_FIELDS)
+SCHEMA_DECLARE(signer_claim, SIGNER_CLAIM_FIELDS)
+_Static_assert(LIMIT_CLAIM_BODY + LIMIT_RUN_ID + 64 < LIMIT_FRAME, "the longest claim fits into a frame");
 
-/* Sent when the line is durable. */
-#define SIGNER_CLAIM_REP_FIELDS(F, X) F(X, UINT, REQ, sequence, "sequence", _, UINT64_MAX)
-SCHEMA_DECLARE(signer_claim_rep, SIGNER_CLAIM_REP_FIELDS)
-
-/* Several claims in one frame, in their order: what a busy emitter has gathered in one turn of its loop. Each
+/* One claim, or in their order those a busy emitter has gathered in one turn of its loop; at least one. Each
  * is judged for itself; the answer comes when the last of them has its own. */
-#define SIGNER_CLAIMS_REQ_FIELDS(F, X) F(X, LIST, REQ, claims, "claims", signer_claim_req, LIMIT_CLAIMS_FRAME)
+#define SIGNER_CLAIMS_REQ_FIELDS(F, X) F(X, LIST, REQ, claims, "claims", signer_claim, LIMIT_CLAIMS_FRAME)
 SCHEMA_DECLARE(signer_claims_req, SIGNER_CLAIMS_REQ_FIELDS)
 
+/* No fail: the line is durable under this sequence. */
 #define SIGNER_RESULT_FIELDS(F, X)                                                                           \
     F(X, ENUM, OPT, fail, "fail", fail, 0)                                                                   \
     F(X, UINT, REQ, sequence, "sequence", _, UINT64_MAX)
@@ -108,12 +106,11 @@ SCHEMA_DECLARE(signer_log_failed, SIGNER_LOG_FAILED_FIELDS)
 
 #define MR_(role)   (1u << ROLE_##role)
 #define MR_EMITTERS (MR_(SUPERVISOR) | MR_(NETD) | MR_(PROXYD))
+/* 4 and 5 were one claim in a frame. */
 #define SIGNER_MESSAGES(M)                                                                                   \
     M(SIGNER_CELL_OPEN_REQ, signer_cell_open_req, 2, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL, 0,  \
       1024)                                                                                                  \
     M(SIGNER_CELL_OPEN_REP, empty, 3, FROM_SERVER, MR_(SIGNERD), LINE_READY, MSG_REPLY, 0, 64)               \
-    M(SIGNER_CLAIM_REQ, signer_claim_req, 4, FROM_CLIENT, MR_EMITTERS, LINE_READY, MSG_CALL, 0, LIMIT_FRAME) \
-    M(SIGNER_CLAIM_REP, signer_claim_rep, 5, FROM_SERVER, MR_(SIGNERD), LINE_READY, MSG_REPLY, 0, 64)        \
     M(SIGNER_CLAIMS_REQ, signer_claims_req, 12, FROM_CLIENT, MR_EMITTERS, LINE_READY, MSG_CALL, 0,           \
       LIMIT_FRAME)                                                                                           \
     M(SIGNER_CLAIMS_REP, signer_claims_rep, 13, FROM_SERVER, MR_(SIGNERD), LINE_READY, MSG_REPLY, 0, 2048)   \
@@ -418,7 +415,7 @@ SCHEMA_DECLARE(control_policy_rep, CONTROL_POLICY_REP_FIELDS)
 
 /* ---- all interfaces: I(name, version, table, "what") ---- */
 #define INTERFACES(I)                                                                                        \
-    I(signer, 3, SIGNER_MESSAGES, "supervisor, netd, proxyd to signerd: claims of events")                   \
+    I(signer, 4, SIGNER_MESSAGES, "supervisor, netd, proxyd to signerd: claims of events")                   \
     I(netd, 1, NETD_MESSAGES, "supervisor to netd: the network of a cell")                                   \
     I(proxy, 1, PROXY_MESSAGES, "supervisor to proxyd: policies and sockets of a cell")                      \
     I(pin, 1, PIN_MESSAGES, "proxyd to netd: addresses of names, for routed cells")                          \

@@ -9,7 +9,7 @@
 
 struct claim;
 
-/* Claims that went out in one frame. */
+/* Claims that go out in one frame. */
 struct group {
     LIST_ENTRY(group) link;
     struct signer_client *s;
@@ -43,8 +43,8 @@ struct claim {
     uint64_t until_us; /* CLOCK_BOOTTIME; 0: waits as long as it takes */
     enum event_type type;
     char run_id[LIMIT_RUN_ID + 1];
-    size_t len;
-    uint8_t body[]; /* while it waits */
+    struct str body; /* until it is sent: the caller's, or kept[] */
+    char kept[];
 };
 
 static void claim_unlink(struct claim *c)
@@ -155,20 +155,6 @@ static void on_claims_answer(void *data, const struct error *error, const void *
     free(g);
 }
 
-static void on_claim_answer(void *data, const struct error *error, const void *rec, int *fds, size_t nfds)
-{
-    (void)fds;
-    (void)nfds;
-    struct claim *c = data;
-    struct signer_client *s = c->s;
-    const struct signer_claim_rep *rep = rec;
-    s->ncalls--;
-    s->nsent--;
-    if (!send_waiting(s))
-        return; /* c is gone with it */
-    claim_finish(c, error ? errno_of(error) : 0, error ? 0 : rep->sequence);
-}
-
 /* ---- sending ---- */
 
 /* How long the answer may take; 0: as long as it likes. -ETIMEDOUT when the time is up. */
@@ -182,26 +168,10 @@ static int claim_time(const struct claim *c, unsigned *ret_ms)
     return 0;
 }
 
-static int claim_send(struct claim *c, struct str body)
-{
-    struct signer_client *s = c->s;
-    unsigned ms = 0;
-    /* Counters rise in the order of sending. */
-    struct signer_claim_req req = {s->counter + 1, str_of(c->run_id), c->type, body};
-    int r = claim_time(c, &ms);
-    if (r == 0)
-        r = endpoint_call(s->e, MSG_SIGNER_CLAIM_REQ, &req, NULL, 0, ms, on_claim_answer, c);
-    if (r >= 0) {
-        s->counter++;
-        s->nsent++;
-        s->ncalls++;
-    }
-    return r;
-}
-
+/* Counters rise in the order of sending. */
 static int group_send(struct group *g)
 {
-    struct signer_claim_req claim[LIMIT_CLAIMS_FRAME];
+    struct signer_claim claim[LIMIT_CLAIMS_FRAME];
     struct signer_claims_req req = {.claims = {claim, g->n}};
     struct signer_client *s = g->s;
     unsigned ms = 0;
@@ -210,8 +180,7 @@ static int group_send(struct group *g)
     for (size_t i = 0; i < g->n; i++) {
         const struct claim *c = g->claim[i];
 
-        claim[i] = (struct signer_claim_req){
-            s->counter + 1 + i, str_of(c->run_id), c->type, {(const char *)c->body, c->len}};
+        claim[i] = (struct signer_claim){s->counter + 1 + i, str_of(c->run_id), c->type, c->body};
     }
     if (r == 0)
         r = endpoint_call(s->e, MSG_SIGNER_CLAIMS_REQ, &req, NULL, 0, ms, on_claims_answer, g);
@@ -231,11 +200,24 @@ static void stop_waiting(struct signer_client *s, struct claim *c)
         ev_timer_stop(s->loop, &s->check);
 }
 
+/* An empty one with room for max. NULL: out of memory. */
+static struct group *group_new(struct signer_client *s, size_t max)
+{
+    struct group *g = malloc(sizeof(*g) + max * sizeof(struct claim *));
+
+    if (!g)
+        return NULL;
+    g->s = s;
+    g->n = 0;
+    LIST_INSERT_HEAD(&s->groups, g, link);
+    return g;
+}
+
 /* Takes what goes into the next frame off the queue: claims with a deadline and claims without one go apart,
  * so that one deadline is right for all of them. NULL: out of memory. */
 static struct group *group_take(struct signer_client *s)
 {
-    struct group *g = malloc(sizeof(*g) + LIMIT_CLAIMS_FRAME * sizeof(struct claim *));
+    struct group *g = group_new(s, LIMIT_CLAIMS_FRAME);
     struct claim *c = TAILQ_FIRST(&s->waiting);
     /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what is finished was taken off the list before */
     bool deadline = c->until_us != 0;
@@ -243,17 +225,14 @@ static struct group *group_take(struct signer_client *s)
 
     if (!g)
         return NULL;
-    g->s = s;
-    for (g->n = 0; c && g->n < LIMIT_CLAIMS_FRAME && (c->until_us != 0) == deadline;
-         c = TAILQ_FIRST(&s->waiting)) {
-        bytes += c->len + sizeof(c->run_id) + 32;
+    for (; c && g->n < LIMIT_CLAIMS_FRAME && (c->until_us != 0) == deadline; c = TAILQ_FIRST(&s->waiting)) {
+        bytes += c->body.len + sizeof(c->run_id) + 32;
         if (g->n > 0 && bytes > LIMIT_CLAIMS_GATHER)
             break;
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what is finished was taken off the list before */
         stop_waiting(s, c);
         g->claim[g->n++] = c;
     }
-    LIST_INSERT_HEAD(&s->groups, g, link);
     return g;
 }
 
@@ -279,14 +258,23 @@ static bool send_one_waiting(struct signer_client *s)
         stop_waiting(s, c);
         return claim_finish_alive(c, -ENOMEM);
     }
-    if (g->n > 1) {
-        r = group_send(g);
-        return r >= 0 || group_fail(g, r);
-    }
-    struct claim *c = g->claim[0];
-    group_free(g);
-    r = claim_send(c, (struct str){(const char *)c->body, c->len});
-    return r >= 0 || claim_finish_alive(c, r);
+    r = group_send(g);
+    return r >= 0 || group_fail(g, r);
+}
+
+/* One claim in a frame of its own, now. 0 or -errno. */
+static int claim_send(struct claim *c)
+{
+    struct group *g = group_new(c->s, 1);
+    int r;
+
+    if (!g)
+        return -ENOMEM;
+    g->claim[g->n++] = c;
+    r = group_send(g);
+    if (r < 0)
+        group_free(g);
+    return r;
 }
 
 /* False when a callback freed the client. */
@@ -443,8 +431,8 @@ static struct claim *claim_new(struct signer_client *s, const char *run_id, stru
         return NULL;
     memset(c, 0, sizeof(*c));
     c->s = s;
-    c->len = n;
-    memcpy(c->body, body.p, n);
+    memcpy(c->kept, body.p, n);
+    c->body = waits ? (struct str){c->kept, n} : body;
     memcpy(c->run_id, run_id, strnlen(run_id, LIMIT_RUN_ID));
     return c;
 }
@@ -470,7 +458,7 @@ int signer_claim_body(struct signer_client *s, const char *run_id, enum event_ty
     if (waits)
         claim_wait(c);
     else
-        r = claim_send(c, body);
+        r = claim_send(c);
     if (r < 0) {
         free(c);
         return r;

@@ -1,33 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-#include "signerd/afterseal.h"
-
 #include <fcntl.h>
 #include <inttypes.h>
-#include <sys/stat.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/evidence/merkle.h"
 #include "common/evidence/sidecar.h"
-#include "common/evidence/tile_reader.h"
-#include "proto/limits.h"
-
-#define AFTERSEAL_CHUNK 64u /* signatures that are written at once */
-
-struct afterseal {
-    int dirfd;
-    struct keys *keys;
-    struct log_reader *reader;
-    int fd; /* of the signatures of segment */
-    uint64_t segment;
-    uint64_t next, end;          /* the lines whose leaves wait */
-    uint8_t (*leaf)[DIGEST_LEN]; /* a ring; of line i at i % cap */
-    size_t cap;                  /* a power of two, or 0 */
-    uint64_t first; /* of the lines that are prepared: they are of one segment, and are signed together */
-    size_t n;
-    struct buf material, pae;        /* pae: what is signed, one behind the other */
-    size_t pae_end[AFTERSEAL_CHUNK]; /* empty: a line that has its signature already */
-    uint8_t sig[AFTERSEAL_CHUNK][ED25519_SIG_LEN];
-};
+#include "signerd/afterseal_internal.h"
 
 struct afterseal *afterseal_free(struct afterseal *a)
 {
@@ -56,7 +35,7 @@ static int afterseal_grow(struct afterseal *a)
 
     if (!more)
         return -ENOMEM;
-    for (uint64_t i = a->next; i < a->end; i++)
+    for (uint64_t i = a->next; a->cap > 0 && i < a->end; i++)
         memcpy(more[i % cap], a->leaf[i % a->cap], DIGEST_LEN);
     free(a->leaf);
     a->leaf = more;
@@ -76,7 +55,8 @@ int afterseal_add(struct afterseal *a, const uint8_t leaf[static DIGEST_LEN])
 
 /* ---- the files ---- */
 
-/* What is left behind is durable with its name before the next file begins: afterseal_find() goes by that. */
+/* A file is left behind durable, with its name: at a start only the last LIMIT_UNSIGNED lines are looked at.
+ */
 static int afterseal_open(struct afterseal *a, uint64_t segment)
 {
     char name[SIDECAR_NAME_MAX];
@@ -132,7 +112,7 @@ static int afterseal_read(struct afterseal *a, uint64_t index, struct log_line *
 
 /* What an earlier process left under an older key may be from before the time in which ours counts: such a
  * line stays as it is, the checkpoints of its time vouch for it. */
-static bool afterseal_may_sign(const struct afterseal *a, const struct envelope *e)
+bool afterseal_may_sign(const struct afterseal *a, const struct envelope *e)
 {
     uint64_t when;
 
@@ -217,131 +197,6 @@ int afterseal_step(struct afterseal *a, uint64_t n)
             a->next++;
             return r;
         }
-    }
-    return 0;
-}
-
-/* ---- what an earlier process left ---- */
-
-/* How many lines of a segment, from its first, have their signature; whether any has. A hole is what a loss
- * of power leaves: signatures are not synced one by one. */
-static uint64_t afterseal_signed(const struct afterseal *a, uint64_t segment, uint64_t size, bool *ret_any)
-{
-    _cleanup_(sidecar_reader_freep) struct sidecar_reader *r = NULL;
-    struct log_line line = {.segment = segment};
-    const struct keyring_key *key;
-    uint8_t sig[ED25519_SIG_LEN];
-    uint64_t n = 0;
-
-    *ret_any = false;
-    if (sidecar_reader_new(a->dirfd, &r) < 0 || sidecar_extent(r, segment, &n) < 0)
-        return 0;
-    *ret_any = n > 0;
-    line.index = size > LIMIT_UNSIGNED && size - LIMIT_UNSIGNED > segment ? size - LIMIT_UNSIGNED : segment;
-    for (; line.index < segment + n; line.index++)
-        if (sidecar_read(r, &line, keys_ring(a->keys), &key, sig) == -ENODATA)
-            return line.index - segment;
-    return n;
-}
-
-/* The first bare line from `from` on that has no signature: end when there is none. Sealed lines have no
- * place in the files; a log may have been sealed both ways. */
-static uint64_t afterseal_first(const struct afterseal *a, uint64_t from, uint64_t end, uint64_t size)
-{
-    _cleanup_(log_reader_freep) struct log_reader *r = NULL;
-    struct envelope_line parsed;
-    struct log_line l;
-
-    if (size > LIMIT_UNSIGNED && from < size - LIMIT_UNSIGNED - 1)
-        from = size - LIMIT_UNSIGNED - 1; /* one more than can be signed: told by the caller */
-    if (from >= end || log_reader_open(a->dirfd, from, &r) < 0)
-        return end;
-    while (log_reader_next(r, &l) == LOG_READ_LINE && l.index < end)
-        if (envelope_parse(l.text, &parsed) == ENVELOPE_OK && !parsed.dssematerial.p)
-            return l.index;
-    return end;
-}
-
-/* The first line without a signature, looked for from the end: lines are signed in order. */
-static int afterseal_find(struct afterseal *a, uint64_t size, uint64_t *ret)
-{
-    _cleanup_free_ uint64_t *segments = NULL;
-    int n = log_reader_segments(a->dirfd, &segments);
-    uint64_t end = size, next = size;
-
-    if (n < 0)
-        return n;
-    while (n-- > 0 && size - end <= LIMIT_UNSIGNED) {
-        uint64_t first = segments[n], due;
-        bool any;
-
-        if (first >= end)
-            continue;
-        due = first + afterseal_signed(a, first, size, &any);
-        due = afterseal_first(a, due, end, size);
-        if (due < end)
-            next = due;
-        if (any && due != first) /* some of it is signed: so is what was before */
-            break;
-        end = first;
-    }
-    *ret = next;
-    return 0;
-}
-
-/* Takes in the leaves of [a->next, size), which must lead to the signed root. */
-static int afterseal_restore(struct afterseal *a, uint64_t size, const uint8_t root[static DIGEST_LEN],
-                             enum tile_reader_from from)
-{
-    _cleanup_(tile_reader_freep) struct tile_reader *tiles = NULL;
-    _cleanup_(log_reader_freep) struct log_reader *lines = NULL;
-    uint8_t leaf[DIGEST_LEN], again[DIGEST_LEN];
-    struct proof_source source;
-    struct merkle tree;
-    struct log_line l;
-    int r = tile_reader_open(a->dirfd, size, from, &tiles);
-
-    if (r < 0)
-        return r;
-    source = tile_reader_source(tiles);
-    r = proof_frontier(&source, a->next, &tree);
-    if (r == 0)
-        r = log_reader_open(a->dirfd, a->next, &lines);
-    while (r == 0 && tree.size < size) {
-        if (log_reader_next(lines, &l) != LOG_READ_LINE)
-            return -EBADMSG;
-        merkle_leaf(l.text.p, l.text.len, leaf);
-        merkle_append(&tree, leaf);
-        r = afterseal_add(a, leaf);
-    }
-    if (r < 0)
-        return r;
-    merkle_root(&tree, again);
-    return memcmp(again, root, DIGEST_LEN) == 0 ? 0 : -EBADMSG;
-}
-
-static int afterseal_resume(struct afterseal *a, uint64_t size, const uint8_t root[static DIGEST_LEN])
-{
-    uint64_t next = size;
-    int r = size > 0 ? afterseal_find(a, size, &next) : 0;
-
-    if (r < 0)
-        return r;
-    if (size - next > LIMIT_UNSIGNED) {
-        log_warning("%" PRIu64 " lines of the log have no signature of their own and get none: too many",
-                    size - next - LIMIT_UNSIGNED);
-        next = size - LIMIT_UNSIGNED;
-    }
-    a->next = a->end = next;
-    r = next < size ? afterseal_restore(a, size, root, TILE_READER_TILES) : 0;
-    if (r < 0) { /* tiles are a cache, and not synced */
-        a->end = next;
-        r = afterseal_restore(a, size, root, TILE_READER_LINES);
-    }
-    if (r < 0) {
-        log_failed(LOG_WARNING, r,
-                   "the last lines of the log are not signed one by one: they do not lead to its checkpoint");
-        a->next = a->end = size;
     }
     return 0;
 }

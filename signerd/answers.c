@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Where the answer to a claim goes, and that it goes there exactly once: also when it comes late, when the
- * claim was one of several in a frame, and when its sender asks again. */
+/* Where the answer to a claim goes, and that it goes there exactly once: also when it comes late, and when
+ * its sender asks again. */
 #include "common/base/log.h"
 #include "signerd/dispatch_internal.h"
 
@@ -50,23 +50,10 @@ void dispatch_group_put(struct dispatch_group *g)
 
 /* fail 0: durable as sequence. The sender has a deadline, and asks again with the same counter if an answer
  * does not reach it. */
-static void dispatch_reply(const struct dispatch_to *to, uint32_t fail, uint64_t sequence, const char *text)
+static void dispatch_reply(const struct dispatch_to *to, uint32_t fail, uint64_t sequence)
 {
-    struct endpoint *e = to->line->e;
-    struct signer_claim_rep rep = {.sequence = sequence};
-    int r = 0;
-
-    if (to->group) {
-        to->group->result[to->slot] = (struct signer_result){.fail = fail, .sequence = sequence};
-        dispatch_group_put(to->group);
-        return;
-    }
-    if (e && fail)
-        r = endpoint_fail(e, to->seq, fail, "%s", text);
-    else if (e)
-        r = endpoint_reply(e, MSG_SIGNER_CLAIM_REQ, to->seq, &rep, NULL, 0);
-    if (r < 0)
-        log_failed(LOG_WARNING, r, "cannot answer a claim");
+    to->group->result[to->slot] = (struct signer_result){.fail = fail, .sequence = sequence};
+    dispatch_group_put(to->group);
 }
 
 static void dispatch_send_answer(struct dispatch_answer *a)
@@ -74,7 +61,7 @@ static void dispatch_send_answer(struct dispatch_answer *a)
     struct dispatch_to to = a->to;
 
     a->to.group = NULL; /* its place is taken */
-    dispatch_reply(&to, a->fail, a->sequence, enum_text(&enum_fail, a->fail));
+    dispatch_reply(&to, a->fail, a->sequence);
 }
 
 void dispatch_answer(struct dispatch_answer *a, int err, uint64_t sequence)
@@ -103,13 +90,13 @@ static void dispatch_repeat(struct dispatch_answer *a, const struct dispatch_to 
     a->to = *to;
     if (a->done)
         dispatch_send_answer(a);
-    else if (before.group)
-        dispatch_reply(&before, FAIL_STATE, 0, NULL);
+    else
+        dispatch_reply(&before, FAIL_STATE, 0);
 }
 
 /* The place of a new claim's counter. NULL: it was seen before (and is answered again if it can be), or there
  * is no place. */
-struct dispatch_answer *dispatch_place(const struct dispatch_to *to, const struct signer_claim_req *req,
+struct dispatch_answer *dispatch_place(const struct dispatch_to *to, const struct signer_claim *req,
                                        const struct cell *cell)
 {
     uint64_t counter = req->counter;
@@ -120,11 +107,11 @@ struct dispatch_answer *dispatch_place(const struct dispatch_to *to, const struc
         if (a->counter == counter)
             dispatch_repeat(a, to);
         else
-            dispatch_reply(to, FAIL_STATE, 0, "this claim is too long ago");
+            dispatch_reply(to, FAIL_STATE, 0); /* too long ago: nobody knows what it was */
         return NULL;
     }
     if (a->counter && !a->done) {
-        dispatch_reply(to, FAIL_QUOTA, 0, ANSWERS_OPEN);
+        dispatch_reply(to, FAIL_QUOTA, 0);
         dispatch_note(l, req->type, cell, ANSWERS_OPEN);
         return NULL;
     }

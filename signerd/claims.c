@@ -196,7 +196,7 @@ static void dispatch_accept(struct dispatch_answer *a, const struct event_row *r
     }
 }
 
-void dispatch_claim(const struct dispatch_to *to, const struct signer_claim_req *req)
+void dispatch_claim(const struct dispatch_to *to, const struct signer_claim *req)
 {
     struct dispatch_line *l = to->line;
     const struct event_row *row = event_row(req->type);

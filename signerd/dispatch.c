@@ -12,26 +12,12 @@
 #include "common/base/log.h"
 #include "signerd/authority.h"
 
-#define DISPATCH_RESUME_S                                                                                    \
-    86400 /* how far the clock may have gone back between a run's id and its first line */
-
 /* ---- claims ---- */
-
-static int dispatch_on_claim(void *self, struct endpoint *e, struct endpoint_msg *m)
-{
-    const struct signer_claim_req *req = m->rec;
-
-    (void)e;
-    if (req->counter == 0)
-        return -EPROTO;
-    dispatch_claim(&(struct dispatch_to){.line = self, .seq = m->seq}, req);
-    return 0;
-}
 
 static int dispatch_on_claims(void *self, struct endpoint *e, struct endpoint_msg *m)
 {
     const struct signer_claims_req *req = m->rec;
-    const struct signer_claim_req *claim = req->claims.v;
+    const struct signer_claim *claim = req->claims.v;
     struct dispatch_line *l = self;
     size_t n = req->claims.n;
     struct dispatch_group *g;
@@ -50,73 +36,12 @@ static int dispatch_on_claims(void *self, struct endpoint *e, struct endpoint_ms
     g->open = n + 1; /* it stays until all have been looked at */
     LIST_INSERT_HEAD(&l->groups, g, link);
     for (size_t i = 0; i < n; i++)
-        dispatch_claim(&(struct dispatch_to){.line = l, .seq = m->seq, .group = g, .slot = i}, &claim[i]);
+        dispatch_claim(&(struct dispatch_to){l, g, i}, &claim[i]);
     dispatch_group_put(g);
     return 0;
 }
 
 /* ---- cells ---- */
-
-static uint64_t dispatch_run_ms(struct str run_id)
-{
-    uint64_t ms = 0;
-
-    /* The first 12 hex digits of a UUIDv7 (uuid_v7_valid() has seen it) are its milliseconds. */
-    for (size_t i = 0, n = 0; n < 12; i++) {
-        char c = run_id.p[i];
-
-        if (c == '-')
-            continue;
-        ms = ms << 4 | (uint64_t)(c <= '9' ? c - '0' : c - 'a' + 10);
-        n++;
-    }
-    return ms;
-}
-
-/* Whether the id was made since this process started: only then the log cannot know it. The time of day may
- * have been set meanwhile, so it is the id's age that counts; one from the future has none. */
-static bool dispatch_is_younger(const struct dispatch *d, uint64_t ms, uint64_t now_ms)
-{
-    return ms <= now_ms && (now_ms - ms) * 1000 < clock_boottime_us() - d->started_us;
-}
-
-/* Whether the run is new. 0: yes; 1: the log knows it, *ret says how far it got; -EEXIST: it was destroyed;
- * -errno. */
-static int dispatch_known_run(struct dispatch *d, struct str run_id, struct elog_run *ret)
-{
-    uint64_t ms = dispatch_run_ms(run_id), now_ms = clock_realtime_ms();
-    uint64_t oldest =
-        (ms < now_ms ? ms : now_ms) / 1000; /* the clock went back: so did the times in the log */
-    uint64_t since = oldest > DISPATCH_RESUME_S ? oldest - DISPATCH_RESUME_S : 0;
-    bool unsure;
-    int r;
-
-    if (cells_was_closed(d->cells, run_id, &unsure))
-        return -EEXIST;
-    if (dispatch_is_younger(d, ms, now_ms) && !unsure)
-        return 0;
-    r = elog_find_run(d->log, run_id, since, ret);
-    return r > 0 && ret->destroyed ? -EEXIST : r;
-}
-
-static int dispatch_open(struct dispatch *d, const struct signer_cell_open_req *req)
-{
-    struct cells_open o = {req->run_id, req->cell_id, req->policy_digest, req->correlation_id};
-    struct elog_run run;
-    struct cell *cell;
-    int r;
-
-    if (!uuid_v7_valid(req->run_id))
-        return -EINVAL;
-    r = dispatch_known_run(d, req->run_id, &run);
-    if (r < 0)
-        return r;
-    bool known = r > 0;
-    r = cells_add(d->cells, &o, &cell);
-    if (r == 0 && known)
-        elog_adopt(d->log, cell, &run);
-    return r;
-}
 
 static int dispatch_on_cell_open(void *self, struct endpoint *e, struct endpoint_msg *m)
 {
@@ -137,25 +62,6 @@ static int dispatch_on_cell_open(void *self, struct endpoint *e, struct endpoint
         log_errno(r, "cannot open a cell");
         return endpoint_fail(e, m->seq, FAIL_INTERNAL, "cannot open the cell");
     }
-}
-
-/* Why the marks of a run cannot be taken, or NULL. */
-static const char *dispatch_marks(const struct signer_secrets_req *req, struct secret_marks *marks)
-{
-    for (size_t i = 0; i < req->names.n; i++)
-        if (secret_marks_add_name(marks, req->names.v[i]) < 0)
-            return "a name is not in its form";
-    for (size_t i = 0; i < req->marks.n; i++) {
-        const struct signer_secret_mark *from = &req->marks.v[i];
-        struct secret_mark mark = {(uint32_t)from->length, (uint8_t)from->secret, (uint8_t)from->filter, {0}};
-
-        if (from->digest.len != sizeof(mark.digest))
-            return "a digest is not in its form";
-        memcpy(mark.digest, from->digest.p, sizeof(mark.digest));
-        if (secret_marks_add(marks, &mark) < 0)
-            return "a mark is not in its form";
-    }
-    return NULL;
 }
 
 /* The marks hold for everything that is claimed from here on, on every line. */
@@ -263,12 +169,12 @@ void dispatch_on_log_failed(void *self, int err)
 }
 
 static const struct endpoint_handler dispatch_supervisor[] = {
-    {MSG_SIGNER_CELL_OPEN_REQ, dispatch_on_cell_open}, {MSG_SIGNER_CLAIM_REQ, dispatch_on_claim},
-    {MSG_SIGNER_CLAIMS_REQ, dispatch_on_claims},       {MSG_SIGNER_HEAD_REQ, dispatch_on_head},
+    {MSG_SIGNER_CELL_OPEN_REQ, dispatch_on_cell_open},
+    {MSG_SIGNER_CLAIMS_REQ, dispatch_on_claims},
+    {MSG_SIGNER_HEAD_REQ, dispatch_on_head},
     {MSG_SIGNER_SECRETS_REQ, dispatch_on_secrets},
 };
 static const struct endpoint_handler dispatch_emitter[] = {
-    {MSG_SIGNER_CLAIM_REQ, dispatch_on_claim},
     {MSG_SIGNER_CLAIMS_REQ, dispatch_on_claims},
 };
 static const struct endpoint_ops dispatch_supervisor_ops = {

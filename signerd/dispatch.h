@@ -21,11 +21,10 @@ struct dispatch_group {
     struct signer_result result[];
 };
 
-/* Where the answer to a claim goes: a request of its own, or its place in a group's. */
+/* Where the answer to a claim goes: its place in its group's. */
 struct dispatch_to {
     struct dispatch_line *line;
-    uint64_t seq;
-    struct dispatch_group *group; /* NULL: none */
+    struct dispatch_group *group; /* NULL: the place is taken */
     size_t slot;
 };
 

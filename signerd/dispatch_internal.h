@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* The parts of struct dispatch: dispatch.c takes what comes, claims.c judges a claim, answers.c answers it.
- */
+/* The parts of struct dispatch: dispatch.c takes what comes, opening.c judges a new run, claims.c a claim,
+ * and answers.c answers it. */
 #pragma once
 
 #include "signerd/dispatch.h"
 
+/* opening.c: opens the cell of a run. 0; -EINVAL: the id is none; -EEXIST: the run was there before; -EDQUOT;
+ * -errno. */
+int dispatch_open(struct dispatch *d, const struct signer_cell_open_req *req) MUST_CHECK;
+/* Why the marks of a run cannot be taken, or NULL: they are. */
+const char *dispatch_marks(const struct signer_secrets_req *req, struct secret_marks *marks);
+
 /* claims.c: judges one claim, and answers it, now or when it is durable. */
-void dispatch_claim(const struct dispatch_to *to, const struct signer_claim_req *req);
+void dispatch_claim(const struct dispatch_to *to, const struct signer_claim *req);
 /* Counts a refused claim; it becomes an event, at once or together with its like. cell may be NULL. */
 void dispatch_note(struct dispatch_line *l, uint64_t type, const struct cell *cell, const char *reason);
 void dispatch_seal_refusal(struct dispatch *d, struct refused_kind *k);
@@ -14,7 +20,7 @@ void dispatch_on_refused_timer(struct ev_loop *loop, ev_timer *w, int revents);
 
 /* answers.c: the place of a new claim's counter. NULL: it was seen before (and is answered again if it can
  * be), or there is no place. */
-struct dispatch_answer *dispatch_place(const struct dispatch_to *to, const struct signer_claim_req *req,
+struct dispatch_answer *dispatch_place(const struct dispatch_to *to, const struct signer_claim *req,
                                        const struct cell *cell);
 /* err 0: durable as sequence. */
 void dispatch_answer(struct dispatch_answer *a, int err, uint64_t sequence);

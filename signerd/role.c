@@ -22,6 +22,7 @@ static const struct role_fd signerd_fds[_SIGNERD_FD_MAX] = {
 static const struct role_syscall signerd_syscalls[] = {
     SECCOMP_ROWS_THREADS, /* the disk thread */
     SECCOMP_ROW(openat, "segments, checkpoint, tiles (Landlock: below the log's directory only)"),
+    SECCOMP_ROW(openat2, "tile_reader: tiles at a start with unsigned lines (Landlock as above)"),
     SECCOMP_ROW(getdents64, "log_reader_segments"),
     SECCOMP_ROW1(flock, "disk_open: one signer a log", SECCOMP_IS(1, LOCK_EX | LOCK_NB)),
     SECCOMP_ROW(pwrite64, "disk_append, disk_checkpoint_spare"),

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "signerd/segments.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
 #include "common/base/clock.h"
+#include "common/base/dir.h"
 #include "common/base/num.h"
 #include "common/evidence/envelope.h"
 #include "common/evidence/sidecar.h"
@@ -96,26 +96,13 @@ static bool name_is_sidecar(const char *name, uint64_t index)
     return sidecar_name_of(name, index, &key);
 }
 
-static void closedirp(DIR **d)
-{
-    if (*d)
-        closedir(*d);
-}
-
 /* Calls fn for every file of the directory that has a segment's index in front. 0 or the first error. */
 static int segment_each(int dirfd, int (*fn)(int dirfd, const char *name, uint64_t index, uint64_t arg),
                         uint64_t arg)
 {
-    _cleanup_(closedirp) DIR *dir = NULL;
-    int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+    _cleanup_(dir_closep) DIR *dir = NULL;
+    int r = dir_open(dirfd, ".", &dir);
 
-    if (fd < 0)
-        return -errno;
-    dir = fdopendir(fd);
-    if (!dir) {
-        close(fd);
-        return -ENOMEM;
-    }
     for (struct dirent *e; r == 0 && (e = readdir(dir));) {
         uint64_t index;
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* What suites that were killed left in the tree. A leftover is a suite's directory that nobody holds locked.
  */
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <time.h>
 
+#include "common/base/dir.h"
 #include "common/base/log.h"
 #include "supervisor/cgroup_internal.h"
 
@@ -51,26 +51,16 @@ static int cgroup_remove_leaves(struct cgroup *c, const char *suite, DIR *d)
     return 0;
 }
 
-static void cgroup_closedirp(DIR **d)
-{
-    if (*d)
-        closedir(*d);
-}
-
 static int cgroup_remove_suite(struct cgroup *c, const char *name, int fd)
 {
     unsigned before = c->nresidue;
     int r = cgroup_empty(fd);
-    _cleanup_close_ int list = r < 0 ? r : openat(fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    _cleanup_(cgroup_closedirp) DIR *d = NULL;
+    _cleanup_(dir_closep) DIR *d = NULL;
 
-    if (list < 0)
-        return r < 0 ? r : -errno;
-    d = fdopendir(list);
-    if (!d)
-        return -errno;
-    TAKE_FD(list);
-    r = cgroup_remove_leaves(c, name, d);
+    if (r == 0)
+        r = dir_open(fd, ".", &d);
+    if (r == 0)
+        r = cgroup_remove_leaves(c, name, d);
     if (r < 0)
         return r;
     if (unlinkat(c->parent, name, AT_REMOVEDIR) < 0)
@@ -91,13 +81,12 @@ static bool cgroup_is_suite(const char *name)
 
 void cgroup_sweep(struct cgroup *c)
 {
-    int list = openat(c->parent, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    _cleanup_(cgroup_closedirp) DIR *d = list < 0 ? NULL : fdopendir(list);
+    _cleanup_(dir_closep) DIR *d = NULL;
     struct dirent *e;
 
-    if (!d)
-        cleanup_closep(&list);
-    while (d && c->nresidue < CGROUP_RESIDUE_MAX && (e = readdir(d))) {
+    if (dir_open(c->parent, ".", &d) < 0)
+        return;
+    while (c->nresidue < CGROUP_RESIDUE_MAX && (e = readdir(d))) {
         if (!cgroup_is_suite(e->d_name))
             continue;
         _cleanup_close_ int fd = openat(c->parent, e->d_name, O_DIRECTORY | O_RDONLY | O_CLOEXEC);

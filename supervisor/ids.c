@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "supervisor/ids.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -9,11 +8,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-static void closedirp(DIR **d)
-{
-    if (*d)
-        closedir(*d);
-}
+#include "common/base/dir.h"
 
 /* The lock is held while the name goes: who opened the file before finds it unlinked, and makes a new one. */
 static bool remove_stale(int dir, const char *name)
@@ -26,10 +21,11 @@ static bool remove_stale(int dir, const char *name)
 
 void ids_sweep(int dir, struct ids_residue *ret)
 {
-    int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    _cleanup_(closedirp) DIR *d = copy < 0 ? NULL : fdopendir(copy);
+    _cleanup_(dir_closep) DIR *d = NULL;
     struct dirent *e;
-    for (size_t seen = 0; d && seen < 2 * LIMIT_CELLS && ret->n < IDS_RESIDUE_MAX && (e = readdir(d)); seen++)
+    if (dir_open(dir, ".", &d) < 0)
+        return;
+    for (size_t seen = 0; seen < 2 * LIMIT_CELLS && ret->n < IDS_RESIDUE_MAX && (e = readdir(d)); seen++)
         if (e->d_name[0] != '.' && strlen(e->d_name) <= LIMIT_CELL_ID && remove_stale(dir, e->d_name))
             (void)snprintf(ret->name[ret->n++], sizeof(ret->name[0]), "%.*s", (int)LIMIT_CELL_ID, e->d_name);
 }

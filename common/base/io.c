@@ -13,9 +13,8 @@
 #define MFD_NOEXEC_SEAL 0x0008u /* Linux 6.3 */
 #endif
 
-#define IO_CHUNK        65536u
-#define IO_SEALS        (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
-#define IO_OPEN_RETRIES 8u
+#define IO_CHUNK 65536u
+#define IO_SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 int io_write_full(int fd, const void *p, size_t n)
 {
@@ -150,6 +149,68 @@ int io_never_wait(int fd)
     return own < 0 || dup3(own, fd, cloexec) < 0 ? -errno : 0;
 }
 
+/* One step of the walk: an O_PATH fd of the directory, or -errno. */
+static int io_step(int dirfd, const char *name)
+{
+    _cleanup_close_ int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    return S_ISLNK(st.st_mode) ? -ELOOP : S_ISDIR(st.st_mode) ? TAKE_FD(fd) : -ENOTDIR;
+}
+
+static int io_last_step(int dirfd, const char *name, int flags, unsigned mode)
+{
+    _cleanup_close_ int looked = -EBADF;
+    int fd = openat(dirfd, name, flags | O_NOFOLLOW | O_CLOEXEC, mode);
+
+    if (fd >= 0)
+        return fd;
+    if (errno != ENOTDIR)
+        return -errno;
+    looked = io_step(dirfd, name); /* O_DIRECTORY says that of a link too */
+    return looked < 0 ? looked : -ENOTDIR;
+}
+
+/* What openat2(2) does here. Without ".." and links every step goes down. */
+static int io_walk(int dirfd, const char *path, int flags, unsigned mode)
+{
+    _cleanup_close_ int dir = -EBADF;
+    const char *slash;
+
+    if (!*path)
+        return -ENOENT;
+    for (; (slash = strchr(path, '/')); path = slash + 1) {
+        char name[NAME_MAX + 1] = "";
+        int next;
+
+        if (slash == path)
+            continue;
+        if ((size_t)(slash - path) > NAME_MAX)
+            return -ENAMETOOLONG;
+        memcpy(name, path, (size_t)(slash - path));
+        next = io_step(dir < 0 ? dirfd : dir, name);
+        if (next < 0)
+            return next;
+        cleanup_closep(&dir);
+        dir = next;
+    }
+    return io_last_step(dir < 0 ? dirfd : dir, *path ? path : ".", flags, mode);
+}
+
+static bool io_goes_up(const char *path)
+{
+    if (path[0] == '/')
+        return true;
+    for (const char *at = path; at; at = strchr(at, '/')) {
+        at += *at == '/';
+        if (at[0] == '.' && at[1] == '.' && (at[2] == '/' || !at[2]))
+            return true;
+    }
+    return false;
+}
+
 int io_open_beneath(int dirfd, const char *path, int flags, unsigned mode)
 {
     bool makes = (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE;
@@ -158,12 +219,14 @@ int io_open_beneath(int dirfd, const char *path, int flags, unsigned mode)
         .mode = makes ? mode : 0,
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
     };
-    for (unsigned i = 0;; i++) {
-        long fd = syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
-        if (fd >= 0)
-            return (int)fd;
-        /* EAGAIN: ".." raced with a rename (openat2(2)). */
-        if (errno != EINTR && (errno != EAGAIN || i >= IO_OPEN_RETRIES))
-            return -errno;
-    }
+    long fd;
+
+    if (io_goes_up(path))
+        return -EXDEV;
+    do
+        fd = syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
+    while (fd < 0 && errno == EINTR);
+    if (fd < 0 && errno == ENOSYS)
+        return io_walk(dirfd, path, flags, mode);
+    return fd < 0 ? -errno : (int)fd;
 }

@@ -28,6 +28,7 @@ int io_close_from(int from, const int *keep, size_t n) MUST_CHECK;
  * was. */
 int io_never_wait(int fd) MUST_CHECK;
 
-/* openat2(2) below dirfd with RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS|RESOLVE_NO_MAGICLINKS; adds O_CLOEXEC.
- * The fd or -errno. */
+/* Opens a path below dirfd that no symbolic link may lead away from: with openat2(2), or component by
+ * component where there is none (Linux before 5.6, valgrind). Adds O_CLOEXEC. The fd or -errno; -ELOOP: there
+ * is a link on the way, or it is one; -EXDEV: it begins with "/" or has "..". */
 int io_open_beneath(int dirfd, const char *path, int flags, unsigned mode) MUST_CHECK;

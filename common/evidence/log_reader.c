@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/evidence/log_reader.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "common/base/dir.h"
 #include "common/base/num.h"
 
 #define LOG_READER_BUFFER (256 * 1024) /* several lines a read; more than one whole line with its LF */
@@ -50,12 +50,6 @@ static bool segment_name_parse(const char *name, uint64_t *ret)
     return num_parse_u64((struct str){name + zeros, 20 - zeros}, 0, UINT64_MAX, ret) == 0;
 }
 
-static void closedirp(DIR **d)
-{
-    if (*d)
-        closedir(*d);
-}
-
 static int segment_order(const void *a, const void *b)
 {
     const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -94,17 +88,12 @@ static size_t segments_order(uint64_t *list, size_t n)
 int log_reader_segments(int dirfd, uint64_t **ret)
 {
     _cleanup_free_ uint64_t *list = NULL;
-    _cleanup_(closedirp) DIR *dir = NULL;
+    _cleanup_(dir_closep) DIR *dir = NULL;
     size_t n = 0;
-    int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int r = dir_open(dirfd, ".", &dir);
 
-    if (fd < 0)
-        return -errno;
-    dir = fdopendir(fd);
-    if (!dir) {
-        close(fd);
-        return -ENOMEM;
-    }
+    if (r < 0)
+        return r;
     for (;;) {
         struct dirent *e;
         uint64_t first;
@@ -117,7 +106,7 @@ int log_reader_segments(int dirfd, uint64_t **ret)
             break;
         if (!segment_name_parse(e->d_name, &first))
             continue;
-        int r = segments_add(&list, &n, first);
+        r = segments_add(&list, &n, first);
         if (r < 0)
             return r;
     }

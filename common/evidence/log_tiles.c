@@ -12,6 +12,7 @@ struct log_tiles {
     bool known[TILE_LEVELS]; /* the unfinished tile of this level is all from lines, or was read whole */
     uint64_t missing;
     bool wrong;
+    int error;                /* of the first that could not be read */
     char path[TILE_PATH_MAX]; /* of the first wrong one */
 };
 
@@ -65,17 +66,23 @@ void log_tiles_freep(struct log_tiles **t)
     *t = log_tiles_free(*t);
 }
 
-/* -ENOENT: no such tile. Else whether it holds exactly these hashes. */
+/* Whether there is a tile with exactly these hashes: 1, 0; -ENOENT: there is none; -errno. */
 static int log_tiles_compare(const struct log_tiles *t, const char *path, const uint8_t *data, unsigned width)
 {
     _cleanup_(buf_done) struct buf b = {.data = NULL};
     _cleanup_close_ int fd = io_open_beneath(t->dirfd, path, O_RDONLY | O_NONBLOCK, 0);
 
+    int r;
+
+    if (fd == -ELOOP || fd == -ENOTDIR || fd == -ENXIO) /* something else is in its place */
+        return 0;
     if (fd < 0)
-        return errno == ENOENT || fd == -ENOENT ? -ENOENT : 0;
+        return fd;
     buf_init(&b, TILE_BYTES + 1);
-    return io_read_to_end(fd, &b) == 0 && b.len == (size_t)width * DIGEST_LEN &&
-           memcmp(b.data, data, b.len) == 0;
+    r = io_read_to_end(fd, &b);
+    if (r == -EFBIG || r == -EISDIR)
+        return 0;
+    return r < 0 ? r : b.len == (size_t)width * DIGEST_LEN && memcmp(b.data, data, b.len) == 0;
 }
 
 static void log_tiles_one(struct log_tiles *t, unsigned level, uint64_t index, const uint8_t *data,
@@ -90,6 +97,8 @@ static void log_tiles_one(struct log_tiles *t, unsigned level, uint64_t index, c
     same = log_tiles_compare(t, path, data, width);
     if (same == -ENOENT && width == TILE_WIDTH)
         t->missing++;
+    if (same < 0 && same != -ENOENT && t->error == 0)
+        t->error = same;
     if (same != 0)
         return;
     t->wrong = true;
@@ -112,7 +121,7 @@ void log_tiles_next(struct log_tiles *t, const uint8_t leaf[static DIGEST_LEN])
     tiles_append(&t->tiles, leaf, log_tiles_full, t);
 }
 
-bool log_tiles_wrong(struct log_tiles *t, char path[static TILE_PATH_MAX], uint64_t *ret_missing)
+int log_tiles_wrong(struct log_tiles *t, char path[static TILE_PATH_MAX], uint64_t *ret_missing)
 {
     for (unsigned level = 0; level < TILE_LEVELS; level++)
         if (t->tiles.n[level] > 0)
@@ -121,5 +130,5 @@ bool log_tiles_wrong(struct log_tiles *t, char path[static TILE_PATH_MAX], uint6
     if (t->wrong)
         memcpy(path, t->path, TILE_PATH_MAX);
     *ret_missing = t->missing;
-    return t->wrong;
+    return t->wrong ? 1 : t->error;
 }

@@ -16,6 +16,7 @@ void log_tiles_freep(struct log_tiles **t);
 /* The next leaf: compares what tiles it completes. */
 void log_tiles_next(struct log_tiles *t, const uint8_t leaf[static DIGEST_LEN]);
 
-/* All leaves are through: compares the unfinished ones. True when a tile was wrong; path is then the first
- * such. *ret_missing: full tiles that are not there (they can be made again). */
-bool log_tiles_wrong(struct log_tiles *t, char path[static TILE_PATH_MAX], uint64_t *ret_missing);
+/* All leaves are through: compares the unfinished ones. 1 when a tile was wrong: path is then the first such;
+ * 0; -errno when one could not be looked at. *ret_missing: full tiles that are not there (they can be made
+ * again). */
+int log_tiles_wrong(struct log_tiles *t, char path[static TILE_PATH_MAX], uint64_t *ret_missing) MUST_CHECK;

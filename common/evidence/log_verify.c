@@ -365,9 +365,11 @@ static int verify_beside(struct verify *v)
 {
     struct log_report *r = v->report;
     char path[TILE_PATH_MAX], why[LOG_WITNESSED_WHY_MAX] = "";
-    int e;
+    int e = log_tiles_wrong(v->tiles, path, &r->tiles_missing);
 
-    if (log_tiles_wrong(v->tiles, path, &r->tiles_missing))
+    if (e < 0)
+        return e;
+    if (e > 0)
         return verify_verdict(
             r, LOG_BAD_TILE, "%s is not what its lines are hashed to: remove it, it can be made again", path);
     e = log_witnessed_check(v->witnessed, v->dirfd, &v->trust.ring, &r->checkpoint, v->o->witnessed,

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/evidence/log_witnessed.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "common/base/dir.h"
 #include "common/evidence/log_verify.h"
 #include "common/evidence/tile_reader.h"
 
@@ -33,12 +33,6 @@ static int __attribute__((format(printf, 2, 3))) witnessed_wrong(struct witnesse
 
 /* ---- reading ---- */
 
-static void witnessed_closedirp(DIR **d)
-{
-    if (*d)
-        closedir(*d);
-}
-
 void log_witnessed_done(struct log_witnessed *w)
 {
     for (size_t i = 0; i < w->n; i++)
@@ -55,25 +49,20 @@ static void witnessed_load(int dir, const char *name, struct log_witnessed *w)
     item->error = log_verify_read_file(dir, name, &item->note);
 }
 
-int log_witnessed_load(int dirfd, struct log_witnessed *ret)
+int log_witnessed_load(int log, struct log_witnessed *ret)
 {
-    int dir = openat(dirfd, "witness", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    _cleanup_(witnessed_closedirp) DIR *d = NULL;
+    _cleanup_(dir_closep) DIR *d = NULL;
     struct dirent *e;
+    int r = dir_open(log, "witness", &d);
 
     ret->n = 0;
-    if (dir < 0)
-        return errno == ENOENT ? 0 : -errno;
-    d = fdopendir(dir);
-    if (!d) {
-        close(dir);
-        return -ENOMEM;
-    }
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
     while (ret->n < LOG_WITNESSED_MAX && (e = readdir(d))) {
         size_t len = strlen(e->d_name), suffix = sizeof(NOTE_SUFFIX) - 1;
 
         if (len > suffix && strcmp(e->d_name + len - suffix, NOTE_SUFFIX) == 0)
-            witnessed_load(dir, e->d_name, ret);
+            witnessed_load(dirfd(d), e->d_name, ret);
     }
     return 0;
 }

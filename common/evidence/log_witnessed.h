@@ -19,7 +19,7 @@ struct log_witnessed {
 
 /* Reads the notes. Before the log's own checkpoint is read: a log that goes on has then nothing here that is
  * younger than its head. The caller owns *ret also on failure. 0 or -errno. */
-int log_witnessed_load(int dirfd, struct log_witnessed *ret) MUST_CHECK;
+int log_witnessed_load(int log, struct log_witnessed *ret) MUST_CHECK;
 void log_witnessed_done(struct log_witnessed *w);
 
 /* Holds every note against the log's verified head (through tiles, or lines where tiles do not lead there)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/evidence/sidecar.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/stat.h>
+
+#include "common/base/dir.h"
 
 #define SIDECAR_KEY_LEN 16
 #define SIDECAR_CHUNK   64 /* signatures that are read at once */
@@ -95,39 +96,23 @@ static int sidecar_add(struct sidecar_reader *r, const char *name, const char *k
     return fstat(f->fd, &st) < 0 ? -errno : S_ISREG(st.st_mode) ? 0 : -EBADMSG;
 }
 
-static void closedirp(DIR **d)
-{
-    if (*d)
-        closedir(*d);
-}
-
 /* Opens what is there for the segment. Files appear while a log grows: nothing found is not remembered. */
 static int sidecar_open(struct sidecar_reader *r, uint64_t segment)
 {
-    _cleanup_(closedirp) DIR *dir = NULL;
+    _cleanup_(dir_closep) DIR *dir = NULL;
     struct dirent *e;
     const char *key;
-    int fd;
+    int err;
 
     if (r->open && r->segment == segment && r->n > 0)
         return 0;
     sidecar_close(r);
-    fd = openat(r->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir) {
-        int err = -errno;
-
-        if (fd >= 0)
-            close(fd);
+    err = dir_open(r->dirfd, ".", &dir);
+    while (err == 0 && (e = readdir(dir)))
+        if (sidecar_name_of(e->d_name, segment, &key))
+            err = sidecar_add(r, e->d_name, key);
+    if (err < 0)
         return err;
-    }
-    while ((e = readdir(dir)))
-        if (sidecar_name_of(e->d_name, segment, &key)) {
-            int err = sidecar_add(r, e->d_name, key);
-
-            if (err < 0)
-                return err;
-        }
     r->segment = segment;
     r->open = true;
     return 0;

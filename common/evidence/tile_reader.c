@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/evidence/tile_reader.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "common/base/dir.h"
 #include "common/base/io.h"
 #include "common/base/num.h"
 #include "common/evidence/log_reader.h"
@@ -114,17 +114,11 @@ static bool tile_file(const struct tile_reader *t, const char *path, unsigned ha
     return true;
 }
 
-static void tile_closedirp(DIR **d)
-{
-    if (*d)
-        closedir(*d);
-}
-
 /* A partial tile of a later head begins with what an earlier one had. */
 static bool tile_wider(const struct tile_reader *t, unsigned level, uint64_t index, unsigned width,
                        uint8_t *data)
 {
-    _cleanup_(tile_closedirp) DIR *dir = NULL;
+    _cleanup_(dir_closep) DIR *dir = NULL;
     char path[TILE_PATH_MAX], folder[TILE_PATH_MAX + 2];
     struct dirent *e;
     int fd;
@@ -132,13 +126,8 @@ static bool tile_wider(const struct tile_reader *t, unsigned level, uint64_t ind
     tile_path(level, index, 0, path);
     (void)snprintf(folder, sizeof(folder), "%s.p", path);
     fd = io_open_beneath(t->dirfd, folder, O_RDONLY | O_DIRECTORY, 0);
-    if (fd < 0)
+    if (fd < 0 || dir_take(fd, &dir) < 0)
         return false;
-    dir = fdopendir(fd);
-    if (!dir) {
-        close(fd);
-        return false;
-    }
     while ((e = readdir(dir))) {
         uint64_t w;
 

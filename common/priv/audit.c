@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/priv/audit.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -9,15 +8,10 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+#include "common/base/dir.h"
 #include "common/base/log.h"
 #include "common/base/num.h"
 #include "common/priv/caps.h"
-
-static void audit_dir_closep(DIR **d)
-{
-    if (*d)
-        closedir(*d);
-}
 
 /* Logs the difference; true when it is none. */
 static bool audit_same(const char *what, uint64_t is, uint64_t want)
@@ -88,7 +82,7 @@ static int audit_process(void)
 /* Calls for each entry of a /proc directory of numbers, except the fd that reads it. The count, or -errno. */
 static int audit_each(const char *path, int (*fn)(int number, void *self), void *self)
 {
-    _cleanup_(audit_dir_closep) DIR *d = opendir(path);
+    _cleanup_(dir_closep) DIR *d = opendir(path);
     int count = 0;
 
     if (!d)

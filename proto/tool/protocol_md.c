@@ -208,7 +208,7 @@ static void print_documents(void)
 static void print_events(void)
 {
     static const char *const states[] = {"opened", "started", "ended", "log"};
-    printf("\n## Events\n\nThe body of SIGNER_CLAIM_REQ is the record of its type. The CloudEvents type is\n"
+    printf("\n## Events\n\nThe body of a `signer_claim` is the record of its type. The CloudEvents type is\n"
            "`" EVENT_TYPE_PREFIX "` and the name here; signerd adds `cellId`, `specId`, `runId` and, where\n"
            "known, `policyDigest` and `correlationId` to every data object. States are those of the cell;\n"
            "`log`: no cell, the log itself speaks.\n"

@@ -215,19 +215,16 @@ static int consistency_of_log(const struct consistency_args *a, const char *path
 {
     _cleanup_(buf_done) struct buf new_note = {.data = NULL};
     _cleanup_(prover_freep) struct prover *p = NULL;
-    _cleanup_close_ int fd = logdir_open(path);
     struct proof_heads h = {.old_note = old_note};
     const struct loghead *head;
     const struct keyring_key *signer = NULL;
     enum key_from from = KEY_SELF;
     struct trust trust;
-    int r = fd < 0 ? ctl_fail(CTL_FAILED, VERB, "cannot open %s: %s", path, strerror(-fd)) : CTL_OK;
+    int r = prover_open(VERB, path, &p);
 
     buf_init(&new_note, CHECKPOINT_NOTE_MAX);
     if (r == CTL_OK)
-        r = prover_open(VERB, path, fd, &p);
-    if (r == CTL_OK)
-        r = consistency_trust(a, fd, &trust, &from);
+        r = consistency_trust(a, prover_head(p)->fd, &trust, &from);
     if (r == CTL_OK && a->new)
         r = consistency_read(a->new, &new_note);
     if (r != CTL_OK)

@@ -232,10 +232,9 @@ static int read_all(struct events *a, const struct logdir_list *logs, struct eve
 static void skip_present(struct events_follow *f, const struct logdir_list *logs, size_t keep)
 {
     for (size_t i = logs->n > EVENTS_WATCH_MAX ? logs->n - EVENTS_WATCH_MAX : 0; i < logs->n; i++) {
-        _cleanup_close_ int fd = logdir_open(logs->path[i]);
-        uint64_t size = 0;
-        if (i != keep && fd >= 0 && logwalk_size(NULL, logs->path[i], fd, &size) == CTL_OK)
-            events_follow_set(f, logs->path[i], size);
+        _cleanup_(loghead_freep) struct loghead *h = NULL;
+        if (i != keep && loghead_open(/* verb= */ NULL, logs->path[i], &h) == CTL_OK)
+            events_follow_set(f, logs->path[i], h->checkpoint.size);
     }
 }
 

@@ -80,17 +80,19 @@ static void cursor_open(struct merge *m, size_t log)
 {
     const char *path = m->logs->path[log];
     struct cursor *c = &m->open[m->n];
-    *c = (struct cursor){.log = log, .fd = logdir_open(path)};
-    int r = c->fd < 0 && m->verb
-                ? ctl_fail(CTL_FAILED, m->verb, "cannot open %s: %s", path, strerrordesc_np(-c->fd))
-            : c->fd < 0 ? CTL_FAILED
-                        : logwalk_size(m->verb, path, c->fd, &c->size);
-    if (r == CTL_OK && m->next && c->size < m->next[log])
+    _cleanup_(loghead_freep) struct loghead *h = NULL;
+    *c = (struct cursor){.log = log, .fd = -EBADF};
+    int r = loghead_open(m->verb, path, &h);
+    if (r == CTL_OK && m->next && h->checkpoint.size < m->next[log])
         r = m->verb ? ctl_fail(CTL_TAMPERED, m->verb, "%s was rolled back: see `cellctl verify`", path)
                     : CTL_TAMPERED;
     told(m, r);
-    c->at = r == CTL_OK ? first_line(c->fd, m->next ? m->next[log] : 0) : 0;
-    if (r == CTL_OK && c->at < c->size) {
+    if (r == CTL_OK) {
+        c->fd = TAKE_FD(h->fd);
+        c->size = h->checkpoint.size;
+        c->at = first_line(c->fd, m->next ? m->next[log] : 0);
+    }
+    if (c->at < c->size) {
         r = log_reader_open(c->fd, c->at, &c->reader);
         if (r < 0)
             told(m, m->verb ? ctl_fail(CTL_FAILED, m->verb, "cannot read %s: %s", path, strerrordesc_np(-r))

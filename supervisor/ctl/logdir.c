@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "supervisor/ctl/logdir.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "common/base/dir.h"
 #include "common/evidence/log_reader.h"
 #include "supervisor/ctl/ctl.h"
 #include "supervisor/ctl/paths.h"
@@ -63,23 +63,13 @@ static int logdir_order(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void logdir_closep(DIR **d)
-{
-    if (*d)
-        closedir(*d);
-}
-
 /* Takes fd. */
 static int logdir_below(int fd, const char *dir, struct logdir_list *l)
 {
-    _cleanup_(logdir_closep) DIR *d = fdopendir(fd);
+    _cleanup_(dir_closep) DIR *d = NULL;
     struct dirent *e;
-    int r = 0;
+    int r = dir_take(fd, &d);
 
-    if (!d) {
-        close(fd);
-        return -ENOMEM;
-    }
     while (r == 0 && l->n < LOGDIR_LOGS_MAX && (e = readdir(d))) {
         _cleanup_close_ int sub = -EBADF;
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "supervisor/ctl/loghead.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "common/base/dir.h"
 #include "common/base/io.h"
 #include "common/evidence/cosign.h"
 #include "common/evidence/note.h"
@@ -14,11 +14,21 @@
 #define FAIL(status, verb, ...) ((verb) ? ctl_fail(status, verb, __VA_ARGS__) : (int)(status))
 #define NOTE_SUFFIX             ".note"
 
-void loghead_done(struct loghead *h)
+struct loghead *loghead_free(struct loghead *h)
 {
-    buf_done(&h->vkey);
-    buf_done(&h->keyset);
-    buf_done(&h->note);
+    if (h) {
+        cleanup_closep(&h->fd);
+        buf_done(&h->vkey);
+        buf_done(&h->keyset);
+        buf_done(&h->note);
+        free(h);
+    }
+    return NULL;
+}
+
+void loghead_freep(struct loghead **h)
+{
+    *h = loghead_free(*h);
 }
 
 static int loghead_file(int fd, const char *name, struct buf *b)
@@ -30,7 +40,7 @@ static int loghead_file(int fd, const char *name, struct buf *b)
     return r;
 }
 
-static int loghead_fill(const char *verb, const char *path, int fd, struct loghead *h)
+static int loghead_fill(const char *verb, const char *path, struct loghead *h)
 {
     char why[LOG_CHECK_WHY_MAX] = "";
     const struct keyring_key *signer;
@@ -38,9 +48,10 @@ static int loghead_fill(const char *verb, const char *path, int fd, struct loghe
 
     if (digest_init() < 0 || ed25519_init() < 0)
         return FAIL(CTL_FAILED, verb, "SHA-256 or Ed25519 is not available");
-    if (loghead_file(fd, "vkey", &h->vkey) < 0 || log_verify_read_file(fd, "checkpoint", &h->note) < 0)
-        return FAIL(CTL_FAILED, verb, "%s has no vkey and checkpoint: `cellctl verify` says more", path);
-    r = log_verify_read_file(fd, KEYSET_FILE, &h->keyset);
+    if (loghead_file(h->fd, "vkey", &h->vkey) < 0 || log_verify_read_file(h->fd, "checkpoint", &h->note) < 0)
+        return FAIL(CTL_FAILED, verb,
+                    "%s is no log, or has no vkey and checkpoint: `cellctl verify` says more", path);
+    r = log_verify_read_file(h->fd, KEYSET_FILE, &h->keyset);
     if (r == -ENOENT)
         r = 0;
     if (r == 0)
@@ -54,68 +65,71 @@ static int loghead_fill(const char *verb, const char *path, int fd, struct loghe
     return CTL_OK;
 }
 
-int loghead_read(const char *verb, const char *path, int fd, struct loghead *ret)
+int loghead_open(const char *verb, const char *path, struct loghead **ret)
 {
+    _cleanup_(loghead_freep) struct loghead *h = calloc(1, sizeof(*h));
     int r;
 
-    *ret = (struct loghead){.vkey = {.data = NULL}};
-    buf_init(&ret->vkey, LOG_FILE_MAX);
-    buf_init(&ret->keyset, KEYSET_FILE_MAX);
-    buf_init(&ret->note, CHECKPOINT_NOTE_MAX);
-    r = loghead_fill(verb, path, fd, ret);
-    if (r != CTL_OK)
-        loghead_done(ret);
+    if (!h)
+        return FAIL(CTL_FAILED, verb, "out of memory");
+    buf_init(&h->vkey, LOG_FILE_MAX);
+    buf_init(&h->keyset, KEYSET_FILE_MAX);
+    buf_init(&h->note, CHECKPOINT_NOTE_MAX);
+    h->fd = logdir_open(path);
+    if (h->fd < 0)
+        return FAIL(CTL_FAILED, verb, "cannot open %s: %s", path, strerror(-h->fd));
+    r = loghead_fill(verb, path, h);
+    if (r == CTL_OK)
+        *ret = TAKE_PTR(h);
     return r;
 }
 
-/* ---- cosigned notes ---- */
-
-static void loghead_closedirp(DIR **d)
+bool loghead_is_ours(const struct loghead *h, struct str note, struct checkpoint *ret)
 {
-    if (*d)
-        closedir(*d);
+    const struct keyring_key *signer;
+    struct checkpoint c;
+
+    if (checkpoint_open_ring(note, &h->trust.ring, &c, &signer) != CHECKPOINT_OK ||
+        strcmp(c.origin, h->checkpoint.origin) != 0)
+        return false;
+    *ret = c;
+    return true;
 }
+
+/* ---- cosigned notes ---- */
 
 static int loghead_see(int dir, const char *name, const struct loghead *h,
                        int (*see)(void *arg, const char *name, struct str note, const struct checkpoint *c),
                        void *arg)
 {
     _cleanup_(buf_done) struct buf note = {.data = NULL};
-    const struct keyring_key *signer;
     struct checkpoint c;
 
     buf_init(&note, CHECKPOINT_NOTE_MAX);
-    if (log_verify_read_file(dir, name, &note) < 0 ||
-        checkpoint_open_ring(buf_str(&note), &h->trust.ring, &c, &signer) != CHECKPOINT_OK ||
-        strcmp(c.origin, h->checkpoint.origin) != 0)
+    if (log_verify_read_file(dir, name, &note) < 0 || !loghead_is_ours(h, buf_str(&note), &c))
         return 0;
     return see(arg, name, buf_str(&note), &c);
 }
 
-int loghead_each_witnessed(int fd, const struct loghead *h,
+int loghead_each_witnessed(const struct loghead *h,
                            int (*see)(void *arg, const char *name, struct str note,
                                       const struct checkpoint *c),
                            void *arg)
 {
-    int dir = openat(fd, "witness", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    _cleanup_(loghead_closedirp) DIR *d = dir < 0 ? NULL : fdopendir(dir);
+    _cleanup_(dir_closep) DIR *d = NULL;
     struct dirent *e;
     unsigned n = 0;
-    int r = 0;
+    int r = dir_open(h->fd, "witness", &d);
 
-    if (dir < 0)
-        return errno == ENOENT ? 0 : -errno;
-    if (!d) {
-        close(dir);
-        return -ENOMEM;
-    }
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
     while (r == 0 && n < LOGHEAD_WITNESSED_MAX && (e = readdir(d))) {
         size_t len = strlen(e->d_name), suffix = sizeof(NOTE_SUFFIX) - 1;
 
         if (len <= suffix || strcmp(e->d_name + len - suffix, NOTE_SUFFIX) != 0)
             continue;
         n++;
-        r = loghead_see(dir, e->d_name, h, see, arg);
+        r = loghead_see(dirfd(d), e->d_name, h, see, arg);
     }
     return r;
 }
@@ -168,7 +182,7 @@ static int loghead_choose(void *arg, const char *name, struct str note, const st
     return choice->note.err;
 }
 
-int loghead_best(int fd, const struct loghead *h, uint64_t index, struct buf *b, struct checkpoint *ret)
+int loghead_best(const struct loghead *h, uint64_t index, struct buf *b, struct checkpoint *ret)
 {
     struct loghead_choice choice = {.index = index};
     int r;
@@ -176,7 +190,7 @@ int loghead_best(int fd, const struct loghead *h, uint64_t index, struct buf *b,
     buf_init(&choice.note, CHECKPOINT_NOTE_MAX);
     r = loghead_choose(&choice, "checkpoint", buf_str(&h->note), &h->checkpoint);
     if (r == 0)
-        r = loghead_each_witnessed(fd, h, loghead_choose, &choice);
+        r = loghead_each_witnessed(h, loghead_choose, &choice);
     if (r == 0 && choice.note.len == 0)
         r = -ERANGE;
     if (r == 0) {

@@ -65,13 +65,9 @@ static int prove_write(const struct prove_args *a, const struct proof_file *f)
 static int prove_one(const struct prove_args *a, const char *path, uint64_t index)
 {
     _cleanup_(prover_freep) struct prover *p = NULL;
-    _cleanup_close_ int fd = logdir_open(path);
     struct proof_file f;
-    int r;
+    int r = prover_open("prove", path, &p);
 
-    if (fd < 0)
-        return ctl_fail(CTL_FAILED, "prove", "cannot open %s: %s", path, strerror(-fd));
-    r = prover_open("prove", path, fd, &p);
     if (r == CTL_OK)
         r = prover_event(p, index, &f);
     if (r != CTL_OK)

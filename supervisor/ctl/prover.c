@@ -10,12 +10,10 @@
 #include "common/evidence/sidecar.h"
 #include "common/evidence/tile_reader.h"
 #include "supervisor/ctl/ctl.h"
-#include "supervisor/ctl/logdir.h"
 
 struct prover {
     const char *verb, *path;
-    int fd; /* borrowed */
-    struct loghead head;
+    struct loghead *head;
     struct sidecar_reader *sidecar;
     struct tile_reader *tiles; /* of the head below */
     struct checkpoint of;
@@ -26,7 +24,7 @@ struct prover *prover_free(struct prover *p)
     if (p) {
         sidecar_reader_free(p->sidecar);
         tile_reader_free(p->tiles);
-        loghead_done(&p->head);
+        loghead_free(p->head);
         free(p);
     }
     return NULL;
@@ -37,7 +35,7 @@ void prover_freep(struct prover **p)
     *p = prover_free(*p);
 }
 
-int prover_open(const char *verb, const char *path, int fd, struct prover **ret)
+int prover_open(const char *verb, const char *path, struct prover **ret)
 {
     struct prover *p = calloc(1, sizeof(*p));
     int r;
@@ -46,8 +44,7 @@ int prover_open(const char *verb, const char *path, int fd, struct prover **ret)
         return ctl_fail(CTL_FAILED, verb, "out of memory");
     p->verb = verb;
     p->path = path;
-    p->fd = fd;
-    r = loghead_read(verb, path, fd, &p->head);
+    r = loghead_open(verb, path, &p->head);
     if (r == CTL_OK)
         *ret = p;
     else
@@ -57,7 +54,7 @@ int prover_open(const char *verb, const char *path, int fd, struct prover **ret)
 
 const struct loghead *prover_head(const struct prover *p)
 {
-    return &p->head;
+    return p->head;
 }
 
 static int prover_wrong(const struct prover *p, int r)
@@ -69,6 +66,14 @@ static int prover_wrong(const struct prover *p, int r)
     return ctl_fail(CTL_FAILED, p->verb, "cannot read %s: %s", p->path, strerror(-r));
 }
 
+static int prover_unsigned(const struct prover *p, const struct checkpoint *head)
+{
+    return ctl_fail(CTL_TAMPERED, p->verb,
+                    "the lines of %s are not those that its checkpoint of %" PRIu64
+                    " lines signs: see `cellctl verify`",
+                    p->path, head->size);
+}
+
 /* The tree of that head, from tiles or from the lines alone. 0 or -errno. */
 static int prover_tree(struct prover *p, uint64_t size, enum tile_reader_from from, struct proof_source *ret)
 {
@@ -77,7 +82,7 @@ static int prover_tree(struct prover *p, uint64_t size, enum tile_reader_from fr
     if (!p->tiles || p->of.size != size || from == TILE_READER_LINES) {
         p->tiles = tile_reader_free(p->tiles);
         p->of.size = size;
-        r = tile_reader_open(p->fd, size, from, &p->tiles);
+        r = tile_reader_open(p->head->fd, size, from, &p->tiles);
     }
     if (r == 0)
         *ret = tile_reader_source(p->tiles);
@@ -90,7 +95,7 @@ static int prover_tree(struct prover *p, uint64_t size, enum tile_reader_from fr
 static int prover_seal(struct prover *p, const struct log_line *l, struct proof_file *f, uint8_t *leaf)
 {
     struct envelope_line parsed;
-    int r = p->sidecar ? 0 : sidecar_reader_new(p->fd, &p->sidecar);
+    int r = p->sidecar ? 0 : sidecar_reader_new(p->head->fd, &p->sidecar);
 
     if (r < 0)
         return prover_wrong(p, r);
@@ -99,7 +104,7 @@ static int prover_seal(struct prover *p, const struct log_line *l, struct proof_
                         l->index + 1, p->path);
     f->batch = !parsed.dssematerial.p;
     merkle_leaf(l->text.p, l->text.len, leaf);
-    r = sidecar_sealed_line(p->sidecar, l, &p->head.trust.ring, &f->line);
+    r = sidecar_sealed_line(p->sidecar, l, &p->head->trust.ring, &f->line);
     if (r == -ENODATA)
         return ctl_fail(CTL_FAILED, p->verb,
                         "event %" PRIu64
@@ -115,7 +120,7 @@ static int prover_line(struct prover *p, uint64_t index, struct proof_file *f, u
 {
     _cleanup_(log_reader_freep) struct log_reader *reader = NULL;
     struct log_line l = {.index = 0};
-    int r = log_reader_open(p->fd, index, &reader);
+    int r = log_reader_open(p->head->fd, index, &reader);
 
     if (r == 0)
         r = log_reader_next(reader, &l);
@@ -151,8 +156,8 @@ static int prover_inclusion(struct prover *p, const uint8_t *leaf, uint64_t inde
 
 static int prover_common(const struct prover *p, struct proof_file *f)
 {
-    buf_put_str(&f->vkey, buf_str(&p->head.vkey));
-    buf_put_str(&f->keyset, buf_str(&p->head.keyset));
+    buf_put_str(&f->vkey, buf_str(&p->head->vkey));
+    buf_put_str(&f->keyset, buf_str(&p->head->keyset));
     if (f->vkey.err || f->keyset.err || f->proof.err || f->line.err)
         return ctl_fail(CTL_FAILED, p->verb, "the proof is too big");
     return CTL_OK;
@@ -167,10 +172,10 @@ static int prover_make(struct prover *p, uint64_t index, struct proof_file *f)
     int r;
 
     buf_init(&note, CHECKPOINT_NOTE_MAX);
-    if (index >= p->head.checkpoint.size)
+    if (index >= p->head->checkpoint.size)
         return ctl_fail(CTL_FAILED, p->verb, "%s has %" PRIu64 " durable events: there is no event %" PRIu64,
-                        p->path, p->head.checkpoint.size, index);
-    r = loghead_best(p->fd, &p->head, index, &note, &c);
+                        p->path, p->head->checkpoint.size, index);
+    r = loghead_best(p->head, index, &note, &c);
     if (r < 0)
         return prover_wrong(p, r);
     r = prover_line(p, index, f, leaf);
@@ -209,11 +214,7 @@ static int prover_fork(struct prover *p, const struct proof_source *s, const str
 
     buf_init(&text, 512);
     if (r == 0 && memcmp(root, head->root, DIGEST_LEN) != 0)
-        return ctl_fail(CTL_TAMPERED, p->verb,
-                        "the lines of %s are not those that its checkpoint of %" PRIu64
-                        " lines signs: see `cellctl "
-                        "verify`",
-                        p->path, head->size);
+        return prover_unsigned(p, head);
     if (r == 0)
         r = proof_root(s, old->size, root);
     if (r < 0)
@@ -228,50 +229,54 @@ static int prover_fork(struct prover *p, const struct proof_source *s, const str
     return ctl_fail(CTL_TAMPERED, p->verb, "%s", buf_cstr(&text) ? (const char *)text.data : "a fork");
 }
 
+/* The path from the first old lines to head, checked with the old root, which is the log's own for root NULL;
+ * as in prover_inclusion. 1; 0 when it does not lead to the signed root, with the tree of the lines in
+ * *ret_s; -errno. */
+static int prover_grown(struct prover *p, uint64_t old, const uint8_t *root, const struct checkpoint *head,
+                        struct proof_source *ret_s, struct proof *ret)
+{
+    uint8_t own[DIGEST_LEN];
+
+    for (enum tile_reader_from from = TILE_READER_TILES; from <= TILE_READER_LINES; from++) {
+        int r = prover_tree(p, head->size, from, ret_s);
+
+        if (r == 0 && !root)
+            r = proof_root(ret_s, old, own);
+        if (r == 0)
+            r = proof_consistency(ret_s, old, head->size, ret);
+        if (r < 0)
+            return r;
+        if (proof_consistency_check(old, root ? root : own, head->size, head->root, ret))
+            return 1;
+    }
+    return 0;
+}
+
 int prover_path(struct prover *p, uint64_t old, const struct checkpoint *head, struct proof *ret)
 {
     struct proof_source s;
-    uint8_t root[DIGEST_LEN];
+    int r = prover_grown(p, old, /* root= */ NULL, head, &s, ret);
 
-    for (enum tile_reader_from from = TILE_READER_TILES; from <= TILE_READER_LINES; from++) {
-        int r = prover_tree(p, head->size, from, &s);
-
-        if (r == 0)
-            r = proof_root(&s, old, root);
-        if (r == 0)
-            r = proof_consistency(&s, old, head->size, ret);
-        if (r < 0)
-            return prover_wrong(p, r);
-        if (proof_consistency_check(old, root, head->size, head->root, ret))
-            return CTL_OK;
-    }
-    return ctl_fail(CTL_TAMPERED, p->verb,
-                    "the lines of %s are not those that its checkpoint of %" PRIu64
-                    " lines signs: see `cellctl verify`",
-                    p->path, head->size);
+    if (r < 0)
+        return prover_wrong(p, r);
+    return r > 0 ? CTL_OK : prover_unsigned(p, head);
 }
 
 int prover_extends(struct prover *p, const struct checkpoint *old, const struct checkpoint *head,
                    struct proof *ret)
 {
     struct proof_source s;
+    int r;
 
     if (old->size > head->size)
         return ctl_fail(CTL_TAMPERED, p->verb,
                         "the log was cut: the older checkpoint signs %" PRIu64
                         " lines, the newer one %" PRIu64,
                         old->size, head->size);
-    for (enum tile_reader_from from = TILE_READER_TILES; from <= TILE_READER_LINES; from++) {
-        int r = prover_tree(p, head->size, from, &s);
-
-        if (r == 0)
-            r = proof_consistency(&s, old->size, head->size, ret);
-        if (r < 0)
-            return prover_wrong(p, r);
-        if (proof_consistency_check(old->size, old->root, head->size, head->root, ret))
-            return CTL_OK;
-    }
-    return prover_fork(p, &s, old, head);
+    r = prover_grown(p, old->size, old->root, head, &s, ret);
+    if (r < 0)
+        return prover_wrong(p, r);
+    return r > 0 ? CTL_OK : prover_fork(p, &s, old, head);
 }
 
 int prover_consistency(struct prover *p, const struct proof_heads *h, struct proof_file *ret)

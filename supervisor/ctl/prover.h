@@ -8,8 +8,8 @@
 
 struct prover;
 
-/* fd: the log's directory, borrowed. An exit status (ctl.h); a failure has been told. */
-int prover_open(const char *verb, const char *path, int fd, struct prover **ret) MUST_CHECK;
+/* Opens the log at path; both texts are borrowed. An exit status (ctl.h); a failure has been told. */
+int prover_open(const char *verb, const char *path, struct prover **ret) MUST_CHECK;
 struct prover *prover_free(struct prover *p); /* NULL-safe; returns NULL */
 void prover_freep(struct prover **p);
 

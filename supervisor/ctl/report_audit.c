@@ -216,13 +216,13 @@ static json_t *evidence_json(const struct report *r)
     _cleanup_(buf_done) struct buf root = {.data = NULL};
     buf_init(&root, 2 * DIGEST_LEN + 16);
     buf_puts(&root, "sha256:");
-    encoding_hex_put(&root, r->checkpoint.root, DIGEST_LEN);
+    encoding_hex_put(&root, r->head->checkpoint.root, DIGEST_LEN);
     if (root.err)
         return NULL;
-    json_t *o = json_pack("{s:s, s:I, s:s%, s:s%, s:o, s:I, s:o}", "origin", r->checkpoint.origin, "logSize",
-                          (json_int_t)r->checkpoint.size, "root", (const char *)root.data, root.len,
-                          "checkpoint", (const char *)r->note.data, r->note.len, "keys", report_vkeys(r),
-                          "events", (json_int_t)r->total, "counts", counts_json(r));
+    json_t *o = json_pack("{s:s, s:I, s:s%, s:s%, s:o, s:I, s:o}", "origin", r->head->checkpoint.origin,
+                          "logSize", (json_int_t)r->head->checkpoint.size, "root", (const char *)root.data,
+                          root.len, "checkpoint", (const char *)r->head->note.data, r->head->note.len, "keys",
+                          report_vkeys(r), "events", (json_int_t)r->total, "counts", counts_json(r));
     copy(o, "bundle", first(r, "evidence_bundle.v1.emitted"), "events");
     return o;
 }

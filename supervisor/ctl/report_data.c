@@ -52,7 +52,7 @@ static int see_newest(void *self, const struct log_line *line, const struct enve
 static int find_run(struct report *r, const char *want)
 {
     struct newest n = {.want = want, .r = r};
-    int e = logwalk_lines("report", r->path, r->checkpoint.size, see_newest, &n);
+    int e = logwalk_lines("report", r->path, r->head, see_newest, &n);
     if (e != CTL_OK)
         return e;
     r->whole = !n.several;
@@ -222,7 +222,7 @@ static int keep_line(struct load *l, const struct log_line *line, const struct e
     struct report_event *e = &r->events[r->n];
     buf_init(&sealed, ENVELOPE_LINE_MAX);
     *e = (struct report_event){.sequence = parsed->e.sequence, .bare = !parsed->dssematerial.p};
-    int err = e->bare ? sidecar_sealed_line(l->sidecar, line, &r->keys.ring, &sealed) : -ENODATA;
+    int err = e->bare ? sidecar_sealed_line(l->sidecar, line, &r->head->trust.ring, &sealed) : -ENODATA;
     struct str text = err == 0 ? buf_str(&sealed) : line->text;
     if (err == -ENOMEM)
         return err;
@@ -268,42 +268,23 @@ static int see_take(void *self, const struct log_line *line, const struct envelo
 
 static int take_lines(struct load *l)
 {
-    _cleanup_close_ int fd = logdir_open(l->r->path);
-    int err = fd < 0 ? fd : sidecar_reader_new(fd, &l->sidecar);
+    int err = sidecar_reader_new(l->r->head->fd, &l->sidecar);
     if (err < 0)
         return ctl_fail(CTL_FAILED, "report", "cannot read %s: %s", l->r->path, strerrordesc_np(-err));
-    int e = logwalk_lines("report", l->r->path, l->r->checkpoint.size, see_take, l);
+    int e = logwalk_lines("report", l->r->path, l->r->head, see_take, l);
     l->sidecar = sidecar_reader_free(l->sidecar);
     return e;
-}
-
-/* Every key the log names, so that the page can do what cellctl verify does. */
-static int load_keys(struct report *r)
-{
-    static const struct trust_root nothing;
-    _cleanup_close_ int fd = logdir_open(r->path);
-    char why[LOG_CHECK_WHY_MAX] = "";
-    int e = fd < 0 ? fd : trust_open(fd, &nothing, &r->keys, why);
-    if (e == -EBADMSG)
-        return ctl_fail(CTL_TAMPERED, "report", "%s: %s", r->path, why);
-    if (e == 0 && r->keys.chained)
-        e = log_verify_read_file(fd, KEYSET_FILE, &r->keyset);
-    if (e < 0)
-        return ctl_fail(CTL_FAILED, "report", "cannot read %s: %s", r->path, strerrordesc_np(-e));
-    return CTL_OK;
 }
 
 int report_open(struct report *r, const char *path)
 {
     (void)snprintf(r->path, sizeof(r->path), "%s", path);
-    buf_init(&r->note, CHECKPOINT_NOTE_MAX);
-    return logwalk_head("report", path, &r->note, &r->key, &r->checkpoint);
+    return loghead_open("report", path, &r->head);
 }
 
 int report_load(struct report *r, const char *path, const char *run)
 {
     struct load l = {.r = r};
-    buf_init(&r->keyset, KEYSET_FILE_MAX);
     r->first = json_object();
     r->lists = json_object();
     r->rows = json_array();
@@ -311,11 +292,9 @@ int report_load(struct report *r, const char *path, const char *run)
                 ? CTL_OK
                 : ctl_fail(CTL_FAILED, "report", "out of memory");
     if (e == CTL_OK)
-        e = load_keys(r);
-    if (e == CTL_OK)
         e = find_run(r, run);
     if (e == CTL_OK)
-        e = logwalk_lines("report", path, r->checkpoint.size, see_count, &l);
+        e = logwalk_lines("report", path, r->head, see_count, &l);
     if (e == CTL_OK && !(l.failed || r->why.failed)) {
         share(&l);
         e = take_lines(&l);
@@ -330,8 +309,7 @@ void report_done(struct report *r)
     for (size_t i = 0; i < r->n; i++)
         free(r->events[i].line);
     free(r->events);
-    buf_done(&r->note);
-    buf_done(&r->keyset);
+    r->head = loghead_free(r->head);
     json_decref(r->first);
     json_decref(r->lists);
     json_decref(r->rows);
@@ -341,10 +319,10 @@ void report_done(struct report *r)
 json_t *report_vkeys(const struct report *r)
 {
     json_t *list = json_array();
-    for (size_t i = 0; list && i < r->keys.ring.n; i++) {
+    for (size_t i = 0; list && i < r->head->trust.ring.n; i++) {
         _cleanup_(buf_done) struct buf vkey = {.data = NULL};
         buf_init(&vkey, CHECKPOINT_VKEY_MAX + 1);
-        vkey_render(&r->keys.ring.key[i].vkey, &vkey);
+        vkey_render(&r->head->trust.ring.key[i].vkey, &vkey);
         if (!vkey.err)
             (void)json_array_append_new(list, json_stringn((const char *)vkey.data, vkey.len));
     }

@@ -4,7 +4,8 @@
 
 #include <limits.h>
 
-#include "supervisor/ctl/verify_report.h"
+#include "supervisor/ctl/loghead.h"
+#include "supervisor/ctl/verify_log.h"
 #include "supervisor/ctl/why.h"
 
 #define REPORT_EVENTS_MAX 50000u      /* embedded in a page; more are counted */
@@ -32,11 +33,7 @@ struct report {
     char path[PATH_MAX];
     char run[UUID_TEXT_LEN + 1];
     char cell[160];
-    struct vkey key;   /* that signed the checkpoint */
-    struct trust keys; /* of the log, by its own word */
-    struct buf keyset; /* the log's keyset file; empty when it has none */
-    struct checkpoint checkpoint;
-    struct buf note;
+    struct loghead *head;
     bool whole; /* the log is of this run alone: every line of it is here */
     bool cut;   /* not all of the run's events are in events */
     uint64_t total;

@@ -149,14 +149,14 @@ static int put_meta(FILE *f, const struct report *r)
     if (clock_format_rfc3339(clock_realtime_ms() / 1000, now) < 0)
         return -ERANGE;
     verdict_text(r, verdict, sizeof(verdict));
-    json_t *meta =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s%, s:s%, s:I, s:b, s:b, s:I, s:I, s:s, s:o}",
-                  "format", "cellos-report/1", "cellctl", CELLOS_VERSION, "written", now, "runId", r->run,
-                  "cellId", r->cell, "origin", r->checkpoint.origin, "vkeys", report_vkeys(r), "keyset",
-                  r->keyset.data ? (const char *)r->keyset.data : "", r->keyset.len, "checkpoint",
-                  (const char *)r->note.data, r->note.len, "logSize", (json_int_t)r->checkpoint.size, "whole",
-                  r->whole, "cut", r->cut, "total", (json_int_t)r->total, "embedded", (json_int_t)r->n,
-                  "verdict", verdict, "counts", counts_json(r));
+    json_t *meta = json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s%, s:s%, s:I, s:b, s:b, s:I, s:I, s:s, s:o}", "format",
+        "cellos-report/1", "cellctl", CELLOS_VERSION, "written", now, "runId", r->run, "cellId", r->cell,
+        "origin", r->head->checkpoint.origin, "vkeys", report_vkeys(r), "keyset",
+        r->head->keyset.data ? (const char *)r->head->keyset.data : "", r->head->keyset.len, "checkpoint",
+        (const char *)r->head->note.data, r->head->note.len, "logSize", (json_int_t)r->head->checkpoint.size,
+        "whole", r->whole, "cut", r->cut, "total", (json_int_t)r->total, "embedded", (json_int_t)r->n,
+        "verdict", verdict, "counts", counts_json(r));
     (void)fputs("<script type=\"application/json\" id=\"report-meta\">", f);
     int e = meta ? report_put_json(f, meta) : -ENOMEM;
     (void)fputs("</script>\n", f);
@@ -215,7 +215,7 @@ static int put_event(FILE *f, const struct report *r, const struct proof_source 
 {
     _cleanup_(buf_done) struct buf b = {.data = NULL};
     struct proof p;
-    int e = proof_inclusion(tree, ev->sequence, r->checkpoint.size, &p);
+    int e = proof_inclusion(tree, ev->sequence, r->head->checkpoint.size, &p);
     if (e < 0)
         return e;
     buf_init(&b, 4u * PROOF_HASHES_MAX * DIGEST_LEN);
@@ -233,8 +233,7 @@ static int put_event(FILE *f, const struct report *r, const struct proof_source 
 static int put_events(FILE *f, const struct report *r)
 {
     _cleanup_(tile_reader_freep) struct tile_reader *tiles = NULL;
-    _cleanup_close_ int fd = logdir_open(r->path);
-    int e = fd < 0 ? fd : tile_reader_open(fd, r->checkpoint.size, TILE_READER_TILES, &tiles);
+    int e = tile_reader_open(r->head->fd, r->head->checkpoint.size, TILE_READER_TILES, &tiles);
     if (e < 0)
         return e;
     struct proof_cache *cache = calloc(1, sizeof(*cache));

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "supervisor/ctl/run_find.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <stdio.h>
 
+#include "common/base/dir.h"
 #include "common/base/uuid.h"
 #include "supervisor/ctl/ctl.h"
+#include "supervisor/ctl/logdir.h"
 #include "supervisor/ctl/logwalk.h"
 #include "supervisor/ctl/paths.h"
 #include "supervisor/ctl/run_socket.h"
@@ -22,16 +23,10 @@ bool run_find_matches(const char *run_id, const char *word)
 
 /* ---- running suites ---- */
 
-static void closedirp(DIR **d)
-{
-    if (*d)
-        closedir(*d);
-}
-
 /* How many directories below run/ the word means; the last one's name is in ret. */
 static size_t matches(const char *parent, const char *word, char ret[UUID_TEXT_LEN + 1])
 {
-    _cleanup_(closedirp) DIR *d = opendir(parent);
+    _cleanup_(dir_closep) DIR *d = opendir(parent);
     struct dirent *e;
     size_t n = 0;
     while (d && (e = readdir(d)))

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "supervisor/ctl/run_socket.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -10,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "common/base/dir.h"
 #include "proto/limits.h"
 #include "supervisor/ctl/paths.h"
 
@@ -49,18 +49,13 @@ static void remove_dir(int parent, int dir, const char *name)
     (void)unlinkat(parent, name, AT_REMOVEDIR);
 }
 
-static void closedirp(DIR **d)
-{
-    if (*d)
-        closedir(*d);
-}
-
 static void sweep(int parent)
 {
-    int copy = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    _cleanup_(closedirp) DIR *d = copy < 0 ? NULL : fdopendir(copy);
+    _cleanup_(dir_closep) DIR *d = NULL;
     struct dirent *e;
-    for (size_t n = 0; d && n < 2 * LIMIT_CELLS && (e = readdir(d)); n++) {
+    if (dir_open(parent, ".", &d) < 0)
+        return;
+    for (size_t n = 0; n < 2 * LIMIT_CELLS && (e = readdir(d)); n++) {
         if (!uuid_v7_valid(str_of(e->d_name)))
             continue;
         _cleanup_close_ int dir = claim(parent, e->d_name);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Dead letters: what the destination will never take, kept as files. */
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/dir.h"
 #include "common/evidence/envelope.h"
 #include "supervisor/ctl/ship_file.h"
 
@@ -71,12 +71,6 @@ int ship_dead_remove(const struct ship_state *s, uint64_t sequence, const char *
     return fsync(s->dead) < 0 ? -errno : 1;
 }
 
-static void closedirp(DIR **d)
-{
-    if (*d)
-        closedir(*d);
-}
-
 static int name_order(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -92,17 +86,12 @@ static bool is_dead(const char *name)
 /* Every name, or only their number when list is NULL. */
 static int walk(const struct ship_state *s, char ***list)
 {
-    _cleanup_(closedirp) DIR *dir = NULL;
+    _cleanup_(dir_closep) DIR *dir = NULL;
     struct dirent *e;
-    int n = 0, fd = openat(s->dead, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int n = 0, r = dir_open(s->dead, ".", &dir);
 
-    if (fd < 0)
-        return -errno;
-    dir = fdopendir(fd);
-    if (!dir) {
-        close(fd);
-        return -ENOMEM;
-    }
+    if (r < 0)
+        return r;
     while (n < DEAD_LIST_MAX && (e = readdir(dir))) {
         if (!is_dead(e->d_name))
             continue;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "supervisor/ctl/ship_logs.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <search.h>
 #include <stdio.h>
 #include <sys/inotify.h>
 
 #include "common/base/clock.h"
+#include "common/base/dir.h"
 #include "supervisor/ctl/ctl.h"
 #include "supervisor/ctl/logdir.h"
 
@@ -84,15 +84,9 @@ static int name_order(const void *a, const void *b)
     return strcmp(a, b);
 }
 
-static void closedirp(DIR **d)
-{
-    if (*d)
-        closedir(*d);
-}
-
 static int find_new(struct ship_logs *l)
 {
-    _cleanup_(closedirp) DIR *d = opendir(l->dir);
+    _cleanup_(dir_closep) DIR *d = opendir(l->dir);
     struct dirent *e;
     int r = 0;
 

@@ -60,19 +60,19 @@ static void tree_pass_done(struct tree_pass *p)
 static int tree_pass_open(struct tile_tree *t, struct tree_pass *p)
 {
     _cleanup_free_ uint64_t *segments = NULL;
-    int r = log_reader_segments(t->log, &segments);
+    int r = log_reader_segments(t->head->fd, &segments);
 
     buf_init(&p->bundle, TREE_BUNDLE_MAX);
     if (r > 0) {
         p->first = t->from / TILE_WIDTH * TILE_WIDTH;
         if (segments[0] > p->first) /* pruned: whole tiles only, a bundle has all its entries */
             p->first = (segments[0] + TILE_WIDTH - 1) / TILE_WIDTH * TILE_WIDTH;
-        r = log_reader_open(t->log, p->first, &p->reader);
+        r = log_reader_open(t->head->fd, p->first, &p->reader);
         if (r == -ENOENT) /* all lines of the head are gone, or none was there */
             r = 0;
     }
     if (r >= 0)
-        r = tile_reader_open(t->log, t->head->checkpoint.size, TILE_READER_TILES, &p->tiles);
+        r = tile_reader_open(t->head->fd, t->head->checkpoint.size, TILE_READER_TILES, &p->tiles);
     return r < 0 ? tree_wrong(t, t->log_path, r) : CTL_OK;
 }
 
@@ -224,7 +224,7 @@ static int tree_publish(struct tile_tree *t)
     buf_put_str(&note, buf_str(&t->head->note));
     r = note.err;
     if (r == 0)
-        r = loghead_each_witnessed(t->log, t->head, tree_merge, &note);
+        r = loghead_each_witnessed(t->head, tree_merge, &note);
     if (r < 0)
         return tree_wrong(t, t->log_path, r);
     if (syncfs(t->dir) < 0)

@@ -7,7 +7,7 @@
 struct tile_tree {
     const char *verb;
     const char *log_path, *path;
-    int log, dir; /* directories, borrowed */
+    int dir; /* borrowed */
     const struct loghead *head;
     uint64_t from;           /* of the tree that is there already; 0: none */
     uint64_t entries, tiles; /* counts of what was written */

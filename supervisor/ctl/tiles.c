@@ -55,7 +55,6 @@ static int tiles_no_log(const char *path, int fd)
 static int tiles_before(struct tile_tree *t, struct prover *p)
 {
     _cleanup_(buf_done) struct buf note = {.data = NULL};
-    const struct keyring_key *signer;
     struct checkpoint old;
     struct proof proof;
     int r;
@@ -66,8 +65,7 @@ static int tiles_before(struct tile_tree *t, struct prover *p)
         return CTL_OK;
     if (r < 0)
         return ctl_fail(CTL_FAILED, VERB, "cannot read %s/checkpoint: %s", t->path, strerror(-r));
-    r = checkpoint_open_ring(buf_str(&note), &t->head->trust.ring, &old, &signer);
-    if (r != CHECKPOINT_OK || strcmp(old.origin, t->head->checkpoint.origin) != 0)
+    if (!loghead_is_ours(t->head, buf_str(&note), &old))
         return ctl_fail(CTL_TAMPERED, VERB, "%s holds another log: its checkpoint is not of %s", t->path,
                         t->head->checkpoint.origin);
     r = prover_extends(p, &old, &t->head->checkpoint, &proof);
@@ -79,20 +77,15 @@ static int tiles_before(struct tile_tree *t, struct prover *p)
 static int tiles_write(const char *log, const char *dir)
 {
     _cleanup_(prover_freep) struct prover *p = NULL;
-    _cleanup_close_ int fd = logdir_open(log), out = -EBADF;
+    _cleanup_close_ int out = -EBADF;
     struct tile_tree t = {.verb = VERB, .log_path = log, .path = dir};
-    int r;
+    int r = prover_open(VERB, log, &p);
 
-    if (fd < 0 || !logdir_is_log(fd))
-        return ctl_fail(CTL_FAILED, VERB, "%s is not a log: %s", log,
-                        fd < 0 ? strerror(-fd) : "it has no checkpoint");
-    r = prover_open(VERB, log, fd, &p);
     if (r != CTL_OK)
         return r;
     out = tiles_open_dir(dir);
     if (out < 0)
         return -out;
-    t.log = fd;
     t.dir = out;
     t.head = prover_head(p);
     r = tiles_no_log(dir, out);

@@ -11,8 +11,8 @@
 #include "supervisor/ctl/logdir.h"
 #include "supervisor/ctl/progress.h"
 #include "supervisor/ctl/term.h"
-#include "supervisor/ctl/verify_lines.h"
-#include "supervisor/ctl/verify_report.h"
+#include "supervisor/ctl/verify_file.h"
+#include "supervisor/ctl/verify_log.h"
 
 #define VERB "verify"
 #define VERIFY_HELP                                                                                          \
@@ -175,7 +175,7 @@ static int verify_with_keys(const struct verify_args *a, const struct key_choice
     _cleanup_(buf_done) struct buf note = {.data = NULL};
     bool color = term_colors(STDOUT_FILENO);
     struct verify_context c = {.keys = keys, .quorum = &a->witnesses, .verbose = a->verbose, .color = color};
-    struct verify_lines lines = {
+    struct verify_file lines = {
         .path = a->path, .keys = keys, .quorum = &a->witnesses, .event = a->event, .color = color};
     bool file = verify_is_file(a->path);
     int r = verify_fits(a, file);
@@ -187,7 +187,7 @@ static int verify_with_keys(const struct verify_args *a, const struct key_choice
     }
     if (r != CTL_OK)
         return r;
-    return file ? verify_lines_run(&lines) : verify_logs(a, &c);
+    return file ? verify_file_run(&lines) : verify_logs(a, &c);
 }
 
 static int verify_run(int argc, char **argv)

@@ -9,7 +9,7 @@
 #include "common/evidence/log_reader.h"
 #include "common/evidence/log_verify.h"
 #include "common/evidence/tile_reader.h"
-#include "supervisor/ctl/verify_report.h"
+#include "supervisor/ctl/verify_log.h"
 
 struct range {
     const struct verify_range *o;

@@ -90,7 +90,6 @@ static void witness_file(const struct cosigner *k, char *dst, size_t cap)
 
 struct witness_round {
     const struct witness_args *a;
-    int fd; /* the log */
     struct prover *prover;
     char file[CHECKPOINT_NAME_MAX + 64];
     struct checkpoint old; /* what the witness saw last, as far as known; size 0: nothing */
@@ -106,20 +105,18 @@ static int witness_last(struct witness_round *w)
 {
     _cleanup_(buf_done) struct buf note = {.data = NULL};
     const struct loghead *head = prover_head(w->prover);
-    const struct keyring_key *signer;
     uint64_t when;
     int r;
 
     buf_init(&note, CHECKPOINT_NOTE_MAX);
     w->old = (struct checkpoint){.size = 0};
-    r = log_verify_read_file(w->fd, w->file, &note);
+    r = log_verify_read_file(head->fd, w->file, &note);
     if (r == -ENOENT)
         return CTL_OK;
     if (r < 0)
         return ctl_fail(CTL_FAILED, VERB, "cannot read %s/%s: %s", w->a->log, w->file, strerror(-r));
     if (cosign_check(buf_str(&note), &w->a->who.key[0], &when) != COSIGN_OK ||
-        checkpoint_open_ring(buf_str(&note), &head->trust.ring, &w->old, &signer) != CHECKPOINT_OK ||
-        strcmp(w->old.origin, head->checkpoint.origin) != 0)
+        !loghead_is_ours(head, buf_str(&note), &w->old))
         w->old = (struct checkpoint){.size = 0}; /* the witness says itself what it saw */
     return CTL_OK;
 }
@@ -139,17 +136,15 @@ static int witness_request(struct witness_round *w, uint64_t old, struct buf *re
 
 static int witness_store(struct witness_round *w, const struct witness_reply *reply)
 {
-    struct outfile_at o = {.dirfd = w->fd, .mode = 0600, .dir_mode = 0700, .sync = true};
     const struct loghead *head = prover_head(w->prover);
+    struct outfile_at o = {.dirfd = head->fd, .mode = 0600, .dir_mode = 0700, .sync = true};
     struct str note = reply->note.len ? buf_str(&reply->note) : buf_str(&head->note);
     _cleanup_(buf_done) struct buf cosigned = {.data = NULL};
-    const struct keyring_key *signer;
     struct checkpoint c;
     int r;
 
     buf_init(&cosigned, CHECKPOINT_NOTE_MAX);
-    if (checkpoint_open_ring(note, &head->trust.ring, &c, &signer) != CHECKPOINT_OK ||
-        strcmp(c.origin, head->checkpoint.origin) != 0)
+    if (!loghead_is_ours(head, note, &c))
         return ctl_fail(CTL_TAMPERED, VERB, "the answer in %s is about a note that is not of this log",
                         w->a->to);
     r = cosign_add(note, buf_str(&reply->body), &w->a->who.key[0], &cosigned);
@@ -226,7 +221,7 @@ static int witness_round(struct witness_round *w)
 {
     const struct loghead *head;
     struct proof proof;
-    int r = prover_open(VERB, w->a->log, w->fd, &w->prover);
+    int r = prover_open(VERB, w->a->log, &w->prover);
 
     if (r != CTL_OK)
         return r;
@@ -247,13 +242,9 @@ static int witness_round(struct witness_round *w)
 
 static int witness_once(const struct witness_args *a)
 {
-    _cleanup_close_ int fd = logdir_open(a->log);
-    struct witness_round w = {.a = a, .fd = fd};
-    int r;
+    struct witness_round w = {.a = a};
+    int r = witness_round(&w);
 
-    if (fd < 0)
-        return ctl_fail(CTL_FAILED, VERB, "cannot open %s: %s", a->log, strerror(-fd));
-    r = witness_round(&w);
     prover_free(w.prover);
     return r;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "supervisor/launch/binds.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
@@ -9,6 +8,8 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
+
+#include "common/base/dir.h"
 
 static bool binds_is_forbidden(const struct binds *b, const struct stat *st)
 {
@@ -164,12 +165,6 @@ static int binds_cover_one(struct binds *b, int dir, const char *name, const cha
     return r < 0 ? fault_set(f, r, "covering %s below %s", name, path) : 0;
 }
 
-static void binds_closedirp(DIR **d)
-{
-    if (*d)
-        closedir(*d);
-}
-
 static int binds_cover_dir(struct binds *b, int fd, dev_t dev, unsigned depth, const char *path,
                            struct fault *f);
 
@@ -213,7 +208,7 @@ static int binds_cover_entry(struct binds *b, int dir, const struct dirent *e, d
 static int binds_cover_dir(struct binds *b, int fd, dev_t dev, unsigned depth, const char *path,
                            struct fault *f)
 {
-    _cleanup_(binds_closedirp) DIR *dir = NULL;
+    _cleanup_(dir_closep) DIR *dir = NULL;
     struct dirent *e;
     struct stat st;
     int r = fstat(fd, &st) < 0 ? -errno : 0;
@@ -222,11 +217,12 @@ static int binds_cover_dir(struct binds *b, int fd, dev_t dev, unsigned depth, c
         r = -EACCES;
     if (r == 0 && st.st_dev != dev && binds_is_kernel_fs(fd))
         r = -EACCES;
-    if (r < 0 || !(dir = fdopendir(fd))) {
-        r = r < 0 ? r : -errno;
+    if (r < 0)
         close(fd);
+    else
+        r = dir_take(fd, &dir);
+    if (r < 0)
         return fault_set(f, r, "%s contains a directory that no cell may see", path);
-    }
     while (errno = 0, (e = readdir(dir))) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
             continue;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "supervisor/launch/etc_copy.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+
+#include "common/base/dir.h"
 
 struct etc_copy {
     uint64_t bytes;
@@ -81,23 +82,15 @@ static int etc_copy_entry(struct etc_copy *c, int from, int to, const char *name
     return S_ISLNK(st.st_mode) ? etc_copy_link(from, to, name) : etc_copy_file(c, from, to, name);
 }
 
-static void etc_copy_closedirp(DIR **d)
-{
-    if (*d)
-        closedir(*d);
-}
-
 /* Takes from. */
 static int etc_copy_dir(struct etc_copy *c, int from, int to, unsigned depth)
 {
-    _cleanup_(etc_copy_closedirp) DIR *dir = fdopendir(from);
+    _cleanup_(dir_closep) DIR *dir = NULL;
     struct dirent *e;
+    int taken = dir_take(from, &dir);
 
-    if (!dir) {
-        int r = -errno;
-        close(from);
-        return r;
-    }
+    if (taken < 0)
+        return taken;
     while (errno = 0, (e = readdir(dir))) {
         int r;
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)

@@ -2,10 +2,11 @@
 /* The walk over the host's /etc. */
 #include "supervisor/launch/etc_layer.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+
+#include "common/base/dir.h"
 
 /* One open directory of the walk. Its twin in the layer is made only when something below it is hidden. */
 struct etc_dir {
@@ -93,23 +94,15 @@ static int etc_walk_entry(struct etc_walk *w, int fd, struct etc_dir *d, const s
     return 0;
 }
 
-static void etc_closedirp(DIR **d)
-{
-    if (*d)
-        closedir(*d);
-}
-
 /* Takes fd. */
 static int etc_walk_dir(struct etc_walk *w, int fd, struct etc_dir *d, unsigned depth)
 {
-    _cleanup_(etc_closedirp) DIR *dir = fdopendir(fd);
+    _cleanup_(dir_closep) DIR *dir = NULL;
     struct dirent *e;
+    int taken = dir_take(fd, &dir);
 
-    if (!dir) {
-        int r = fault_set(w->fault, -errno, "reading /etc");
-        close(fd);
-        return r;
-    }
+    if (taken < 0)
+        return fault_set(w->fault, taken, "reading /etc");
     while (errno = 0, (e = readdir(dir))) {
         int r;
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)

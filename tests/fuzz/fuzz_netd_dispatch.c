@@ -91,8 +91,7 @@ static void send_frames(int sock, int pin, struct cursor c)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct endpoint_handler handlers[] = {{MSG_SIGNER_CLAIM_REQ, on_claim},
-                                                       {MSG_SIGNER_CLAIMS_REQ, on_claims}};
+    static const struct endpoint_handler handlers[] = {{MSG_SIGNER_CLAIMS_REQ, on_claims}};
     static const struct endpoint_ops ops = {.handlers = handlers, .n = ARRAY_LEN(handlers), .gone = on_gone};
     const struct endpoint_config cfg = {&iface_signer, FROM_SERVER, ROLE_SIGNERD, ROLE_NETD, &ops, NULL};
     static struct netd_self self;

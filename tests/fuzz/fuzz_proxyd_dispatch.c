@@ -43,7 +43,7 @@ static void must(bool ok)
 
 static int on_claim(void *self, struct endpoint *e, struct endpoint_msg *m)
 {
-    const struct signer_claim_req *q = m->rec;
+    const struct signer_claim *q = m->rec;
     const struct event_row *row = event_row(q->type);
     struct arena a;
     union {
@@ -232,8 +232,7 @@ static void run_steps(int sock, struct cursor c)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct endpoint_handler handlers[] = {{MSG_SIGNER_CLAIM_REQ, on_claim},
-                                                       {MSG_SIGNER_CLAIMS_REQ, on_claims}};
+    static const struct endpoint_handler handlers[] = {{MSG_SIGNER_CLAIMS_REQ, on_claims}};
     static const struct endpoint_ops ops = {.handlers = handlers, .n = ARRAY_LEN(handlers), .gone = on_gone};
     const struct endpoint_config cfg = {&iface_signer, FROM_SERVER, ROLE_SIGNERD, ROLE_PROXYD, &ops, NULL};
     const struct hello hello = {STR_LIT("proxy"), iface_proxy.version, ROLE_SUPERVISOR};

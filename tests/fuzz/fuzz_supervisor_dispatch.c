@@ -116,7 +116,6 @@ static void answer(int line, const struct msg *m, struct frame *f)
     static const struct netd_cell_attach_none_rep none_attached = {STR_LIT("sha256:0")};
     static const struct netd_cell_policy_rep flows = {5};
     static const struct netd_cell_counters_rep counters = {1, 2};
-    static const struct signer_claim_rep claimed = {1};
     static const struct signer_result all_claimed[LIMIT_CLAIMS_FRAME];
     static const struct signer_head_rep head = {1, STR_LIT("x\n1\nx\n")};
     static const struct proxy_rule_use use = {1023, 1};
@@ -140,8 +139,6 @@ static void answer(int line, const struct msg *m, struct frame *f)
         say(line, m->row->id + 1, m->seq, &flows, NULL, 0);
     else if (line == NETD && m->row->id == MSG_NETD_CELL_COUNTERS_REQ)
         say(line, m->row->id + 1, m->seq, &counters, NULL, 0);
-    else if (line == SIGNERD && m->row->id == MSG_SIGNER_CLAIM_REQ)
-        say(line, m->row->id + 1, m->seq, &claimed, NULL, 0);
     else if (line == SIGNERD && m->row->id == MSG_SIGNER_CLAIMS_REQ)
         say(line, m->row->id + 1, m->seq,
             &(struct signer_claims_rep){

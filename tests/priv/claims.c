@@ -19,6 +19,17 @@ struct claimant {
     char answer[64];
 };
 
+/* 0: it was taken. */
+static uint32_t first_fail(const struct signer_claims_rep *rep)
+{
+    return rep->results.n == 1 ? rep->results.v[0].fail : FAIL_INVALID;
+}
+
+static const char *words(uint32_t fail)
+{
+    return enum_text(&enum_fail, fail);
+}
+
 /* The first answer that is not a hello; its words are in c->answer, "ok" when it is no refusal. any: of
  * whichever request, else of the last one. */
 static void hear(struct claimant *c, size_t line, bool any)
@@ -37,8 +48,9 @@ static void hear(struct claimant *c, size_t line, bool any)
         if (r < 0)
             snprintf(c->answer, sizeof(c->answer), "broken");
         else if (m.row->id == MSG_ERROR)
-            snprintf(c->answer, sizeof(c->answer), "%s",
-                     enum_text(&enum_fail, ((const struct error *)m.rec)->fail));
+            snprintf(c->answer, sizeof(c->answer), "%s", words(((const struct error *)m.rec)->fail));
+        else if (m.row->id == MSG_SIGNER_CLAIMS_REP && first_fail(m.rec))
+            snprintf(c->answer, sizeof(c->answer), "%s", words(first_fail(m.rec)));
         else
             snprintf(c->answer, sizeof(c->answer), any || m.seq == c->seq ? "ok" : "out of order");
         return;
@@ -67,8 +79,9 @@ static void tell(struct claimant *c, size_t line, const char *run_id, uint32_t t
     void *rec = record_least(s, &a);
     if (!rec || codec_encode(s, rec, &body) < 0)
         exit(2);
-    struct signer_claim_req req = {++c->counter[line], str_of(run_id), type, buf_str(&body)};
-    send_request(c, line, MSG_SIGNER_CLAIM_REQ, &req);
+    struct signer_claim one = {++c->counter[line], str_of(run_id), type, buf_str(&body)};
+    struct signer_claims_req req = {.claims = {&one, 1}};
+    send_request(c, line, MSG_SIGNER_CLAIMS_REQ, &req);
 }
 
 static void claim(struct claimant *c, size_t line, const char *run_id, uint32_t type)

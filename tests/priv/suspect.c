@@ -274,7 +274,7 @@ bool suspect_is_cut(struct suspect *s, size_t line, int timeout_ms)
 static const struct msg_row *row_that_is_answered(const struct hostile_line *l)
 {
     if (l->iface == &iface_signer)
-        return iface_row(l->iface, l->role == ROLE_SUPERVISOR ? MSG_SIGNER_HEAD_REQ : MSG_SIGNER_CLAIM_REQ);
+        return iface_row(l->iface, l->role == ROLE_SUPERVISOR ? MSG_SIGNER_HEAD_REQ : MSG_SIGNER_CLAIMS_REQ);
     if (l->iface == &iface_netd)
         return iface_row(l->iface, MSG_NETD_CELL_COUNTERS_REQ);
     if (l->iface == &iface_pin)
@@ -289,6 +289,8 @@ bool suspect_answers(const struct suspect *s, size_t line, int timeout_ms)
     static struct frame f;
     const struct hostile_line *l = &s->kind->line[line];
     const struct msg_row *row = row_that_is_answered(l);
+    const struct signer_claim claim = {
+        1, STR_LIT("0190a0b0-c0d0-7000-8000-000000000009"), EVENT_GAP, {"", 0}};
     _cleanup_(arena_done) struct arena a = {0};
     _cleanup_(buf_done) struct buf b = {0};
     struct msg m;
@@ -297,9 +299,8 @@ bool suspect_answers(const struct suspect *s, size_t line, int timeout_ms)
     arena_init(&a, LIMIT_ARENA);
     buf_init(&b, LIMIT_FRAME);
     rec = record_least(row->rec, &a);
-    if (row->id == MSG_SIGNER_CLAIM_REQ && l->iface == &iface_signer)
-        *((struct signer_claim_req *)rec) =
-            (struct signer_claim_req){1, STR_LIT("0190a0b0-c0d0-7000-8000-000000000009"), EVENT_GAP, {"", 0}};
+    if (row->id == MSG_SIGNER_CLAIMS_REQ && l->iface == &iface_signer)
+        *((struct signer_claims_req *)rec) = (struct signer_claims_req){{&claim, 1}};
     if (iface_encode(row, 77, rec, &b) < 0)
         die("encode");
     suspect_send(s, line, b.data, b.len, row->nfds);

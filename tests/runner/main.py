@@ -13,10 +13,9 @@ from . import fuzz, process, pytests, unit, vm
 from .report import Report, say
 
 MAKE_TIMEOUT_S = 2400
-# Programs of one process without filters, one at least of each folder. Those that verify a log read its tiles with openat2(2),
-# which valgrind 3.19 does not know.
-VALGRIND = ["common_channel", "common_envelope", "common_keyset", "proto_*", "proxyd_dns_cell", "proxyd_relay", "signerd_event",
-            "signerd_quota", "supervisor_spec", "supervisor_spec_bad"]
+# Programs of one process without filters, one at least of each folder.
+VALGRIND = ["common_channel", "common_envelope", "common_keyset", "proto_*", "proxyd_dns_cell", "proxyd_relay",
+            "signerd_dispatch", "signerd_event", "signerd_log", "signerd_quota", "supervisor_spec", "supervisor_spec_bad"]
 LIMIT_S = 90 * 60
 # Not once more with sanitizers: most of their time passes in browsers, servers and waiting; `make check-asan` leaves them out
 # too, `pytest` with a sanitized CELLOS_BIN does not.

@@ -87,7 +87,7 @@ static inline void netd_suite_keep_text(struct netd_suite_claim *c, struct str t
 static inline int netd_suite_on_claim(void *self, struct endpoint *e, struct endpoint_msg *m)
 {
     struct netd_suite *s = self;
-    const struct signer_claim_req *q = m->rec;
+    const struct signer_claim *q = m->rec;
     struct arena a;
     (void)e;
     assert_true(s->nclaims < NETD_SUITE_CLAIMS);
@@ -175,8 +175,7 @@ static inline int netd_suite_on_claims(void *self, struct endpoint *e, struct en
 
 static inline void netd_suite_start(struct netd_suite *s, bool confined)
 {
-    static const struct endpoint_handler handlers[] = {{MSG_SIGNER_CLAIM_REQ, netd_suite_on_claim},
-                                                       {MSG_SIGNER_CLAIMS_REQ, netd_suite_on_claims}};
+    static const struct endpoint_handler handlers[] = {{MSG_SIGNER_CLAIMS_REQ, netd_suite_on_claims}};
     static const struct endpoint_ops signer_ops = {
         .handlers = handlers, .n = ARRAY_LEN(handlers), .gone = netd_suite_on_signer_cut};
     static const struct endpoint_ops supervisor_ops = {.gone = netd_suite_on_cut};

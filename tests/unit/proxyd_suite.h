@@ -122,7 +122,7 @@ static inline void suite_release(struct suite *s)
 static inline int suite_on_claim(void *self, struct endpoint *e, struct endpoint_msg *m)
 {
     struct suite *s = self;
-    const struct signer_claim_req *q = m->rec;
+    const struct signer_claim *q = m->rec;
     (void)e;
     assert_true(s->nclaims < SUITE_CLAIMS);
     assert_true(str_is(q->run_id, s->run_id));
@@ -421,8 +421,7 @@ static inline int suite_on_claims(void *self, struct endpoint *e, struct endpoin
 
 static inline struct suite *suite_start_as(const struct suite_host *hosts, bool confined)
 {
-    static const struct endpoint_handler handlers[] = {{MSG_SIGNER_CLAIM_REQ, suite_on_claim},
-                                                       {MSG_SIGNER_CLAIMS_REQ, suite_on_claims}};
+    static const struct endpoint_handler handlers[] = {{MSG_SIGNER_CLAIMS_REQ, suite_on_claims}};
     static const struct endpoint_ops signer_ops = {
         .handlers = handlers, .n = ARRAY_LEN(handlers), .gone = suite_on_gone};
     static const struct endpoint_ops supervisor_ops = {.gone = suite_on_cut};

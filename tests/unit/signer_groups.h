@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* For a signerd by hand: claims that came in one frame are handed to the handler of one claim, each under a
- * seq of its own, and the frame is answered when all of them have their answer. */
+/* For a signerd by hand: the claims of a frame are handed to the handler of one claim, each under a seq of
+ * its own, and the frame is answered when all of them have their answer. */
 #pragma once
 
 #include "proto/endpoint.h"
@@ -21,7 +21,7 @@ static inline int signer_groups_take(void *self, struct endpoint *e, struct endp
                                      signer_groups_fn one)
 {
     const struct signer_claims_req *req = m->rec;
-    const struct signer_claim_req *claim = req->claims.v;
+    const struct signer_claim *claim = req->claims.v;
     size_t at = signer_group_next++ % SIGNER_GROUPS;
 
     if (signer_group[at].open > 0)
@@ -43,13 +43,8 @@ static inline int signer_groups_take(void *self, struct endpoint *e, struct endp
 /* The answer to one claim: fail 0 is success. 0 or -errno, as endpoint_reply(). */
 static inline int signer_groups_answer(struct endpoint *e, uint64_t seq, uint32_t fail, uint64_t sequence)
 {
-    struct signer_claim_rep rep = {sequence};
-    struct signer_group *g;
+    struct signer_group *g = &signer_group[(seq & ~SIGNER_GROUP_MARK) >> 8];
 
-    if (!(seq & SIGNER_GROUP_MARK))
-        return fail ? endpoint_fail(e, seq, fail, "refused by the test")
-                    : endpoint_reply(e, MSG_SIGNER_CLAIM_REQ, seq, &rep, NULL, 0);
-    g = &signer_group[(seq & ~SIGNER_GROUP_MARK) >> 8];
     g->result[seq & 0xff] = (struct signer_result){.fail = fail, .sequence = sequence};
     if (--g->open > 0)
         return 0;

@@ -7,12 +7,15 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <seccomp.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "common/base/io.h"
+#include "tests/unit/child.h"
 
 #define FOUR_SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
@@ -192,38 +195,86 @@ static void close_from(void **st)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+static int beneath_dir;
+
+static int beneath(const char *path, int flags, unsigned mode)
+{
+    int fd = io_open_beneath(beneath_dir, path, flags, mode);
+
+    if (fd >= 0)
+        close(fd);
+    return fd < 0 ? fd : 0;
+}
+
+static void beneath_all(void)
+{
+    struct stat sb;
+    int made = io_open_beneath(beneath_dir, "sub/file", O_CREAT | O_EXCL | O_WRONLY, 0600);
+
+    CHILD_CHECK(made >= 0);
+    CHILD_CHECK(fcntl(made, F_GETFD) & FD_CLOEXEC);
+    CHILD_CHECK(fstat(made, &sb) == 0 && (sb.st_mode & 0777) == 0600);
+    CHILD_CHECK(write(made, "x", 1) == 1);
+    CHILD_CHECK(beneath("sub/file", O_CREAT | O_EXCL | O_WRONLY, 0600) == -EEXIST);
+    CHILD_CHECK(beneath("sub/file", O_RDONLY, 0777) == 0); /* mode without O_CREAT: ignored */
+    CHILD_CHECK(beneath("sub//deeper/../deeper", O_RDONLY, 0) == -EXDEV);
+    CHILD_CHECK(beneath("sub//./deeper/", O_RDONLY | O_DIRECTORY, 0) == 0);
+    CHILD_CHECK(beneath("sub/deeper", O_RDONLY | O_DIRECTORY, 0) == 0);
+    CHILD_CHECK(beneath("sub/deeper/none", O_RDONLY, 0) == -ENOENT);
+    CHILD_CHECK(beneath("sub", O_RDONLY | O_DIRECTORY, 0) == 0);
+    CHILD_CHECK(beneath("..sub", O_RDONLY, 0) == -ENOENT); /* a name like any */
+    CHILD_CHECK(beneath("sub/file", O_RDONLY | O_DIRECTORY, 0) == -ENOTDIR);
+    CHILD_CHECK(beneath("sub/file/x", O_RDONLY, 0) == -ENOTDIR);
+
+    CHILD_CHECK(beneath("link/file", O_RDONLY, 0) == -ELOOP);
+    CHILD_CHECK(beneath("link", O_RDONLY | O_DIRECTORY, 0) == -ELOOP);
+    CHILD_CHECK(beneath("sub/back/file", O_RDONLY, 0) == -ELOOP);
+    CHILD_CHECK(beneath("out", O_RDONLY, 0) == -ELOOP);
+    CHILD_CHECK(beneath("..", O_RDONLY, 0) == -EXDEV);
+    CHILD_CHECK(beneath("sub/../../x", O_RDONLY, 0) == -EXDEV);
+    CHILD_CHECK(beneath("/etc/passwd", O_RDONLY, 0) == -EXDEV);
+    CHILD_CHECK(beneath("none", O_RDONLY, 0) == -ENOENT);
+    CHILD_CHECK(beneath("", O_RDONLY, 0) == -ENOENT);
+    CHILD_CHECK(unlinkat(beneath_dir, "sub/file", 0) == 0);
+}
+
+static void beneath_without_openat2(void)
+{
+    scmp_filter_ctx c = seccomp_init(SCMP_ACT_ALLOW);
+
+    CHILD_CHECK(c && seccomp_rule_add(c, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(openat2), 0) == 0);
+    CHILD_CHECK(seccomp_load(c) == 0);
+    seccomp_release(c);
+    CHILD_CHECK(syscall(SYS_openat2, -1, "", NULL, (size_t)0) < 0 && errno == ENOSYS);
+    int before = child_open_fds();
+    beneath_all();
+    CHILD_CHECK(child_open_fds() == before + 1); /* the file that was made */
+}
+
+/* The same answers with openat2(2) and without. */
 static void open_beneath(void **st)
 {
-    (void)st;
     char dir[] = "/tmp/test_io_XXXXXX";
+
+    (void)st;
     assert_non_null(mkdtemp(dir));
-    _cleanup_close_ int d = open(dir, O_DIRECTORY | O_PATH | O_CLOEXEC);
-    assert_int_equal(mkdirat(d, "sub", 0700), 0);
-    assert_int_equal(symlinkat("sub", d, "link"), 0);
-    assert_int_equal(symlinkat("/etc/passwd", d, "out"), 0);
+    beneath_dir = open(dir, O_DIRECTORY | O_PATH | O_CLOEXEC);
+    assert_int_equal(mkdirat(beneath_dir, "sub", 0700), 0);
+    assert_int_equal(mkdirat(beneath_dir, "sub/deeper", 0700), 0);
+    assert_int_equal(symlinkat("sub", beneath_dir, "link"), 0);
+    assert_int_equal(symlinkat("../sub", beneath_dir, "sub/back"), 0);
+    assert_int_equal(symlinkat("/etc/passwd", beneath_dir, "out"), 0);
 
-    _cleanup_close_ int made = io_open_beneath(d, "sub/file", O_CREAT | O_EXCL | O_WRONLY, 0600);
-    assert_true(made >= 0);
-    assert_true(fcntl(made, F_GETFD) & FD_CLOEXEC);
-    struct stat sb;
-    assert_int_equal(fstat(made, &sb), 0);
-    assert_int_equal(sb.st_mode & 0777, 0600);
-    _cleanup_close_ int again =
-        io_open_beneath(d, "sub/../sub/file", O_RDONLY, 0777); /* mode without O_CREAT: ignored */
-    assert_true(again >= 0);
+    assert_int_equal(child_run(beneath_all), CHILD_OK);
+    assert_int_equal(child_run(beneath_without_openat2), CHILD_OK);
 
-    assert_int_equal(io_open_beneath(d, "link/file", O_RDONLY, 0), -ELOOP);
-    assert_int_equal(io_open_beneath(d, "out", O_RDONLY, 0), -ELOOP);
-    assert_int_equal(io_open_beneath(d, "..", O_RDONLY, 0), -EXDEV);
-    assert_int_equal(io_open_beneath(d, "sub/../../x", O_RDONLY, 0), -EXDEV);
-    assert_int_equal(io_open_beneath(d, "/etc/passwd", O_RDONLY, 0), -EXDEV);
-    assert_int_equal(io_open_beneath(d, "none", O_RDONLY, 0), -ENOENT);
-
-    assert_int_equal(unlinkat(d, "sub/file", 0), 0);
-    assert_int_equal(unlinkat(d, "sub", AT_REMOVEDIR), 0);
-    assert_int_equal(unlinkat(d, "link", 0), 0);
-    assert_int_equal(unlinkat(d, "out", 0), 0);
+    assert_int_equal(unlinkat(beneath_dir, "sub/back", 0), 0);
+    assert_int_equal(unlinkat(beneath_dir, "sub/deeper", AT_REMOVEDIR), 0);
+    assert_int_equal(unlinkat(beneath_dir, "sub", AT_REMOVEDIR), 0);
+    assert_int_equal(unlinkat(beneath_dir, "link", 0), 0);
+    assert_int_equal(unlinkat(beneath_dir, "out", 0), 0);
     assert_int_equal(rmdir(dir), 0);
+    close(beneath_dir);
 }
 
 static void never_wait(void **st)

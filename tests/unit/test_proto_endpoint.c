@@ -90,7 +90,7 @@ static void on_claimed(void *data, const struct error *error, const void *rec, i
 {
     struct fixture *x = data;
     on_answer(data, error, rec, fds, nfds);
-    x->answer.value = error ? 0 : ((const struct signer_claim_rep *)rec)->sequence;
+    x->answer.value = error ? 0 : ((const struct signer_claims_rep *)rec)->results.v[0].sequence;
 }
 
 static int setup(void **state)
@@ -328,12 +328,14 @@ static void test_send_before_ready(void **state)
 static void test_call_and_reply(void **state)
 {
     struct fixture *x = *state;
-    struct signer_claim_req req = {1, STR_LIT(RUN_ID), EVENT_GAP, STR_LIT("body")};
-    struct signer_claim_rep rep = {4711};
+    struct signer_claim claim = {1, STR_LIT(RUN_ID), EVENT_GAP, STR_LIT("body")};
+    struct signer_claims_req req = {.claims = {&claim, 1}};
+    struct signer_result result = {.sequence = 4711};
+    struct signer_claims_rep rep = {.results = {&result, 1}};
     start_signer_client(x);
-    assert_int_equal(endpoint_call(x->e, MSG_SIGNER_CLAIM_REQ, &req, NULL, 0, 1000, on_claimed, x), 0);
-    uint64_t seq = expect_request(x, MSG_SIGNER_CLAIM_REQ, ROLE_SUPERVISOR);
-    assert_int_equal(wire_send(&x->w, MSG_SIGNER_CLAIM_REP, seq, &rep), 0);
+    assert_int_equal(endpoint_call(x->e, MSG_SIGNER_CLAIMS_REQ, &req, NULL, 0, 1000, on_claimed, x), 0);
+    uint64_t seq = expect_request(x, MSG_SIGNER_CLAIMS_REQ, ROLE_SUPERVISOR);
+    assert_int_equal(wire_send(&x->w, MSG_SIGNER_CLAIMS_REP, seq, &rep), 0);
     turn(x);
     assert_int_equal(x->answer.n, 1);
     assert_int_equal(x->answer.fail, 0);
@@ -444,11 +446,11 @@ static void test_reply_twice(void **state)
 static void test_reply_of_another_request(void **state)
 {
     struct fixture *x = *state;
-    struct signer_claim_rep rep = {1};
+    struct signer_claims_rep rep = {.results = {NULL, 0}};
     start_signer_client(x);
     assert_int_equal(head(x, 0), 0);
     uint64_t seq = expect_request(x, MSG_SIGNER_HEAD_REQ, ROLE_SUPERVISOR);
-    assert_int_equal(wire_send(&x->w, MSG_SIGNER_CLAIM_REP, seq, &rep), 0);
+    assert_int_equal(wire_send(&x->w, MSG_SIGNER_CLAIMS_REP, seq, &rep), 0);
     expect_cut(x, -EPROTO);
     assert_int_equal(x->answer.n, 1); /* the request learns that the line died */
     assert_int_equal(x->answer.fail, FAIL_UNAVAILABLE);
@@ -518,7 +520,7 @@ static void test_wrong_use(void **state)
 {
     struct fixture *x = *state;
     struct empty none;
-    struct signer_claim_rep rep = {1};
+    struct signer_claims_rep rep = {.results = {NULL, 0}};
     struct error e = {FAIL_STATE, STR_LIT("")};
     int fd = 0;
     start_signer_client(x);
@@ -527,7 +529,7 @@ static void test_wrong_use(void **state)
     assert_int_equal(endpoint_send(x->e, MSG_SIGNER_HEAD_REQ, &none, NULL, 0), -EINVAL); /* a request */
     assert_int_equal(endpoint_send(x->e, MSG_SIGNER_LOG_FAILED, &e, NULL, 0), -EINVAL); /* the other side's */
     assert_int_equal(endpoint_call(x->e, MSG_SIGNER_LOG_FAILED, &e, NULL, 0, 0, on_answer, x), -EINVAL);
-    assert_int_equal(endpoint_reply(x->e, MSG_SIGNER_CLAIM_REQ, 1, &rep, NULL, 0), -EINVAL);
+    assert_int_equal(endpoint_reply(x->e, MSG_SIGNER_CLAIMS_REQ, 1, &rep, NULL, 0), -EINVAL);
     assert_int_equal(endpoint_call(x->e, MSG_SIGNER_HEAD_REQ, &none, &fd, 1, 0, on_answer, x), -EINVAL);
     turn(x);
     assert_int_equal(x->answer.n, 0);

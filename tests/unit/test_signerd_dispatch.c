@@ -403,6 +403,13 @@ static void send_rec(struct suite *s, size_t line, uint32_t id, uint64_t seq, co
     assert_int_equal(frame_send(s->sock[line], b.data, b.len, NULL, 0), 0);
 }
 
+static void send_claim(struct suite *s, size_t line, uint64_t seq, const struct signer_claim *claim)
+{
+    struct signer_claims_req req = {.claims = {claim, 1}};
+
+    send_rec(s, line, MSG_SIGNER_CLAIMS_REQ, seq, &req);
+}
+
 static void hello(struct suite *s, size_t line, uint32_t role)
 {
     struct hello h = {STR_LIT("signer"), iface_signer.version, role};
@@ -425,7 +432,7 @@ static bool is_cut(struct suite *s, size_t line)
 static struct {
     struct signer_result r[8];
     size_t n;
-} last_results; /* of the answer to a group */
+} last_results; /* of the last answer to claims */
 
 static void keep_results(const struct signer_claims_rep *rep)
 {
@@ -450,10 +457,10 @@ static int next_id(struct suite *s, size_t line, uint64_t *ret_seq, uint64_t *re
         if (m.row->id == MSG_HELLO)
             continue;
         *ret_seq = m.seq;
-        if (m.row->id == MSG_SIGNER_CLAIM_REP)
-            *ret_value = ((const struct signer_claim_rep *)m.rec)->sequence;
-        if (m.row->id == MSG_SIGNER_CLAIMS_REP)
+        if (m.row->id == MSG_SIGNER_CLAIMS_REP) {
             keep_results(m.rec);
+            *ret_value = last_results.r[0].sequence;
+        }
         r = (int)m.row->id;
         break;
     }
@@ -470,14 +477,14 @@ static void test_broken_frames_cut_the_line(void **state)
         struct signer_secrets_req secrets = {.run_id = STR_LIT("x"), .key = STR_LIT("")};
         struct hello bad = {STR_LIT("signer"), iface_signer.version + 1, ROLE_NETD};
         struct signer_cell_open_req open_req = {.run_id = STR_LIT("x"), .cell_id = STR_LIT("y")};
-        struct signer_claim_req req = {
+        struct signer_claim req = {
             .counter = 0, .run_id = STR_LIT("x"), .type = EVENT_GAP, .body = STR_LIT("")};
         struct empty empty;
 
         suite_init(&s, false);
         switch (how) {
         case 0: /* before any hello */
-            send_rec(&s, 1, MSG_SIGNER_CLAIM_REQ, 1, &req);
+            send_claim(&s, 1, 1, &req);
             break;
         case 1: /* another version */
             send_rec(&s, 1, MSG_HELLO, 0, &bad);
@@ -503,7 +510,7 @@ static void test_broken_frames_cut_the_line(void **state)
             break;
         case 6: /* counters begin with 1 */
             hello(&s, 1, ROLE_NETD);
-            send_rec(&s, 1, MSG_SIGNER_CLAIM_REQ, 1, &req);
+            send_claim(&s, 1, 1, &req);
             break;
         default: /* an fd where none is allowed */
             hello(&s, 1, ROLE_NETD);
@@ -528,8 +535,9 @@ static void test_truncated_claims(void **state)
     buf_init(&frame, LIMIT_FRAME);
     uuid_v7(run);
     assert_int_equal(codec_encode(&schema_ev_gap, &gap, &body), 0);
-    struct signer_claim_req req = {1, str_of(run), EVENT_GAP, buf_str(&body)};
-    assert_int_equal(iface_encode(iface_row(&iface_signer, MSG_SIGNER_CLAIM_REQ), 1, &req, &frame), 0);
+    struct signer_claim claim = {1, str_of(run), EVENT_GAP, buf_str(&body)};
+    struct signer_claims_req req = {.claims = {&claim, 1}};
+    assert_int_equal(iface_encode(iface_row(&iface_signer, MSG_SIGNER_CLAIMS_REQ), 1, &req, &frame), 0);
     for (size_t n = 1; n < frame.len; n += 3) {
         suite_init(&s, false);
         hello(&s, 2, ROLE_PROXYD);
@@ -554,29 +562,30 @@ static void test_repeats_get_the_first_answer(void **state)
     struct signer_cell_open_req o = {.run_id = str_of(run), .cell_id = STR_LIT("a")};
     send_rec(&s, 0, MSG_SIGNER_CELL_OPEN_REQ, 1, &o);
     assert_int_equal(codec_encode(&schema_ev_gap, &gap, &body), 0);
-    struct signer_claim_req req = {7, str_of(run), EVENT_GAP, buf_str(&body)};
-    send_rec(&s, 0, MSG_SIGNER_CLAIM_REQ, 2, &req);
+    struct signer_claim req = {7, str_of(run), EVENT_GAP, buf_str(&body)};
+    send_claim(&s, 0, 2, &req);
     uint64_t size = 0;
     while (size == 0) {
         ev_run(s.r.loop, EVRUN_ONCE);
         (void)elog_head(s.d.log, &size);
     }
     settle(&s);
-    send_rec(&s, 0, MSG_SIGNER_CLAIM_REQ, 3, &req); /* the same counter */
+    send_claim(&s, 0, 3, &req); /* the same counter */
     settle(&s);
     assert_int_equal(next_id(&s, 0, &seq, &first), MSG_SIGNER_CELL_OPEN_REP);
-    assert_int_equal(next_id(&s, 0, &seq, &first), MSG_SIGNER_CLAIM_REP);
+    assert_int_equal(next_id(&s, 0, &seq, &first), MSG_SIGNER_CLAIMS_REP);
     assert_int_equal(seq, 2);
-    assert_int_equal(next_id(&s, 0, &seq, &second), MSG_SIGNER_CLAIM_REP);
+    assert_int_equal(next_id(&s, 0, &seq, &second), MSG_SIGNER_CLAIMS_REP);
     assert_int_equal(seq, 3);
     assert_int_equal(first, 0);
     assert_int_equal(second, 0);
     (void)elog_head(s.d.log, &size);
     assert_int_equal(size, 1); /* one line */
     req.counter = 3;           /* never seen, but below the greatest: nobody knows what it was */
-    send_rec(&s, 0, MSG_SIGNER_CLAIM_REQ, 4, &req);
+    send_claim(&s, 0, 4, &req);
     settle(&s);
-    assert_int_equal(next_id(&s, 0, &seq, &second), MSG_ERROR);
+    assert_int_equal(next_id(&s, 0, &seq, &second), MSG_SIGNER_CLAIMS_REP);
+    assert_int_equal(last_results.r[0].fail, FAIL_STATE);
     suite_done(&s);
 }
 
@@ -586,7 +595,7 @@ static void test_groups(void **state)
 {
     _cleanup_(buf_done) struct buf body = {.data = NULL};
     char run[UUID_TEXT_LEN + 1], other[UUID_TEXT_LEN + 1];
-    uint64_t seq = 0, value = 99, size = 0;
+    uint64_t seq = 0, value = 99, size = 0, first;
     struct suite s;
 
     (void)state;
@@ -598,7 +607,7 @@ static void test_groups(void **state)
     struct signer_cell_open_req o = {.run_id = str_of(run), .cell_id = STR_LIT("a")};
     send_rec(&s, 0, MSG_SIGNER_CELL_OPEN_REQ, 1, &o);
     assert_int_equal(codec_encode(&schema_ev_gap, &gap, &body), 0);
-    struct signer_claim_req claims[] = {
+    struct signer_claim claims[] = {
         {1, str_of(run), EVENT_GAP, buf_str(&body)},
         {2, str_of(other), EVENT_GAP, buf_str(&body)},     /* no such cell */
         {3, str_of(run), EVENT_DNS_QUERY, buf_str(&body)}, /* not the supervisor's */
@@ -622,10 +631,12 @@ static void test_groups(void **state)
     assert_int_equal(last_results.r[3].fail, FAIL_STATE); /* its answer went to who asked last */
     assert_int_equal(last_results.r[4].fail, 0);
     assert_true(last_results.r[4].sequence > last_results.r[0].sequence);
-    send_rec(&s, 0, MSG_SIGNER_CLAIM_REQ, 3, &claims[0]);
+    first = last_results.r[0].sequence;
+    send_claim(&s, 0, 3, &claims[0]);
     settle(&s);
-    assert_int_equal(next_id(&s, 0, &seq, &value), MSG_SIGNER_CLAIM_REP);
-    assert_int_equal(value, last_results.r[0].sequence);
+    assert_int_equal(next_id(&s, 0, &seq, &value), MSG_SIGNER_CLAIMS_REP);
+    assert_int_equal(last_results.r[0].fail, 0);
+    assert_int_equal(value, first);
     claims[1].counter = 0;
     send_rec(&s, 0, MSG_SIGNER_CLAIMS_REQ, 4, &req);
     assert_true(is_cut(&s, 0));
@@ -649,8 +660,8 @@ static void test_group_of_a_line_that_died(void **state)
     send_rec(&s, 0, MSG_SIGNER_CELL_OPEN_REQ, 1, &o);
     settle(&s);
     assert_int_equal(codec_encode(&schema_ev_gap, &gap, &body), 0);
-    struct signer_claim_req claims[] = {{1, str_of(run), EVENT_GAP, buf_str(&body)},
-                                        {2, str_of(run), EVENT_GAP, buf_str(&body)}};
+    struct signer_claim claims[] = {{1, str_of(run), EVENT_GAP, buf_str(&body)},
+                                    {2, str_of(run), EVENT_GAP, buf_str(&body)}};
     struct signer_claims_req req = {.claims = {claims, ARRAY_LEN(claims)}};
     send_rec(&s, 0, MSG_SIGNER_CLAIMS_REQ, 2, &req);
     cleanup_closep(&s.sock[0]);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "supervisor/ctl/verify_lines.h"
+#include "supervisor/ctl/verify_file.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -10,99 +10,20 @@
 #include "common/evidence/judge.h"
 #include "common/evidence/proof_text.h"
 #include "supervisor/ctl/ctl.h"
+#include "supervisor/ctl/line_stream.h"
 #include "supervisor/ctl/progress.h"
 #include "supervisor/ctl/proof_check.h"
 #include "supervisor/ctl/term.h"
-#include "supervisor/ctl/verify_report.h"
+#include "supervisor/ctl/verify_log.h"
 
-#define VERB          "verify"
-#define STREAM_BUFFER (256 * 1024)
-#define SHOWN_MAX     20 /* bad lines that are named; the others are counted */
-#define PATH_SHOWN    1024
-
-_Static_assert(STREAM_BUFFER > LOG_READER_LINE_MAX + 1, "a whole line fits");
-
-/* ---- bytes, then lines, of anything that can be read ---- */
-
-struct stream {
-    int fd;
-    bool eof;
-    uint64_t lines, bytes;
-    size_t pos, len;
-    char buffer[STREAM_BUFFER];
-};
-
-static int stream_fill(struct stream *s)
-{
-    ssize_t n;
-
-    memmove(s->buffer, s->buffer + s->pos, s->len);
-    s->pos = 0;
-    do
-        n = read(s->fd, s->buffer + s->len, sizeof(s->buffer) - s->len);
-    while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return -errno;
-    s->eof = n == 0;
-    s->len += (size_t)n;
-    s->bytes += (uint64_t)n;
-    return 0;
-}
-
-/* Enough to see what it is: the first line, or as much of it as a buffer holds. */
-static int stream_peek(struct stream *s, struct str *ret)
-{
-    while (!s->eof && s->len < sizeof(s->buffer) && !memchr(s->buffer, '\n', s->len)) {
-        int r = stream_fill(s);
-
-        if (r < 0)
-            return r;
-    }
-    *ret = (struct str){s->buffer, s->len};
-    return 0;
-}
-
-/* As log_reader_next(); the last line may lack its LF, since files that hold one event often do. */
-static int stream_next(void *arg, struct log_line *ret)
-{
-    struct stream *s = arg;
-
-    for (;;) {
-        const char *start = s->buffer + s->pos;
-        const char *lf = s->len ? memchr(start, '\n', s->len) : NULL;
-        size_t n = lf ? (size_t)(lf - start) : s->len;
-
-        if (n > LOG_READER_LINE_MAX) {
-            *ret = (struct log_line){.index = s->lines};
-            return LOG_READ_TOO_LONG;
-        }
-        if (!lf && !s->eof) {
-            int r = stream_fill(s);
-
-            if (r < 0)
-                return r;
-            continue;
-        }
-        if (!lf && n == 0)
-            return LOG_READ_END;
-        *ret = (struct log_line){.text = {start, n}, .index = s->lines++};
-        s->pos += n + (lf ? 1 : 0);
-        s->len -= n + (lf ? 1 : 0);
-        return LOG_READ_LINE;
-    }
-}
-
-static int stream_rest(struct stream *s, size_t max, struct buf *b)
-{
-    buf_init(b, max);
-    buf_put(b, s->buffer + s->pos, s->len);
-    return b->err ? b->err : io_read_to_end(s->fd, b);
-}
+#define VERB       "verify"
+#define SHOWN_MAX  20 /* bad lines that are named; the others are counted */
+#define PATH_SHOWN 1024
 
 /* ---- events, one a line ---- */
 
 struct lines {
-    const struct verify_lines *v;
+    const struct verify_file *v;
     struct trust trust;
     struct progress progress;
     uint64_t good, bad, total_bytes;
@@ -188,7 +109,7 @@ static void lines_one(struct lines *l, const struct judged *j)
     lines_tree(l, j);
 }
 
-static int lines_all(struct lines *l, struct judge *judge, const struct stream *s)
+static int lines_all(struct lines *l, struct judge *judge, const struct line_stream *s)
 {
     const struct judged *j;
     int r;
@@ -294,9 +215,9 @@ static int lines_trust(struct lines *l)
     return CTL_OK;
 }
 
-static int lines_judge(struct lines *l, struct stream *s)
+static int lines_judge(struct lines *l, struct line_stream *s)
 {
-    struct judge_source source = {.next = stream_next, .arg = s};
+    struct judge_source source = {.next = line_stream_next, .arg = s};
     _cleanup_(judge_freep) struct judge *judge = NULL;
     int r = lines_trust(l);
 
@@ -312,7 +233,7 @@ static int lines_judge(struct lines *l, struct stream *s)
     return lines_tell(l);
 }
 
-static int lines_run(const struct verify_lines *v, struct stream *s, uint64_t total)
+static int lines_run(const struct verify_file *v, struct line_stream *s, uint64_t total)
 {
     struct lines *l;
     int r;
@@ -335,13 +256,13 @@ static int lines_run(const struct verify_lines *v, struct stream *s, uint64_t to
 
 /* ---- proofs ---- */
 
-static struct proof_check lines_proof(const struct verify_lines *v)
+static struct proof_check lines_proof(const struct verify_file *v)
 {
     return (struct proof_check){
         .verb = VERB, .path = v->path, .keys = v->keys, .quorum = v->quorum, .color = v->color};
 }
 
-static int lines_proof_file(const struct verify_lines *v, struct str text)
+static int lines_proof_file(const struct verify_file *v, struct str text)
 {
     struct proof_check c = lines_proof(v);
     struct proof_file f;
@@ -355,7 +276,7 @@ static int lines_proof_file(const struct verify_lines *v, struct str text)
     return r;
 }
 
-static int lines_proof_text(const struct verify_lines *v, struct str text)
+static int lines_proof_text(const struct verify_file *v, struct str text)
 {
     _cleanup_(buf_done) struct buf line = {.data = NULL};
     _cleanup_close_ int fd = -EBADF;
@@ -385,11 +306,11 @@ static bool lines_is_text(struct str head)
     return head.len >= n && memcmp(head.p, PROOF_TEXT_HEAD "\n", n) == 0;
 }
 
-static int lines_kind(const struct verify_lines *v, struct stream *s, uint64_t total)
+static int lines_kind(const struct verify_file *v, struct line_stream *s, uint64_t total)
 {
     _cleanup_(buf_done) struct buf text = {.data = NULL};
     struct str head;
-    int r = stream_peek(s, &head);
+    int r = line_stream_peek(s, &head);
 
     if (r == 0 && !proof_file_is(head) && !lines_is_text(head))
         return lines_run(v, s, total);
@@ -400,18 +321,18 @@ static int lines_kind(const struct verify_lines *v, struct stream *s, uint64_t t
     if (r == 0 && v->event && proof_file_is(head))
         return ctl_fail(CTL_USAGE, VERB, "%s has its event in it: --event is for a bare tlog-proof", v->path);
     if (r == 0)
-        r = stream_rest(s, PROOF_FILE_MAX, &text);
+        r = line_stream_rest(s, PROOF_FILE_MAX, &text);
     if (r < 0)
         return ctl_fail(CTL_FAILED, VERB, "cannot read %s: %s", v->path, strerror(-r));
     return proof_file_is(head) ? lines_proof_file(v, buf_str(&text)) : lines_proof_text(v, buf_str(&text));
 }
 
-int verify_lines_run(const struct verify_lines *v)
+int verify_file_run(const struct verify_file *v)
 {
     bool standard_input = strcmp(v->path, "-") == 0;
     _cleanup_close_ int fd =
         standard_input ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(v->path, O_RDONLY | O_CLOEXEC);
-    struct stream *s;
+    struct line_stream *s;
     struct stat st;
     int r;
 
@@ -420,7 +341,7 @@ int verify_lines_run(const struct verify_lines *v)
     s = malloc(sizeof(*s));
     if (!s)
         return ctl_fail(CTL_FAILED, VERB, "out of memory");
-    memset(s, 0, offsetof(struct stream, buffer));
+    memset(s, 0, offsetof(struct line_stream, buffer));
     s->fd = fd;
     r = lines_kind(v, s, S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0);
     free(s);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "supervisor/ctl/verify_report.h"
+#include "supervisor/ctl/verify_log.h"
 
 #include <inttypes.h>
 #include <limits.h>

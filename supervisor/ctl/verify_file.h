@@ -6,7 +6,7 @@
 #include "supervisor/ctl/key_choice.h"
 #include "supervisor/ctl/quorum.h"
 
-struct verify_lines {
+struct verify_file {
     const char *path; /* "-": standard input */
     const struct key_choice *keys;
     const struct quorum *quorum;
@@ -16,4 +16,4 @@ struct verify_lines {
 };
 
 /* An exit status; everything has been told. */
-int verify_lines_run(const struct verify_lines *v) MUST_CHECK;
+int verify_file_run(const struct verify_file *v) MUST_CHECK;
