@@ -872,6 +872,29 @@ static void test_secret_values(void **state)
     suite_done(&s);
 }
 
+/* ---- the disk ---- */
+
+/* A disk that is full, has room again and is full again: the supervisor hears of both, on a line that lives
+ * on. */
+static void test_a_disk_that_is_full_twice(void **state)
+{
+    char run[UUID_TEXT_LEN + 1];
+    struct suite s;
+
+    (void)state;
+    suite_init(&s, true);
+    uuid_v7(run);
+    assert_int_equal(open_cell(&s, run, "a"), 0);
+    for (unsigned i = 1; i <= 2; i++) {
+        dispatch_on_log_failed(&s.d, -ENOSPC);
+        while (s.gone < i)
+            ev_run(s.r.loop, EVRUN_ONCE);
+        assert_int_equal(s.gone_err, -ENOSPC);
+    }
+    assert_int_equal(claim(&s, 0, run, EVENT_DESTROYED, &destroyed, NULL), 0);
+    suite_done(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -891,6 +914,7 @@ int main(void)
         cmocka_unit_test(test_quotas),
         cmocka_unit_test(test_started_says_what_is_redacted),
         cmocka_unit_test(test_secret_values),
+        cmocka_unit_test(test_a_disk_that_is_full_twice),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
