@@ -201,6 +201,35 @@ static void test_refusals_are_bounded(void **state)
     assert_int_equal(reported + waiting, 10000); /* none is lost from the count */
 }
 
+/* One role's flood of refusals leaves the others' as they are, and no count of an event that was lost. */
+static void test_refusals_of_a_role_are_its_own(void **state)
+{
+    static struct refused r;
+    struct refused_kind *k, lost;
+
+    (void)state;
+    for (unsigned i = 0; i < 1000; i++) {
+        char run[UUID_TEXT_LEN + 1];
+
+        (void)snprintf(run, sizeof(run), "%u", i);
+        (void)refused_add(&r, ROLE_PROXYD, EVENT_L7, "x", run, 1000);
+    }
+    for (uint32_t role = ROLE_SUPERVISOR; role <= ROLE_NETD; role++) {
+        k = refused_add(&r, role, EVENT_FLOW, "y", "run", 1000);
+        assert_non_null(k);
+        assert_string_equal(refused_type_text(k), "observability.v1.network_flow_decision");
+        assert_string_equal(k->run_id, "run");
+    }
+    k = &r.kind[r.n - 1];
+    lost = *k;
+    k->count = 0;
+    refused_again(&r, &lost, 2000);
+    assert_int_equal(k->count, 1);
+    lost.count = 5;
+    refused_again(&r, &lost, 2000);
+    assert_int_equal(k->count, 6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +241,7 @@ int main(void)
         cmocka_unit_test(test_too_large),
         cmocka_unit_test(test_refusals_collapse),
         cmocka_unit_test(test_refusals_are_bounded),
+        cmocka_unit_test(test_refusals_of_a_role_are_its_own),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
