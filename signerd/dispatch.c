@@ -341,4 +341,7 @@ void dispatch_done(struct dispatch *d)
             dispatch_group_end(LIST_FIRST(&d->line[i].groups));
         free(d->line[i].answers);
     }
+    while (!LIST_EMPTY(&d->refusals))
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it takes itself off the list */
+        dispatch_refusal_end(LIST_FIRST(&d->refusals));
 }

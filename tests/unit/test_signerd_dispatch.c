@@ -2,7 +2,7 @@
 /* signerd's three lines with the real tables: the real client stub, and hostile frames. */
 #include <sys/socket.h>
 
-#include "tests/unit/fault_clock.h"
+#include "tests/unit/fault_calls.h"
 #include "tests/unit/signerd_rig.h"
 
 #include "common/evidence/log_reader.h"
@@ -684,6 +684,28 @@ static void test_credits(void **state)
     suite_done(&s);
 }
 
+/* What one line has waiting for the disk takes no room from the others: the end of a cell gets in whatever
+ * proxyd says. */
+static void test_one_line_does_not_fill_what_waits(void **state)
+{
+    char run[UUID_TEXT_LEN + 1];
+    struct suite s;
+
+    (void)state;
+    suite_init(&s, true);
+    uuid_v7(run);
+    assert_int_equal(open_cell(&s, run, "a"), 0);
+    s.d.line[2].pending = LIMIT_PENDING_LINE_BYTES;
+    assert_int_equal(claim(&s, 2, run, EVENT_GAP, &gap, NULL), -EDQUOT);
+    assert_int_equal(claim(&s, 1, run, EVENT_GAP, &gap, NULL), 0);
+    s.d.line[2].pending = 0;
+    assert_int_equal(claim(&s, 2, run, EVENT_GAP, &gap, NULL), 0);
+    assert_int_equal(claim(&s, 0, run, EVENT_DESTROYED, &destroyed, NULL), 0);
+    for (size_t i = 0; i < DISPATCH_LINES; i++)
+        assert_int_equal(s.d.line[i].pending, 0);
+    suite_done(&s);
+}
+
 /* ---- quotas ---- */
 
 static void start_cell(struct suite *s, const char *run)
@@ -895,6 +917,42 @@ static void test_a_disk_that_is_full_twice(void **state)
     suite_done(&s);
 }
 
+/* The disk is full just when the event about a refusal is to be written: the refusal is counted again and
+ * said once there is room. */
+static void test_a_refusal_outlives_a_full_disk(void **state)
+{
+    static const struct fault_plan full = {.calls = FAULT_WRITE | FAULT_ALLOCATE, .from = 1, .err = ENOSPC};
+    _cleanup_(buf_done) struct buf lines = {.data = NULL};
+    char run[UUID_TEXT_LEN + 1];
+    struct journal journal;
+    struct suite s;
+
+    (void)state;
+    buf_init(&lines, 1u << 20);
+    suite_init(&s, true);
+    uuid_v7(run);
+    assert_int_equal(open_cell(&s, run, "a"), 0);
+    faults_record(&journal, s.r.log_dir);
+    faults_plan(full);
+    assert_int_equal(claim(&s, 2, run, EVENT_DESTROYED, &destroyed, NULL), -EPERM);
+    while (s.gone == 0) /* the batch with it was refused */
+        ev_run(s.r.loop, EVRUN_ONCE);
+    assert_int_equal(s.gone_err, -ENOSPC);
+    faults_plan((struct fault_plan){.calls = 0});
+    uint64_t size = 0;
+    while (size == 0) { /* a second or two: when the disk is tried again */
+        ev_run(s.r.loop, EVRUN_ONCE);
+        (void)elog_head(s.d.log, &size);
+    }
+    faults_stop();
+    journal_done(&journal);
+    assert_int_equal(claim(&s, 0, run, EVENT_DESTROYED, &destroyed, NULL), 0);
+    rig_read(&s.r, RIG_FIRST, &lines);
+    assert_non_null(strstr(buf_cstr(&lines), "log.v1.claim_refused"));
+    assert_non_null(strstr(buf_cstr(&lines), "\"count\":1}"));
+    suite_done(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -911,10 +969,12 @@ int main(void)
         cmocka_unit_test(test_groups),
         cmocka_unit_test(test_group_of_a_line_that_died),
         cmocka_unit_test(test_credits),
+        cmocka_unit_test(test_one_line_does_not_fill_what_waits),
         cmocka_unit_test(test_quotas),
         cmocka_unit_test(test_started_says_what_is_redacted),
         cmocka_unit_test(test_secret_values),
         cmocka_unit_test(test_a_disk_that_is_full_twice),
+        cmocka_unit_test(test_a_refusal_outlives_a_full_disk),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
