@@ -112,6 +112,9 @@ static int dispatch_open(struct dispatch *d, const struct signer_cell_open_req *
     if (r < 0)
         return r;
     bool known = r > 0;
+    /* Its lines would be older than it says, and a later signerd would not find them. */
+    if (!known && dispatch_run_ms(req->run_id) > clock_realtime_ms() + DISPATCH_RESUME_S * 1000ull)
+        return -ERANGE;
     r = cells_add(d->cells, &o, &cell);
     if (r == 0 && known)
         elog_adopt(d->log, cell, &run);
@@ -129,6 +132,8 @@ static int dispatch_on_cell_open(void *self, struct endpoint *e, struct endpoint
         return endpoint_reply(e, MSG_SIGNER_CELL_OPEN_REQ, m->seq, &rep, NULL, 0);
     case -EINVAL:
         return endpoint_fail(e, m->seq, FAIL_INVALID, "an id is not in its form");
+    case -ERANGE:
+        return endpoint_fail(e, m->seq, FAIL_INVALID, "the run id is from the future: see the clock");
     case -EEXIST:
         return endpoint_fail(e, m->seq, FAIL_EXISTS, "this run id was used before");
     case -EDQUOT:

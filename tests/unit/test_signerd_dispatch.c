@@ -266,6 +266,29 @@ static void test_run_ids_are_used_once(void **state)
     suite_done(&s);
 }
 
+/* A run whose id is far ahead of its lines could be opened again later, when nobody looks so far back. */
+static void test_run_ids_of_the_future(void **state)
+{
+    char run[UUID_TEXT_LEN + 1];
+    struct suite s;
+
+    (void)state;
+    suite_init(&s, true);
+    fault_clock.day_s += 2 * 86400;
+    uuid_v7(run);
+    fault_clock.day_s -= 2 * 86400;
+    assert_int_equal(open_cell(&s, run, "a"), FAIL_INVALID);
+    fault_clock.day_s += 3600;
+    uuid_v7(run);
+    fault_clock.day_s -= 3600;
+    assert_int_equal(open_cell(&s, run, "a"), 0);
+    assert_int_equal(claim(&s, 0, run, EVENT_DESTROYED, &destroyed, NULL), 0);
+    uuid_v7(run); /* and the ids are those of the clock again */
+    assert_int_equal(open_cell(&s, run, "a"), 0);
+    assert_int_equal(claim(&s, 0, run, EVENT_DESTROYED, &destroyed, NULL), 0);
+    suite_done(&s);
+}
+
 /* A second signer on the same log: a run of before the restart goes on where it was, a closed one stays
  * closed. Between the two somebody sets the clock. */
 static void restart(int64_t clock_set_by_s)
@@ -960,6 +983,7 @@ int main(void)
         cmocka_unit_test(test_role_cell_and_state),
         cmocka_unit_test(test_a_flood_of_refusals_is_one_line),
         cmocka_unit_test(test_run_ids_are_used_once),
+        cmocka_unit_test(test_run_ids_of_the_future),
         cmocka_unit_test(test_runs_of_before_a_restart),
         cmocka_unit_test(test_head),
         cmocka_unit_test(test_everything_accepted_is_written_at_the_end),
