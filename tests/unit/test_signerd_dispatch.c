@@ -328,6 +328,7 @@ static void restart(int64_t clock_set_by_s)
                               .self = &again.d};
     assert_int_equal(elog_open(&cfg, &again.d.log), 0);
     assert_int_equal(open_cell(&again, closed_run, "b"), FAIL_EXISTS);
+    assert_int_equal(open_cell(&again, open_run, "another"), FAIL_EXISTS); /* it is of cell a */
     assert_int_equal(open_cell(&again, open_run, "a"), 0);
     assert_int_equal(claim(&again, 0, open_run, EVENT_DESTROYED, &destroyed, NULL), 0);
     struct log_report report;
