@@ -111,10 +111,11 @@
 #define LIMIT_END_RESERVE         (1u << 20)   /* disk kept free for the end events of a cell */
 #define LIMIT_PENDING_EVENTS      65536u       /* accepted by signerd, waiting for the disk */
 #define LIMIT_PENDING_EVENT_BYTES (128u << 20) /* their data */
+#define LIMIT_PENDING_LINE_BYTES  (40u << 20)  /* of these, what one line said: three leave room */
 #define LIMIT_BATCH_BYTES         (8u << 20)   /* lines of one commit */
 #define LIMIT_ANSWERS             8192u /* claims remembered per line, for repeats; more than LIMIT_CLAIMS_SENT */
 #define LIMIT_CLOSED_RUNS         65536u /* run ids remembered; older ones are looked up in the log */
-#define LIMIT_REFUSAL_KINDS       64u    /* role x type x reason x run counted apart; the rest as "various" */
+#define LIMIT_REFUSAL_KINDS       64u /* type x reason x run counted apart, a third a role; the rest "various" */
 #define LIMIT_REFUSAL_WINDOW_US   1000000u /* repeats of one kind collapse into one event */
 #define LIMIT_REDACT_NAMES        64u      /* field names an operator may have redacted */
 #define LIMIT_REDACT_NAME         64u      /* of one */

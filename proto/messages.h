@@ -98,7 +98,7 @@ _Static_assert(64 + LIMIT_RUN_ID + 34 + LIMIT_SECRETS * (LIMIT_SECRET_NAME + 2) 
 SCHEMA_DECLARE(signer_head_rep, SIGNER_HEAD_REP_FIELDS)
 
 /* The log cannot be written any more (disk full, I/O error): nothing further is acknowledged, cells must end.
- */
+ * A disk may get room and be full again: it is said each time. */
 #define SIGNER_LOG_FAILED_FIELDS(F, X)                                                                       \
     F(X, ENUM, REQ, fail, "fail", fail, 0)                                                                   \
     F(X, STR, REQ, text, "text", _, LIMIT_ERROR_TEXT)
@@ -116,8 +116,7 @@ SCHEMA_DECLARE(signer_log_failed, SIGNER_LOG_FAILED_FIELDS)
     M(SIGNER_CLAIMS_REP, signer_claims_rep, 13, FROM_SERVER, MR_(SIGNERD), LINE_READY, MSG_REPLY, 0, 2048)   \
     M(SIGNER_HEAD_REQ, empty, 6, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL, 0, 64)                  \
     M(SIGNER_HEAD_REP, signer_head_rep, 7, FROM_SERVER, MR_(SIGNERD), LINE_READY, MSG_REPLY, 0, 2048)        \
-    M(SIGNER_LOG_FAILED, signer_log_failed, 8, FROM_SERVER, MR_(SIGNERD), LINE_READY, MSG_NOTE | MSG_ONCE,   \
-      0, 1024)                                                                                               \
+    M(SIGNER_LOG_FAILED, signer_log_failed, 8, FROM_SERVER, MR_(SIGNERD), LINE_READY, MSG_NOTE, 0, 1024)     \
     M(SIGNER_SECRETS_REQ, signer_secrets_req, 10, FROM_CLIENT, MR_(SUPERVISOR), LINE_READY, MSG_CALL, 0,     \
       LIMIT_FRAME)                                                                                           \
     M(SIGNER_SECRETS_REP, empty, 11, FROM_SERVER, MR_(SIGNERD), LINE_READY, MSG_REPLY, 0, 64)

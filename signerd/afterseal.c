@@ -8,9 +8,24 @@
 #include "common/evidence/sidecar.h"
 #include "signerd/afterseal_internal.h"
 
+/* The signatures that were written are durable with their file's name. 0 or -errno. */
+static int afterseal_sync(struct afterseal *a)
+{
+    if (a->unsynced == 0)
+        return 0;
+    if (fdatasync(a->fd) < 0 || fsync(a->dirfd) < 0)
+        return -errno;
+    a->unsynced = 0;
+    return 0;
+}
+
 struct afterseal *afterseal_free(struct afterseal *a)
 {
     if (a) {
+        int r = afterseal_sync(a);
+
+        if (r < 0)
+            log_failed(LOG_WARNING, r, "the last signatures of the log's lines may not be durable");
         log_reader_free(a->reader);
         cleanup_closep(&a->fd);
         buf_done(&a->material);
@@ -43,9 +58,24 @@ static int afterseal_grow(struct afterseal *a)
     return 0;
 }
 
+/* While signatures cannot be written the oldest line gives way. */
+static void afterseal_drop(struct afterseal *a)
+{
+    if (a->dropped++ == 0)
+        log_error("the signatures of the log's lines cannot be written: those from line %" PRIu64
+                  " on wait for the next start",
+                  a->next + 1);
+    a->reader = log_reader_free(a->reader);
+    a->next++;
+}
+
 int afterseal_add(struct afterseal *a, const uint8_t leaf[static DIGEST_LEN])
 {
-    int r = a->end - a->next == a->cap ? afterseal_grow(a) : 0;
+    int r;
+
+    if (a->end - a->next >= AFTERSEAL_MAX)
+        afterseal_drop(a);
+    r = a->end - a->next == a->cap ? afterseal_grow(a) : 0;
 
     if (r < 0)
         return r;
@@ -60,11 +90,13 @@ int afterseal_add(struct afterseal *a, const uint8_t leaf[static DIGEST_LEN])
 static int afterseal_open(struct afterseal *a, uint64_t segment)
 {
     char name[SIDECAR_NAME_MAX];
+    int r;
 
     if (a->fd >= 0 && a->segment == segment)
         return 0;
-    if (a->fd >= 0 && (fdatasync(a->fd) < 0 || fsync(a->dirfd) < 0))
-        return -errno;
+    r = afterseal_sync(a);
+    if (r < 0)
+        return r;
     cleanup_closep(&a->fd);
     sidecar_name(segment, keys_keyid(a->keys), name);
     a->fd = openat(a->dirfd, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
@@ -86,14 +118,14 @@ static int afterseal_write(struct afterseal *a)
             return n < 0 ? -errno : -EIO;
         done += (size_t)n;
     }
-    return 0;
+    a->unsynced += a->n;
+    return a->unsynced < AFTERSEAL_SYNC ? 0 : afterseal_sync(a);
 }
 
 /* ---- signing ---- */
 
-/* The line that is due, with its envelope. 0; -EBADMSG: it is not the one that was accepted; -errno. */
-static int afterseal_read(struct afterseal *a, uint64_t index, struct log_line *ret,
-                          struct envelope_line *ret_parsed)
+static int afterseal_read_once(struct afterseal *a, uint64_t index, struct log_line *ret,
+                               struct envelope_line *ret_parsed)
 {
     uint8_t leaf[DIGEST_LEN];
     int r = a->reader ? 0 : log_reader_open(a->dirfd, index, &a->reader);
@@ -108,6 +140,17 @@ static int afterseal_read(struct afterseal *a, uint64_t index, struct log_line *
     }
     a->reader = log_reader_free(a->reader);
     return r < 0 ? r : -EBADMSG;
+}
+
+/* The line that is due, with its envelope. 0; -EBADMSG: it is not the one that was accepted; -errno. A reader
+ * reads ahead, also lines that a full disk then did not take: what is wrong is read once more. */
+static int afterseal_read(struct afterseal *a, uint64_t index, struct log_line *ret,
+                          struct envelope_line *ret_parsed)
+{
+    bool ahead = a->reader != NULL;
+    int r = afterseal_read_once(a, index, ret, ret_parsed);
+
+    return r == -EBADMSG && ahead ? afterseal_read_once(a, index, ret, ret_parsed) : r;
 }
 
 /* What an earlier process left under an older key may be from before the time in which ours counts: such a

@@ -8,7 +8,10 @@
 #pragma once
 
 #include "common/evidence/checkpoint.h"
+#include "proto/limits.h"
 #include "signerd/keys.h"
+
+#define AFTERSEAL_MAX (2u * LIMIT_UNSIGNED) /* lines that wait at most, also where nothing can be written */
 
 struct afterseal;
 
@@ -17,9 +20,11 @@ struct afterseal;
  * (logged). 0 or -errno. */
 int afterseal_new(int dirfd, struct keys *keys, uint64_t size, const uint8_t root[static DIGEST_LEN],
                   struct afterseal **ret) MUST_CHECK;
-struct afterseal *afterseal_free(struct afterseal *a); /* NULL-safe; returns NULL */
+/* What was written is made durable. NULL-safe; returns NULL. */
+struct afterseal *afterseal_free(struct afterseal *a);
 
-/* The next line of the log became durable. 0 or -ENOMEM. */
+/* The next line of the log became durable. 0 or -ENOMEM. Where AFTERSEAL_MAX wait the oldest one waits for
+ * the next start instead (logged). */
 int afterseal_add(struct afterseal *a, const uint8_t leaf[static DIGEST_LEN]) MUST_CHECK;
 
 /* How many lines wait for their signature. */

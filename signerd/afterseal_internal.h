@@ -5,9 +5,12 @@
 
 #include "common/evidence/envelope.h"
 #include "common/evidence/log_reader.h"
+#include "proto/limits.h"
 #include "signerd/afterseal.h"
 
 #define AFTERSEAL_CHUNK 64u /* signatures that are written at once */
+#define AFTERSEAL_SYNC                                                                                       \
+    (LIMIT_UNSIGNED / 4) /* and that may be lost with the power: the next start makes them */
 
 struct afterseal {
     int dirfd;
@@ -15,7 +18,9 @@ struct afterseal {
     struct log_reader *reader;
     int fd; /* of the signatures of segment */
     uint64_t segment;
+    uint64_t unsynced;           /* signatures written there since the last sync */
     uint64_t next, end;          /* the lines whose leaves wait */
+    uint64_t dropped;            /* lines that waited for too long */
     uint8_t (*leaf)[DIGEST_LEN]; /* a ring; of line i at i % cap */
     size_t cap;                  /* a power of two, or 0 */
     uint64_t first; /* of the lines that are prepared: they are of one segment, and are signed together */

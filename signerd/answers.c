@@ -79,6 +79,8 @@ void dispatch_on_durable(void *data, int err, uint64_t sequence)
 
     if (a->cell)
         a->cell->credits[a->to.line->role]--;
+    a->to.line->pending -= a->len;
+    a->len = 0;
     dispatch_answer(a, err, sequence);
 }
 

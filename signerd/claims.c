@@ -15,7 +15,49 @@
 #define CLAIM_CREDITS   "too many unacknowledged claims of this cell"
 #define CLAIM_PENDING   "too much is waiting for the disk"
 
+_Static_assert((uint64_t)DISPATCH_LINES *LIMIT_PENDING_LINE_BYTES < LIMIT_PENDING_EVENT_BYTES &&
+                   DISPATCH_LINES * LIMIT_ANSWERS < LIMIT_PENDING_EVENTS,
+               "what one line has waiting leaves room for the others, and for signerd's own events");
+
 /* ---- refusals ---- */
+
+void dispatch_refusal_end(struct dispatch_refusal *r)
+{
+    LIST_REMOVE(r, link);
+    free(r);
+}
+
+/* What the disk did not take is counted again and said later (at the end there is no later). */
+static void dispatch_on_refusal_durable(void *data, int err, uint64_t sequence)
+{
+    struct dispatch_refusal *r = data;
+    struct dispatch *d = r->d;
+
+    (void)sequence;
+    if (err < 0 && d->open > 0) {
+        refused_again(&d->refused, &r->kind, clock_boottime_us());
+        if (!ev_is_active(&d->refused_timer))
+            ev_timer_again(d->loop, &d->refused_timer);
+    }
+    dispatch_refusal_end(r);
+}
+
+static int dispatch_submit_refusal(struct dispatch *d, const struct refused_kind *k,
+                                   const struct elog_event *e)
+{
+    struct dispatch_refusal *said = malloc(sizeof(*said));
+    int r;
+
+    if (!said)
+        return -ENOMEM;
+    said->d = d;
+    said->kind = *k;
+    LIST_INSERT_HEAD(&d->refusals, said, link);
+    r = elog_submit(d->log, e, dispatch_on_refusal_durable, said);
+    if (r < 0)
+        dispatch_refusal_end(said);
+    return r;
+}
 
 void dispatch_seal_refusal(struct dispatch *d, struct refused_kind *k)
 {
@@ -38,10 +80,10 @@ void dispatch_seal_refusal(struct dispatch *d, struct refused_kind *k)
     if (event_render(row, &ev, &stamps, &json) < 0)
         return;
     /* What the disk does not take now stays counted and is tried again. */
-    if (elog_submit(
-            d->log,
-            &(struct elog_event){.role = ROLE_SIGNERD, .row = row, .cell = cell, .data = buf_str(&json)},
-            NULL, NULL) == 0)
+    if (dispatch_submit_refusal(
+            d, k,
+            &(struct elog_event){.role = ROLE_SIGNERD, .row = row, .cell = cell, .data = buf_str(&json)}) ==
+        0)
         k->count = 0;
 }
 
@@ -171,6 +213,7 @@ static void dispatch_accept(struct dispatch_answer *a, const struct event_row *r
                             struct str body)
 {
     _cleanup_(buf_done) struct buf json = {.data = NULL};
+    struct dispatch_line *l = a->to.line;
     char room[LIMIT_REASON];
     const char *why;
     int r;
@@ -178,12 +221,14 @@ static void dispatch_accept(struct dispatch_answer *a, const struct event_row *r
     buf_init(&json, LIMIT_EVENT_DATA);
     r = dispatch_check(a, row, cell, body, &json, room, &why);
     if (r == 0 && row->type == EVENT_DESTROYED)
-        dispatch_settle_run(a->to.line->d, cell);
+        dispatch_settle_run(l->d, cell);
     if (r == 0) {
-        r = elog_submit(
-            a->to.line->d->log,
-            &(struct elog_event){.role = a->to.line->role, .row = row, .cell = cell, .data = buf_str(&json)},
-            dispatch_on_durable, a);
+        r = l->pending + json.len > LIMIT_PENDING_LINE_BYTES
+                ? -EDQUOT
+                : elog_submit(
+                      l->d->log,
+                      &(struct elog_event){.role = l->role, .row = row, .cell = cell, .data = buf_str(&json)},
+                      dispatch_on_durable, a);
         why = r == -EDQUOT ? CLAIM_PENDING : NULL;
     }
     if (r < 0 && why) {
@@ -192,7 +237,9 @@ static void dispatch_accept(struct dispatch_answer *a, const struct event_row *r
         dispatch_answer(a, r, 0);
     } else {
         a->cell = cell;
-        cell->credits[a->to.line->role]++;
+        a->len = json.len;
+        l->pending += json.len;
+        cell->credits[l->role]++;
     }
 }
 

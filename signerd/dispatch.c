@@ -54,6 +54,8 @@ static int dispatch_on_cell_open(void *self, struct endpoint *e, struct endpoint
         return endpoint_reply(e, MSG_SIGNER_CELL_OPEN_REQ, m->seq, &rep, NULL, 0);
     case -EINVAL:
         return endpoint_fail(e, m->seq, FAIL_INVALID, "an id is not in its form");
+    case -ERANGE:
+        return endpoint_fail(e, m->seq, FAIL_INVALID, "the run id is from the future: see the clock");
     case -EEXIST:
         return endpoint_fail(e, m->seq, FAIL_EXISTS, "this run id was used before");
     case -EDQUOT:
@@ -65,10 +67,9 @@ static int dispatch_on_cell_open(void *self, struct endpoint *e, struct endpoint
 }
 
 /* The marks hold for everything that is claimed from here on, on every line. */
-static int dispatch_on_secrets(void *self, struct endpoint *e, struct endpoint_msg *m)
+static int dispatch_take_secrets(struct dispatch_line *l, struct endpoint *e, uint64_t seq,
+                                 const struct signer_secrets_req *req)
 {
-    const struct signer_secrets_req *req = m->rec;
-    struct dispatch_line *l = self;
     struct cell *cell = cells_find(l->d->cells, req->run_id);
     _cleanup_(secret_marks_freep) struct secret_marks *marks = NULL;
     struct empty rep;
@@ -76,21 +77,30 @@ static int dispatch_on_secrets(void *self, struct endpoint *e, struct endpoint_m
     int r;
 
     if (!cell || cell->state == AUTHORITY_CLOSED)
-        return endpoint_fail(e, m->seq, FAIL_UNKNOWN, "no cell with this run id is open");
+        return endpoint_fail(e, seq, FAIL_UNKNOWN, "no cell with this run id is open");
     if (cell->secrets)
-        return endpoint_fail(e, m->seq, FAIL_EXISTS, "the secrets of this run are known already");
+        return endpoint_fail(e, seq, FAIL_EXISTS, "the secrets of this run are known already");
     if (req->key.len != SECRET_KEY_LEN)
-        return endpoint_fail(e, m->seq, FAIL_INVALID, "the key is not in its form");
+        return endpoint_fail(e, seq, FAIL_INVALID, "the key is not in its form");
     r = secret_marks_new((const uint8_t *)req->key.p, req->names.n, req->marks.n, &marks);
     if (r < 0)
-        return endpoint_fail(e, m->seq, FAIL_INTERNAL, "no memory for the marks");
+        return endpoint_fail(e, seq, FAIL_INTERNAL, "no memory for the marks");
     wrong = dispatch_marks(req, marks);
-    sodium_memzero((char *)req->key.p, req->key.len); /* in the receive buffer, which is ours */
     if (wrong)
-        return endpoint_fail(e, m->seq, FAIL_INVALID, "%s", wrong);
+        return endpoint_fail(e, seq, FAIL_INVALID, "%s", wrong);
     secret_marks_seal(marks);
     cell->secrets = TAKE_PTR(marks);
-    return endpoint_reply(e, MSG_SIGNER_SECRETS_REQ, m->seq, &rep, NULL, 0);
+    return endpoint_reply(e, MSG_SIGNER_SECRETS_REQ, seq, &rep, NULL, 0);
+}
+
+/* Whatever becomes of it, its key is wiped: without that the marks in the receive buffer are of no use. */
+static int dispatch_on_secrets(void *self, struct endpoint *e, struct endpoint_msg *m)
+{
+    const struct signer_secrets_req *req = m->rec;
+    int r = dispatch_take_secrets(self, e, m->seq, req);
+
+    sodium_memzero((char *)req->key.p, req->key.len); /* in the receive buffer, which is ours */
+    return r;
 }
 
 static int dispatch_on_head(void *self, struct endpoint *e, struct endpoint_msg *m)
@@ -247,4 +257,7 @@ void dispatch_done(struct dispatch *d)
             dispatch_group_end(LIST_FIRST(&d->line[i].groups));
         free(d->line[i].answers);
     }
+    while (!LIST_EMPTY(&d->refusals))
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it takes itself off the list */
+        dispatch_refusal_end(LIST_FIRST(&d->refusals));
 }

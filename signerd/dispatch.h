@@ -33,9 +33,17 @@ struct dispatch_answer {
     uint64_t counter; /* 0: unused */
     struct dispatch_to to;
     struct cell *cell; /* while it is open */
+    size_t len;        /* of its data, then */
     uint64_t sequence; /* once durable */
     uint32_t fail;     /* enum fail once refused, 0 = none */
     bool done;
+};
+
+/* A log.v1.claim_refused on its way into the log. */
+struct dispatch_refusal {
+    LIST_ENTRY(dispatch_refusal) link;
+    struct dispatch *d;
+    struct refused_kind kind;
 };
 
 struct dispatch_line {
@@ -43,6 +51,7 @@ struct dispatch_line {
     uint32_t role;                   /* of everything said on this line */
     struct endpoint *e;              /* NULL once it is gone */
     uint64_t counter;                /* the greatest so far */
+    size_t pending;                  /* bytes of data that wait for the disk */
     struct dispatch_answer *answers; /* LIMIT_ANSWERS, by counter */
     LIST_HEAD(dispatch_groups, dispatch_group) groups;
 };
@@ -57,6 +66,7 @@ struct dispatch {
     struct quota_table quota;    /* the defaults, unless dispatch_configure() */
     const struct redact *redact; /* borrowed; NULL: nothing */
     struct refused refused;
+    LIST_HEAD(dispatch_refusals, dispatch_refusal) refusals;
     ev_timer refused_timer;
     struct dispatch_line line[DISPATCH_LINES];
 };

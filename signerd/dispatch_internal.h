@@ -16,6 +16,7 @@ void dispatch_claim(const struct dispatch_to *to, const struct signer_claim *req
 /* Counts a refused claim; it becomes an event, at once or together with its like. cell may be NULL. */
 void dispatch_note(struct dispatch_line *l, uint64_t type, const struct cell *cell, const char *reason);
 void dispatch_seal_refusal(struct dispatch *d, struct refused_kind *k);
+void dispatch_refusal_end(struct dispatch_refusal *r); /* forgets it */
 void dispatch_on_refused_timer(struct ev_loop *loop, ev_timer *w, int revents);
 
 /* answers.c: the place of a new claim's counter. NULL: it was seen before (and is answered again if it can

@@ -19,8 +19,13 @@ static size_t event_hidden(const unsigned char *p, size_t left, unsigned *ret_co
         *ret_code = p[1];
         return 2;
     }
-    /* Ends of lines (U+2028, U+2029) and what turns the direction of writing around (U+200E, U+200F, U+202A
-     * to U+202E, U+2066 to U+2069, Unicode standard annex 9): a reader of the log would see another text. */
+    /* Ends of lines (U+2028, U+2029) and what turns the direction of writing around (U+061C, U+200E, U+200F,
+     * U+202A to U+202E, U+2066 to U+2069, Unicode standard annex 9): a reader of the log would see another
+     * text. */
+    if (p[0] == 0xd8 && left >= 2 && p[1] == 0x9c) {
+        *ret_code = 0x61c;
+        return 2;
+    }
     if (p[0] == 0xe2 && left >= 3 &&
         ((p[1] == 0x80 && (p[2] == 0x8e || p[2] == 0x8f || (p[2] >= 0xa8 && p[2] <= 0xae))) ||
          (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9))) {
@@ -33,7 +38,7 @@ static size_t event_hidden(const unsigned char *p, size_t left, unsigned *ret_co
 /* Nearly every byte: neither escaped by JSON nor the first of what event_hidden() looks for. */
 static bool event_is_plain(unsigned char c)
 {
-    return c >= 0x20 && c != '"' && c != '\\' && c != 0x7f && c != 0xc2 && c != 0xe2;
+    return c >= 0x20 && c != '"' && c != '\\' && c != 0x7f && c != 0xc2 && c != 0xd8 && c != 0xe2;
 }
 
 void event_put_string(struct buf *b, struct str s)

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sodium.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "common/base/io.h"
@@ -69,16 +70,31 @@ int key_store_sign(struct key_store *s, const void *msg, size_t n, uint8_t ret_s
 
 /* ---- seeds ---- */
 
+/* sodium_malloc() locks as far as it can and does not say whether it could. And a child is forked for a
+ * token's foreign code: no secret may be in it. */
+static int key_store_guard(uint8_t *secret)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)secret / page * page,
+              to = ((uintptr_t)secret + ED25519_SECRET_LEN + page - 1) / page * page;
+
+    if (mlock(secret, ED25519_SECRET_LEN) < 0)
+        return log_errno(-errno, "the memory of the signing key cannot be locked (see ulimit -l)");
+    return madvise((void *)from, to - from, MADV_DONTFORK) < 0 ? -errno : 0;
+}
+
 static int key_store_seed(const uint8_t *seed, struct key_store **ret)
 {
     struct key_store *s = calloc(1, sizeof(*s));
     uint8_t public[ED25519_PUBLIC_LEN];
+    int r = -ENOMEM;
 
     if (s)
         s->secret = sodium_malloc(ED25519_SECRET_LEN);
-    if (!s || !s->secret) {
+    if (s && s->secret)
+        r = key_store_guard(s->secret);
+    if (r < 0) {
         key_store_free(s);
-        return -ENOMEM;
+        return r;
     }
     ed25519_from_seed(seed, public, s->secret);
     vkey_from_public(public, &s->vkey);

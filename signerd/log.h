@@ -87,6 +87,7 @@ struct elog_run {
     uint64_t cellsequence; /* the greatest there is */
     uint64_t earliest;     /* and the smallest; 0: none */
     bool started, ended, destroyed;
+    char cell_id[LIMIT_CELL_ID + 1]; /* whose it is */
 };
 
 /* Reads the log from its end back to lines older than since_s. 1: found; 0: the log does not know it; -errno.

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "common/evidence/link.h"
 #include "signerd/authority.h"
 #include "signerd/log_internal.h"
 
@@ -49,8 +50,11 @@ static void elog_account(struct elog *l, struct cell *cell, const struct claim *
 int elog_seal(struct elog *l, struct claim *c)
 {
     size_t start = l->lines.len;
-    int r = seal_line(&l->seal, c->role, c->row, &c->stamp, c->cell, c->cell ? c->cell->cellsequence + 1 : 0,
-                      (struct str){c->json, c->len}, l->tree.size, &l->lines, c->leaf);
+    int r;
+
+    link_id(&l->tree, c->stamp.id);
+    r = seal_line(&l->seal, c->role, c->row, &c->stamp, c->cell, c->cell ? c->cell->cellsequence + 1 : 0,
+                  (struct str){c->json, c->len}, l->tree.size, &l->lines, c->leaf);
 
     if (r < 0)
         return r;

@@ -1,6 +1,17 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
 #include "common/evidence/log_reader.h"
 #include "signerd/log_internal.h"
+
+static void elog_scan_cell(const struct envelope *e, struct elog_run *run)
+{
+    const size_t urn = sizeof(ENVELOPE_SUBJECT) - 1;
+
+    if (e->subject.len > urn && e->subject.len - urn <= LIMIT_CELL_ID)
+        (void)snprintf(run->cell_id, sizeof(run->cell_id), "%.*s", (int)(e->subject.len - urn),
+                       e->subject.p + urn);
+}
 
 /* What the lines of one segment say of a run. */
 static int elog_scan_segment(const struct elog *l, uint64_t first, uint64_t end, struct str run_id,
@@ -32,6 +43,7 @@ static int elog_scan_segment(const struct elog *l, uint64_t first, uint64_t end,
                 e.e.time.len == CLOCK_RFC3339_LEN && memcmp(e.e.time.p, oldest, CLOCK_RFC3339_LEN) < 0;
         if (!e.e.runid.p || !str_eq(e.e.runid, run_id))
             continue;
+        elog_scan_cell(&e.e, run);
         if (e.e.cellsequence > run->cellsequence)
             run->cellsequence = e.e.cellsequence;
         if (run->earliest == 0 || e.e.cellsequence < run->earliest)

@@ -115,6 +115,7 @@ static void signerd_signals(struct signerd *s, struct ev_loop *loop, ev_signal *
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     signal(SIGQUIT, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN); /* a log line that nobody reads any more ends nothing */
     ev_signal_init(term, signerd_on_term, SIGTERM);
     term->data = &s->dispatch;
     ev_signal_start(loop, term);

@@ -30,9 +30,9 @@ static bool dispatch_is_younger(const struct dispatch *d, uint64_t ms, uint64_t 
     return ms <= now_ms && (now_ms - ms) * 1000 < clock_boottime_us() - d->started_us;
 }
 
-/* Whether the run is new. 0: yes; 1: the log knows it, *ret says how far it got; -EEXIST: it was destroyed;
- * -errno. */
-static int dispatch_known_run(struct dispatch *d, struct str run_id, struct elog_run *ret)
+/* Whether the run is new. 0: yes; 1: the log knows it, *ret says how far it got; -EEXIST: it was destroyed,
+ * or is another cell's (a run has one, or no verifier takes the log); -errno. */
+static int dispatch_known_run(struct dispatch *d, struct str run_id, struct str cell_id, struct elog_run *ret)
 {
     uint64_t ms = dispatch_run_ms(run_id), now_ms = clock_realtime_ms();
     uint64_t oldest =
@@ -46,7 +46,7 @@ static int dispatch_known_run(struct dispatch *d, struct str run_id, struct elog
     if (dispatch_is_younger(d, ms, now_ms) && !unsure)
         return 0;
     r = elog_find_run(d->log, run_id, since, ret);
-    return r > 0 && ret->destroyed ? -EEXIST : r;
+    return r > 0 && (ret->destroyed || !str_is(cell_id, ret->cell_id)) ? -EEXIST : r;
 }
 
 int dispatch_open(struct dispatch *d, const struct signer_cell_open_req *req)
@@ -58,10 +58,13 @@ int dispatch_open(struct dispatch *d, const struct signer_cell_open_req *req)
 
     if (!uuid_v7_valid(req->run_id))
         return -EINVAL;
-    r = dispatch_known_run(d, req->run_id, &run);
+    r = dispatch_known_run(d, req->run_id, req->cell_id, &run);
     if (r < 0)
         return r;
     bool known = r > 0;
+    /* Its lines would be older than it says, and a later signerd would not find them. */
+    if (!known && dispatch_run_ms(req->run_id) > clock_realtime_ms() + DISPATCH_RESUME_S * 1000ull)
+        return -ERANGE;
     r = cells_add(d->cells, &o, &cell);
     if (r == 0 && known)
         elog_adopt(d->log, cell, &run);

@@ -8,6 +8,7 @@
 
 #include "common/base/io.h"
 #include "common/base/log.h"
+#include "common/evidence/link.h"
 #include "common/evidence/log_check.h"
 #include "signerd/segments.h"
 
@@ -32,6 +33,9 @@ int recover_tail(struct recover *v)
         /* Nothing vouches for a bare line before a checkpoint does, and none was acknowledged before that. */
         if (judged.error == ENVELOPE_OK && !judged.parsed.dssematerial.p)
             judged.error = ENVELOPE_E_UNSIGNED;
+        /* A good line of another log of this key, put here by somebody without the key. */
+        if (judged.error == ENVELOPE_OK && !link_id_ok(log_check_tree(check), judged.parsed.e.id))
+            judged.error = ENVELOPE_E_ELSEWHERE;
         r = log_check_next(check, &judged, why);
         if (r == -EBADMSG) {
             log_warning("line %" PRIu64 " behind the checkpoint does not count: %s", l.index + 1, why);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Refused claims, collapsed: the first of a kind is reported at once, its repeats within a second as one
- * count, so that a hostile or broken sender cannot fill the log with its own refusals. */
+ * count, so that a hostile or broken sender cannot fill the log with its own refusals. Each role has places
+ * of its own: none can push another's refusals together. */
 #pragma once
 
 #include "proto/events.h"
@@ -24,6 +25,9 @@ struct refused {
  * sets it 0), or NULL when it has to wait. run_id: of an open cell, or NULL. */
 struct refused_kind *refused_add(struct refused *r, uint32_t role, uint64_t type, const char *reason,
                                  const char *run_id, uint64_t now_us);
+
+/* Counts them once more: the event that said them did not get into the log. */
+void refused_again(struct refused *r, const struct refused_kind *lost, uint64_t now_us);
 
 /* The next kind whose window is over and that has something to report (flush: regardless of the window);
  * kinds that are over without anything new are forgotten. NULL when there is none. The caller sets count 0.

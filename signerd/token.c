@@ -72,10 +72,21 @@ static int token_check_file(const char *path, mode_t forbidden, int *ret_fd)
     return 0;
 }
 
+/* What ends a terminal's programs, or all of a service at once, is not for this process: its parent has still
+ * to sign what it accepted, and it ends with its parent. */
+static void token_ignore_signals(void)
+{
+    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+
+    for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
+        (void)signal(ignored[i], SIG_IGN);
+}
+
 static void token_start_child(const struct token_uri *uri, int fd, int pin, pid_t parent)
 {
     int keep[] = {fd, pin};
 
+    token_ignore_signals();
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent || io_close_from(3, keep, ARRAY_LEN(keep)) < 0)
         _exit(EXIT_FAILURE);

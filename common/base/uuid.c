@@ -5,8 +5,11 @@
 #include <sys/random.h>
 #include <time.h>
 
-/* 48 bits of milliseconds and, in place of rand_a, 12 bits of the fraction: one number that only ever grows.
- */
+#define UUID_AHEAD ((uint64_t)10000 << 12) /* so far the stamps may be before the clock: 10 s */
+
+/* 48 bits of milliseconds and, in place of rand_a, 12 bits of the fraction: one number that only ever grows,
+ * unless the clock was set back by more than a moment: then it goes by the clock again, so that nobody who
+ * compares an id with the time of day is told of a future. */
 static uint64_t uuid_stamp(void)
 {
     static _Atomic uint64_t last;
@@ -16,7 +19,7 @@ static uint64_t uuid_stamp(void)
     uint64_t now = ms << 12 | ((uint64_t)t.tv_nsec % 1000000u) * 4096u / 1000000u;
     uint64_t before = atomic_load(&last), stamp;
     do {
-        stamp = now > before ? now : before + 1;
+        stamp = now > before || before - now > UUID_AHEAD ? now : before + 1;
     } while (!atomic_compare_exchange_weak(&last, &before, stamp));
     return stamp;
 }

@@ -9,7 +9,7 @@
 #define UUID_TEXT_LEN 36
 
 /* Lower-case text form into dst (UUID_TEXT_LEN + 1 bytes). Within one process the results never go backwards
- * (RFC 9562 section 6.2, method 3). */
+ * (RFC 9562 section 6.2, method 3), unless the clock is set back by more than 10 s. */
 void uuid_v7(char *dst);
 
 /* True for the lower-case text form of a version 7, variant 10 UUID. */

@@ -9,6 +9,8 @@
 #include "common/base/log.h"
 #include "common/base/num.h"
 
+#define ACTIVATION_FDS_MAX 1024 /* more is no number of fds: as if none had come */
+
 static int activation_env_number(const char *name)
 {
     uint64_t n;
@@ -21,7 +23,7 @@ int activation_count(void)
 {
     int n = activation_env_number("LISTEN_FDS");
 
-    return n > 0 && activation_env_number("LISTEN_PID") == getpid() ? n : 0;
+    return n > 0 && n <= ACTIVATION_FDS_MAX && activation_env_number("LISTEN_PID") == getpid() ? n : 0;
 }
 
 static void activation_unset(void)

@@ -34,6 +34,7 @@ static const char *const envelope_errors[_ENVELOPE_E_MAX] = {
     [ENVELOPE_E_TIME] = "its time is outside the validity of the key that signed it",
     [ENVELOPE_E_REVOKED] = "the key that signed it was revoked by then",
     [ENVELOPE_E_UNSIGNED] = "it has no signature of its own",
+    [ENVELOPE_E_ELSEWHERE] = "it was not written behind the lines before it",
 };
 
 const char *envelope_error_text(int error)

@@ -72,6 +72,7 @@ enum envelope_error {
     ENVELOPE_E_TIME,      /* the event's time is outside the validity of its key */
     ENVELOPE_E_REVOKED,   /* the event's time is that of its key's revocation, or later */
     ENVELOPE_E_UNSIGNED,  /* a bare line where a signature is needed */
+    ENVELOPE_E_ELSEWHERE, /* not the line that was written behind the one before it (link.h) */
     _ENVELOPE_E_MAX,
 };
 const char *envelope_error_text(int error);

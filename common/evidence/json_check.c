@@ -31,7 +31,8 @@ static bool json_scan_hex4(struct json_scan *s)
 }
 
 /* What signerd always escapes (signerd/event.c): C1 controls (c2 80 to 9f), the ends of lines U+2028 and
- * U+2029 and what turns the direction of writing around. p is behind the first byte; the text is valid UTF-8.
+ * U+2029 and what turns the direction of writing around (U+061C is d8 9c). p is behind the first byte; the
+ * text is valid UTF-8.
  */
 static bool json_is_hidden(unsigned char first, const char *p, const char *end)
 {
@@ -39,6 +40,8 @@ static bool json_is_hidden(unsigned char first, const char *p, const char *end)
 
     if (first == 0xc2)
         return a <= 0x9f;
+    if (first == 0xd8)
+        return a == 0x9c;
     return (a == 0x80 && (b == 0x8e || b == 0x8f || (b >= 0xa8 && b <= 0xae))) ||
            (a == 0x81 && b >= 0xa6 && b <= 0xa9);
 }
@@ -54,7 +57,7 @@ static bool json_scan_string(struct json_scan *s)
             return true;
         if ((unsigned char)c < 0x20 || c == 0x7f)
             return false;
-        if (((unsigned char)c == 0xc2 || (unsigned char)c == 0xe2) &&
+        if (((unsigned char)c == 0xc2 || (unsigned char)c == 0xd8 || (unsigned char)c == 0xe2) &&
             json_is_hidden((unsigned char)c, s->p, s->end))
             return false;
         if (c != '\\')

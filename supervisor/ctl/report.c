@@ -85,7 +85,8 @@ static int check(struct report *r, const char *path, const struct report_args *a
 {
     static const struct quorum none = {.n = 0};
     struct key_choice keys;
-    struct verify_context c = {.keys = &keys, .quorum = &none, .outside = buf_str(&r->head->note), .color = false};
+    struct verify_context c = {
+        .keys = &keys, .quorum = &none, .outside = buf_str(&r->head->note), .color = false};
     int e = key_choice_find("report", a->key, a->keyset, &keys);
     if (e != CTL_OK)
         return e;

@@ -75,7 +75,7 @@ class Log:
             data = {"cellId": cell, "specId": cell, "runId": run, **data}
         raw = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
         if not self.raw:
-            raw = re.sub("[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]", lambda m: "\\u%04x" % ord(m[0]), raw)
+            raw = re.sub("[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]", lambda m: "\\u%04x" % ord(m[0]), raw)
         raw = raw.encode()
         line = json.dumps(e, separators=(",", ":")).encode()[:-1] + b',"data":' + raw
         if not self.bare:

@@ -6,7 +6,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 PAYLOAD_TYPE, PREFIX = "https://cloudevents.io/verifiability/dsse/v0.1", "dev.cellos.events.cell."
 CORE = ("id", "source", "specversion", "type", "datacontenttype", "dataschema", "subject", "time")
-SIGNED, HIDDEN = ["sequence", "cellsequence", "runid"], re.compile(rb"[\0-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\x8e\x8f\xa8-\xae]|\xe2\x81[\xa6-\xa9]")
+SIGNED, HIDDEN = ["sequence", "cellsequence", "runid"], re.compile(rb"[\0-\x1f\x7f]|\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8e\x8f\xa8-\xae]|\xe2\x81[\xa6-\xa9]")
 LINE = re.compile(rb'(\{.*?),"data":(\{.*\})(?:,"dssematerial":"([A-Za-z0-9+/]*=*)")?\}\Z', re.S)
 FORM = {"id": r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", "time": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
         "sequence": r"\d{20}", "cellsequence": r"\d{20}", "type": re.escape(PREFIX) + ".+", "datacontenttype": "application/json"}

@@ -166,7 +166,7 @@ def test_signed_again_by_another_key(base, log, world):
         both(base, log, "checkpoint|keyset")
 
 
-@pytest.mark.parametrize("hidden", ["\u007f", "\u009b31m", "\u2028", "\u202e", "\u2066"])
+@pytest.mark.parametrize("hidden", ["\u007f", "\u009b31m", "\u2028", "\u061c", "\u202e", "\u2066"])
 def test_what_could_break_a_terminal_is_escaped_or_no_event(base, tmp_path, hidden):
     """Whoever has a key may sign such a line; it still is none of a log, and no tool prints it."""
     log, run = forge.Log(), forge.uuid7(1790000000000, 1)

@@ -121,6 +121,13 @@ static inline void rig_init_at(struct rig *r, const char *dir)
     (void)snprintf(r->origin, sizeof(r->origin), "%s", keys_vkey(r->keys)->name);
 }
 
+/* In a forked child: no key is inherited, it takes its own (and leaves what its parent has). */
+static inline void rig_forked(struct rig *r)
+{
+    if (keys_open(r->keys_dir, &r->keys) < 0)
+        _exit(1);
+}
+
 static inline void rig_init(struct rig *r)
 {
     char dir[] = "/tmp/cellos-test-XXXXXX";

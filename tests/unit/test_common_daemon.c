@@ -169,6 +169,11 @@ static void spoil_pid_text(void)
     setenv("LISTEN_PID", text, 1);
 }
 
+static void spoil_count(void)
+{
+    setenv("LISTEN_FDS", "2147483647", 1); /* and the first of them is 3 */
+}
+
 static void spoil_kind(void)
 {
     CHILD_CHECK(dup2(3, 4) == 4);
@@ -208,6 +213,7 @@ static void test_begin_refuses(void **state)
         {-1, NAMES, good, NULL},
         {3, NAMES, good, spoil_pid},
         {3, NAMES, good, spoil_pid_text},
+        {3, NAMES, good, spoil_count},
         {3, NAMES, good, spoil_kind},
         {3, NAMES, good, spoil_listening},
         {3, NAMES, good, spoil_closed},

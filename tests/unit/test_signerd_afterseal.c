@@ -2,6 +2,7 @@
 /* seal: batch: the signatures that are made later are those of the lines that were accepted, whatever became
  * of the file meanwhile. */
 #include "common/evidence/sidecar.h"
+#include "signerd/afterseal.h"
 #include "tests/unit/signerd_rig.h"
 
 #define LINES 303 /* a run of 300 and its frame: more than a tile */
@@ -206,6 +207,79 @@ static void test_what_was_left_is_proven_first(void **state)
     rig_done(&r);
 }
 
+/* A reader that read ahead while a batch was being written that the disk then did not take: the lines that
+ * came in their place are signed all the same. */
+static void test_what_was_read_ahead_and_taken_back(void **state)
+{
+    static char text[1 << 18];
+    char name[LOG_SEGMENT_NAME_MAX];
+    bool has[LINES];
+    struct rig r;
+
+    (void)state;
+    start(&r);
+    rig_run(&r, "a", 100);
+    log_segment_name(0, name);
+    int fd = openat(r.log_dir, name, O_RDWR | O_APPEND | O_CLOEXEC);
+    assert_true(fd >= 0);
+    ssize_t len = pread(fd, text, sizeof(text), 0);
+    assert_in_range(len, 1, sizeof(text) - 1);
+    assert_int_equal(write(fd, text, (size_t)len), len); /* less than what comes instead */
+    close(fd);
+    for (unsigned i = 0; i < 1000; i++) /* signs, and reads the whole file */
+        ev_run(r.loop, EVRUN_NOWAIT);
+    rig_run(&r, "b", LINES - 106);
+    for (unsigned i = 0; i < 1000; i++)
+        ev_run(r.loop, EVRUN_NOWAIT);
+    look(&r, has);
+    assert_int_equal(count(has), LINES);
+    rig_done(&r);
+}
+
+/* Signatures that can never be written: what waits has its limit, and none of it is lost for ever. */
+static void test_what_waits_is_bounded(void **state)
+{
+    static const uint8_t leaf[DIGEST_LEN];
+    struct afterseal *a = NULL;
+    struct rig r;
+
+    (void)state;
+    rig_init(&r);
+    assert_int_equal(afterseal_new(r.log_dir, r.keys, 0, leaf, &a), 0);
+    for (uint64_t i = 0; i < 3ull * LIMIT_UNSIGNED; i++)
+        assert_int_equal(afterseal_add(a, leaf), 0);
+    assert_int_equal(afterseal_waiting(a), AFTERSEAL_MAX);
+    afterseal_free(a);
+    rig_done(&r);
+}
+
+/* Signatures of a key that nobody knows, in a file as long as one likes, are none. */
+static void test_a_strangers_signatures(void **state)
+{
+    static const char other[] = "00000000000000000000-0123456789abcdef.sig";
+    static uint8_t junk[LINES * ED25519_SIG_LEN];
+    bool has[LINES];
+    struct rig r;
+
+    (void)state;
+    memset(junk, 7, sizeof(junk));
+    start(&r);
+    rig_run(&r, "a", 300);
+    rig_close(&r);
+    remove_signatures(&r);
+    rig_write(&r, other, junk, sizeof(junk));
+    int fd = openat(r.log_dir, other, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, (off_t)1 << 40), 0);
+    close(fd);
+    assert_int_equal(rig_open(&r), 0);
+    rig_close(&r);
+    assert_int_equal(unlinkat(r.log_dir, other, 0), 0);
+    look(&r, has);
+    assert_int_equal(count(has), LINES);
+    rig_done(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -214,6 +288,9 @@ int main(void)
         cmocka_unit_test(test_what_was_left_is_signed_at_the_next_start),
         cmocka_unit_test(test_what_any_segment_lacks_is_signed),
         cmocka_unit_test(test_what_was_left_is_proven_first),
+        cmocka_unit_test(test_what_was_read_ahead_and_taken_back),
+        cmocka_unit_test(test_what_waits_is_bounded),
+        cmocka_unit_test(test_a_strangers_signatures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

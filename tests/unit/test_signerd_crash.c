@@ -52,6 +52,7 @@ static void killed_child(struct rig *r, struct fault_plan plan)
 
     rig_watch = told_watch;
     ev_loop_fork(r->loop);
+    rig_forked(r);
     faults_record(&j, r->log_dir);
     faults_plan(plan);
     life(r);

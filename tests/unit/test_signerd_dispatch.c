@@ -2,7 +2,7 @@
 /* signerd's three lines with the real tables: the real client stub, and hostile frames. */
 #include <sys/socket.h>
 
-#include "tests/unit/fault_clock.h"
+#include "tests/unit/fault_calls.h"
 #include "tests/unit/signerd_rig.h"
 
 #include "common/evidence/log_reader.h"
@@ -266,6 +266,29 @@ static void test_run_ids_are_used_once(void **state)
     suite_done(&s);
 }
 
+/* A run whose id is far ahead of its lines could be opened again later, when nobody looks so far back. */
+static void test_run_ids_of_the_future(void **state)
+{
+    char run[UUID_TEXT_LEN + 1];
+    struct suite s;
+
+    (void)state;
+    suite_init(&s, true);
+    fault_clock.day_s += 2 * 86400;
+    uuid_v7(run);
+    fault_clock.day_s -= 2 * 86400;
+    assert_int_equal(open_cell(&s, run, "a"), FAIL_INVALID);
+    fault_clock.day_s += 3600;
+    uuid_v7(run);
+    fault_clock.day_s -= 3600;
+    assert_int_equal(open_cell(&s, run, "a"), 0);
+    assert_int_equal(claim(&s, 0, run, EVENT_DESTROYED, &destroyed, NULL), 0);
+    uuid_v7(run); /* and the ids are those of the clock again */
+    assert_int_equal(open_cell(&s, run, "a"), 0);
+    assert_int_equal(claim(&s, 0, run, EVENT_DESTROYED, &destroyed, NULL), 0);
+    suite_done(&s);
+}
+
 /* A second signer on the same log: a run of before the restart goes on where it was, a closed one stays
  * closed. Between the two somebody sets the clock. */
 static void restart(int64_t clock_set_by_s)
@@ -305,6 +328,7 @@ static void restart(int64_t clock_set_by_s)
                               .self = &again.d};
     assert_int_equal(elog_open(&cfg, &again.d.log), 0);
     assert_int_equal(open_cell(&again, closed_run, "b"), FAIL_EXISTS);
+    assert_int_equal(open_cell(&again, open_run, "another"), FAIL_EXISTS); /* it is of cell a */
     assert_int_equal(open_cell(&again, open_run, "a"), 0);
     assert_int_equal(claim(&again, 0, open_run, EVENT_DESTROYED, &destroyed, NULL), 0);
     struct log_report report;
@@ -695,6 +719,28 @@ static void test_credits(void **state)
     suite_done(&s);
 }
 
+/* What one line has waiting for the disk takes no room from the others: the end of a cell gets in whatever
+ * proxyd says. */
+static void test_one_line_does_not_fill_what_waits(void **state)
+{
+    char run[UUID_TEXT_LEN + 1];
+    struct suite s;
+
+    (void)state;
+    suite_init(&s, true);
+    uuid_v7(run);
+    assert_int_equal(open_cell(&s, run, "a"), 0);
+    s.d.line[2].pending = LIMIT_PENDING_LINE_BYTES;
+    assert_int_equal(claim(&s, 2, run, EVENT_GAP, &gap, NULL), -EDQUOT);
+    assert_int_equal(claim(&s, 1, run, EVENT_GAP, &gap, NULL), 0);
+    s.d.line[2].pending = 0;
+    assert_int_equal(claim(&s, 2, run, EVENT_GAP, &gap, NULL), 0);
+    assert_int_equal(claim(&s, 0, run, EVENT_DESTROYED, &destroyed, NULL), 0);
+    for (size_t i = 0; i < DISPATCH_LINES; i++)
+        assert_int_equal(s.d.line[i].pending, 0);
+    suite_done(&s);
+}
+
 /* ---- quotas ---- */
 
 static void start_cell(struct suite *s, const char *run)
@@ -883,6 +929,65 @@ static void test_secret_values(void **state)
     suite_done(&s);
 }
 
+/* ---- the disk ---- */
+
+/* A disk that is full, has room again and is full again: the supervisor hears of both, on a line that lives
+ * on. */
+static void test_a_disk_that_is_full_twice(void **state)
+{
+    char run[UUID_TEXT_LEN + 1];
+    struct suite s;
+
+    (void)state;
+    suite_init(&s, true);
+    uuid_v7(run);
+    assert_int_equal(open_cell(&s, run, "a"), 0);
+    for (unsigned i = 1; i <= 2; i++) {
+        dispatch_on_log_failed(&s.d, -ENOSPC);
+        while (s.gone < i)
+            ev_run(s.r.loop, EVRUN_ONCE);
+        assert_int_equal(s.gone_err, -ENOSPC);
+    }
+    assert_int_equal(claim(&s, 0, run, EVENT_DESTROYED, &destroyed, NULL), 0);
+    suite_done(&s);
+}
+
+/* The disk is full just when the event about a refusal is to be written: the refusal is counted again and
+ * said once there is room. */
+static void test_a_refusal_outlives_a_full_disk(void **state)
+{
+    static const struct fault_plan full = {.calls = FAULT_WRITE | FAULT_ALLOCATE, .from = 1, .err = ENOSPC};
+    _cleanup_(buf_done) struct buf lines = {.data = NULL};
+    char run[UUID_TEXT_LEN + 1];
+    struct journal journal;
+    struct suite s;
+
+    (void)state;
+    buf_init(&lines, 1u << 20);
+    suite_init(&s, true);
+    uuid_v7(run);
+    assert_int_equal(open_cell(&s, run, "a"), 0);
+    faults_record(&journal, s.r.log_dir);
+    faults_plan(full);
+    assert_int_equal(claim(&s, 2, run, EVENT_DESTROYED, &destroyed, NULL), -EPERM);
+    while (s.gone == 0) /* the batch with it was refused */
+        ev_run(s.r.loop, EVRUN_ONCE);
+    assert_int_equal(s.gone_err, -ENOSPC);
+    faults_plan((struct fault_plan){.calls = 0});
+    uint64_t size = 0;
+    while (size == 0) { /* a second or two: when the disk is tried again */
+        ev_run(s.r.loop, EVRUN_ONCE);
+        (void)elog_head(s.d.log, &size);
+    }
+    faults_stop();
+    journal_done(&journal);
+    assert_int_equal(claim(&s, 0, run, EVENT_DESTROYED, &destroyed, NULL), 0);
+    rig_read(&s.r, RIG_FIRST, &lines);
+    assert_non_null(strstr(buf_cstr(&lines), "log.v1.claim_refused"));
+    assert_non_null(strstr(buf_cstr(&lines), "\"count\":1}"));
+    suite_done(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -890,6 +995,7 @@ int main(void)
         cmocka_unit_test(test_role_cell_and_state),
         cmocka_unit_test(test_a_flood_of_refusals_is_one_line),
         cmocka_unit_test(test_run_ids_are_used_once),
+        cmocka_unit_test(test_run_ids_of_the_future),
         cmocka_unit_test(test_runs_of_before_a_restart),
         cmocka_unit_test(test_head),
         cmocka_unit_test(test_everything_accepted_is_written_at_the_end),
@@ -899,9 +1005,12 @@ int main(void)
         cmocka_unit_test(test_groups),
         cmocka_unit_test(test_group_of_a_line_that_died),
         cmocka_unit_test(test_credits),
+        cmocka_unit_test(test_one_line_does_not_fill_what_waits),
         cmocka_unit_test(test_quotas),
         cmocka_unit_test(test_started_says_what_is_redacted),
         cmocka_unit_test(test_secret_values),
+        cmocka_unit_test(test_a_disk_that_is_full_twice),
+        cmocka_unit_test(test_a_refusal_outlives_a_full_disk),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -122,6 +122,7 @@ static void test_escaping(void **state)
         {"\xc2\x80\xc2\x9f\xc2\xa0",
          "\"\\u0080\\u009f\xc2\xa0\""}, /* C1 is escaped, what follows it is not */
         {"\xe2\x80\xa8\xe2\x80\xa9\xe2\x80\xa7", "\"\\u2028\\u2029\xe2\x80\xa7\""},
+        {"\xd8\x9c\xd8\x9b", "\"\\u061c\xd8\x9b\""},
         {"\xe2\x80\xae\xe2\x80\xaa\xe2\x80\x8e\xe2\x80\x90", "\"\\u202e\\u202a\\u200e\xe2\x80\x90\""},
         {"\xe2\x81\xa6\xe2\x81\xa9\xe2\x81\xaa", "\"\\u2066\\u2069\xe2\x81\xaa\""},
         {"\xf0\x9f\xa4\xa1", "\"\xf0\x9f\xa4\xa1\""},
@@ -201,6 +202,35 @@ static void test_refusals_are_bounded(void **state)
     assert_int_equal(reported + waiting, 10000); /* none is lost from the count */
 }
 
+/* One role's flood of refusals leaves the others' as they are, and no count of an event that was lost. */
+static void test_refusals_of_a_role_are_its_own(void **state)
+{
+    static struct refused r;
+    struct refused_kind *k, lost;
+
+    (void)state;
+    for (unsigned i = 0; i < 1000; i++) {
+        char run[UUID_TEXT_LEN + 1];
+
+        (void)snprintf(run, sizeof(run), "%u", i);
+        (void)refused_add(&r, ROLE_PROXYD, EVENT_L7, "x", run, 1000);
+    }
+    for (uint32_t role = ROLE_SUPERVISOR; role <= ROLE_NETD; role++) {
+        k = refused_add(&r, role, EVENT_FLOW, "y", "run", 1000);
+        assert_non_null(k);
+        assert_string_equal(refused_type_text(k), "observability.v1.network_flow_decision");
+        assert_string_equal(k->run_id, "run");
+    }
+    k = &r.kind[r.n - 1];
+    lost = *k;
+    k->count = 0;
+    refused_again(&r, &lost, 2000);
+    assert_int_equal(k->count, 1);
+    lost.count = 5;
+    refused_again(&r, &lost, 2000);
+    assert_int_equal(k->count, 6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +242,7 @@ int main(void)
         cmocka_unit_test(test_too_large),
         cmocka_unit_test(test_refusals_collapse),
         cmocka_unit_test(test_refusals_are_bounded),
+        cmocka_unit_test(test_refusals_of_a_role_are_its_own),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* The signing key: made once whoever races, private, unreadable in memory between uses. */
 #include <signal.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "tests/unit/signerd_rig.h"
 
 #include "common/base/encoding.h"
+#include "signerd/key_store.h"
 
 static char dir[64];
 static int dirfd;
@@ -158,26 +161,83 @@ static void test_bad_files_are_refused(void **state)
 }
 
 #ifndef CELLOS_SANITIZE /* its run-time catches the signal itself */
+/* struct keys begins with the address of the store, and that with the secret's. */
+static void read_secret(struct keys *k)
+{
+    signal(SIGSEGV, SIG_DFL);
+    signal(SIGBUS, SIG_DFL);
+    _exit(***(volatile uint8_t ***)k == 0 ? 0 : 1);
+}
+
+static bool is_killed(pid_t pid)
+{
+    int status = 0;
+
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFSIGNALED(status) && (WTERMSIG(status) == SIGSEGV || WTERMSIG(status) == SIGBUS);
+}
+
 /* Between signatures the pages with the key cannot even be read by this process. */
 static void test_no_access_between_uses(void **state)
 {
-    uint8_t sig[ED25519_SIG_LEN];
+    (void)state;
+    for (unsigned open = 0; open < 2; open++) {
+        pid_t pid = fork();
+
+        if (pid == 0) {
+            uint8_t sig[ED25519_SIG_LEN];
+            struct keys *k;
+
+            if (keys_open(dirfd, &k) < 0)
+                _exit(2);
+            keys_sign(k, "x", 1, sig);
+            if (open)
+                keys_sign_begin(k);
+            read_secret(k);
+        }
+        assert_int_equal(is_killed(pid), !open);
+    }
+}
+
+/* The process that is forked for a token's module has nothing of a key that is open here. */
+static void test_a_child_has_no_key(void **state)
+{
     struct keys *k;
-    int status;
 
     (void)state;
     assert_int_equal(keys_open(dirfd, &k), 0);
+    keys_sign_begin(k);
     pid_t pid = fork();
-    if (pid == 0) {
-        signal(SIGSEGV, SIG_DFL);
-        signal(SIGBUS, SIG_DFL);
-        keys_sign(k, "x", 1, sig);
-        /* struct keys begins with the address of the store, and that with the secret's */
-        _exit(***(volatile uint8_t ***)k == 0 ? 0 : 1);
-    }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFSIGNALED(status));
+    if (pid == 0)
+        read_secret(k);
+    assert_true(is_killed(pid));
+    keys_sign_end(k);
     keys_free(k);
+}
+
+/* A key that could be written to a swap device is none. */
+static void test_a_key_that_cannot_be_locked(void **state)
+{
+    (void)state;
+    for (unsigned pages = 0; pages < 2; pages++) {
+        pid_t pid = fork();
+        int status;
+
+        if (pid == 0) {
+            const struct rlimit locked = {64 * 4096 * pages, 64 * 4096 * pages};
+            struct key_store *s;
+            int fd = memfd_create("key", MFD_CLOEXEC);
+
+            /* An ordinary user: root may lock what it likes. */
+            if (fd < 0 || setrlimit(RLIMIT_MEMLOCK, &locked) < 0 ||
+                (geteuid() == 0 && setresuid(65534, 65534, 65534) < 0))
+                _exit(2);
+            _exit(key_store_make(fd, &s) < 0 ? 0 : 1);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), pages);
+    }
 }
 #endif
 
@@ -186,10 +246,11 @@ static void test_no_access_between_uses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_DIR(test_made_and_read_again),    WITH_DIR(test_vkey_beside_the_key),
-        WITH_DIR(test_a_race_has_one_winner),  WITH_DIR(test_bad_files_are_refused),
+        WITH_DIR(test_made_and_read_again),         WITH_DIR(test_vkey_beside_the_key),
+        WITH_DIR(test_a_race_has_one_winner),       WITH_DIR(test_bad_files_are_refused),
 #ifndef CELLOS_SANITIZE
-        WITH_DIR(test_no_access_between_uses),
+        WITH_DIR(test_no_access_between_uses),      WITH_DIR(test_a_child_has_no_key),
+        WITH_DIR(test_a_key_that_cannot_be_locked),
 #endif
     };
 

@@ -176,6 +176,7 @@ static void test_acknowledged_is_kept_without_checkpoint(void **state)
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
+        rig_forked(&r);
         if (rig_open(&r) < 0 || rig_started(&r, rig_cell(&r, "a"), &ack) < 0)
             _exit(1);
         while (!ack.done)

@@ -337,6 +337,61 @@ static void test_segments(void **state)
     rig_done(&r);
 }
 
+/* Somebody without the key puts lines of another log of the same key, good and with the right numbers, behind
+ * the checkpoint: they are not taken in. Lines of this log, cut off by an older checkpoint, are. */
+static void test_lines_of_another_log_are_torn(void **state)
+{
+    _cleanup_(buf_done) struct buf other = {.data = NULL}, lines = {.data = NULL}, note = {.data = NULL};
+    struct cell *cell;
+    char path[96];
+    struct rig r;
+
+    (void)state;
+    rig_init_fast(&r);
+    buf_init(&other, 1u << 20);
+    buf_init(&lines, 1u << 20);
+    buf_init(&note, CHECKPOINT_NOTE_MAX);
+    assert_int_equal(rig_open(&r), 0);
+    rig_run(&r, "a", 0);
+    cell = rig_cell(&r, "other");
+    assert_int_equal(rig_started(&r, cell, NULL), 0);
+    rig_close(&r);
+    rig_read(&r, RIG_FIRST, &other);
+
+    close(r.log_dir);
+    (void)snprintf(path, sizeof(path), "%s/second", r.dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    r.log_dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(r.log_dir >= 0);
+    assert_int_equal(rig_open(&r), 0);
+    rig_run(&r, "b", 0);
+    rig_read(&r, "checkpoint", &note);
+    rig_run(&r, "c", 0);
+    rig_close(&r);
+    rig_write(&r, "checkpoint", note.data, note.len);
+    assert_int_equal(rig_open(&r), 0); /* its own: taken in again */
+    rig_close(&r);
+    assert_int_equal(good_lines(&r), 7);
+    assert_int_equal(torn_files(&r), 0);
+
+    rig_read(&r, RIG_FIRST, &lines);
+    rig_write(&r, "checkpoint", note.data, note.len); /* of three lines */
+    const char *from = buf_cstr(&other), *to = buf_cstr(&lines);
+    for (unsigned i = 0; i < 3; i++) {
+        from = strchr(from, '\n') + 1;
+        to = strchr(to, '\n') + 1;
+    }
+    size_t kept = (size_t)(to - (const char *)lines.data);
+    lines.len = kept;
+    buf_puts(&lines, from);
+    rig_write(&r, RIG_FIRST, lines.data, lines.len);
+    assert_int_equal(rig_open(&r), 0);
+    rig_close(&r);
+    assert_int_equal(good_lines(&r), 4); /* and the recovery */
+    assert_int_equal(torn_files(&r), 1);
+    rig_done(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -349,6 +404,7 @@ int main(void)
         cmocka_unit_test(test_tiles_are_only_a_cache),
         cmocka_unit_test(test_full_tiles_do_not_hide_a_missing_line),
         cmocka_unit_test(test_segments),
+        cmocka_unit_test(test_lines_of_another_log_are_torn),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

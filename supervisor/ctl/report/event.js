@@ -8,7 +8,7 @@ const UUID7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/;
 const ATTRIBUTE = /^[!#-[\]-~]{1,512}$/;
 const DIGITS = /^\d{20}$/;
-const HIDDEN = /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/; /* signerd escapes these */
+const HIDDEN = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/; /* signerd escapes these */
 const MATERIAL = ',"dssematerial":"';
 
 /* Takes what stands between two fixed texts. */
