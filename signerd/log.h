@@ -13,9 +13,8 @@
 #define ELOG_PRUNE_RESERVE                                                                                   \
     4096u /* kept for log.v1.pruned where there is retention: a full disk can be helped */
 
-#define ELOG_COVER_US                                                                                        \
-    50000 /* an acknowledged line is below a durable checkpoint after that, and a commit                     \
-           */
+/* An acknowledged line is below a durable checkpoint after that, and a commit. */
+#define ELOG_COVER_US 50000
 
 #define ELOG_LOOK_US 60000000 /* how often retention by age, and what failed, is tried (again) */
 

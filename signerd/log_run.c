@@ -60,16 +60,18 @@ int elog_find_run(const struct elog *l, struct str run_id, uint64_t since_s, str
     _cleanup_free_ uint64_t *segments = NULL;
     int n = log_reader_segments(disk_dirfd(l->disk), &segments);
     uint64_t end = l->durable;
-    bool older = false;
+    unsigned older = 0; /* one that began under a clock that was wrong (1970) ends no search */
 
     if (n < 0)
         return n;
     *ret = (struct elog_run){.since_s = since_s};
-    for (int i = n - 1; i >= 0 && !older; i--) {
-        int r = segments[i] < end ? elog_scan_segment(l, segments[i], end, run_id, ret, &older) : 0;
+    for (int i = n - 1; i >= 0 && older < 2; i--) {
+        bool is_older = false;
+        int r = segments[i] < end ? elog_scan_segment(l, segments[i], end, run_id, ret, &is_older) : 0;
 
         if (r < 0)
             return r;
+        older = is_older ? older + 1 : 0;
         end = segments[i] < end ? segments[i] : end;
     }
     /* The run is older than what retention has left: it was started there. */

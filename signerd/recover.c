@@ -137,7 +137,8 @@ static int recover_write_again(int fd, uint64_t from, uint64_t to)
 
 /* The lines kept were written but perhaps not synced; a checkpoint may name them only when they are. They are
  * written again first: where the sync of them had failed, the kernel shows them but will not store them any
- * more, and the next sync says that all is well (fsync(2)). */
+ * more, and the next sync says that all is well (fsync(2)). Only those of the last segment: it was begun
+ * after the sync of what is before it had succeeded. */
 static int recover_sync_segments(struct recover *v)
 {
     char name[LOG_SEGMENT_NAME_MAX];
