@@ -634,15 +634,31 @@ static void test_wrong_direction(void **state)
 static void test_once(void **state)
 {
     struct fixture *x = *state;
-    struct signer_log_failed f = {FAIL_NO_SPACE, STR_LIT("full")};
-    start_signer_client(x);
-    assert_int_equal(wire_send(&x->w, MSG_SIGNER_LOG_FAILED, 1, &f), 0);
+    struct init_failed f = {.stage = STR_LIT("mount"), .text = STR_LIT("no")};
+    x->handlers[0] = (struct endpoint_handler){MSG_INIT_FAILED, on_message};
+    x->ops.n = 1;
+    start_ready(x, &iface_init, FROM_CLIENT, ROLE_SUPERVISOR, ROLE_INIT);
+    assert_int_equal(wire_send(&x->w, MSG_INIT_FAILED, 1, &f), 0);
     turn(x);
     assert_int_equal(x->handled, 1);
     assert_int_equal(x->gone, 0);
-    assert_int_equal(wire_send(&x->w, MSG_SIGNER_LOG_FAILED, 2, &f), 0);
+    assert_int_equal(wire_send(&x->w, MSG_INIT_FAILED, 2, &f), 0);
     expect_cut(x, -EPROTO);
     assert_int_equal(x->handled, 1);
+}
+
+/* A disk gets full more than once. */
+static void test_more_than_once(void **state)
+{
+    struct fixture *x = *state;
+    struct signer_log_failed f = {FAIL_NO_SPACE, STR_LIT("full")};
+    start_signer_client(x);
+    for (int i = 1; i <= 3; i++) {
+        assert_int_equal(wire_send(&x->w, MSG_SIGNER_LOG_FAILED, (uint64_t)i, &f), 0);
+        turn(x);
+        assert_int_equal(x->handled, i);
+    }
+    assert_int_equal(x->gone, 0);
 }
 
 static void test_states(void **state)
@@ -910,6 +926,7 @@ int main(void)
         TEST(test_garbage),
         TEST(test_wrong_direction),
         TEST(test_once),
+        TEST(test_more_than_once),
         TEST(test_states),
         TEST(test_fds_of_a_request),
         TEST(test_fds_missing),
