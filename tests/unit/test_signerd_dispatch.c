@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* signerd's three lines with the real tables: the real client stub, and hostile frames. */
+#undef _FORTIFY_SOURCE
+#include "tests/unit/fault_calls.h"
+
 #include <sys/socket.h>
 
-#include "tests/unit/fault_calls.h"
 #include "tests/unit/signerd_rig.h"
 
 #include "common/evidence/log_reader.h"
