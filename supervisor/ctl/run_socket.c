@@ -8,12 +8,14 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include "common/base/dir.h"
 #include "proto/limits.h"
 #include "supervisor/ctl/paths.h"
 
-#define TRIES 8
+#define TRIES    500 /* for five seconds */
+#define AGAIN_NS 10000000
 
 /* A path below an open directory: however long the state directory's own path is, it fits. */
 static struct sockaddr_un address(int dir)
@@ -64,7 +66,8 @@ static void sweep(int parent)
     }
 }
 
-/* A sweeper may take an empty directory away before it is locked: then it is made again. */
+/* A sweeper may take an empty directory away before it is locked: then it is made again. It may be stopped in
+ * the middle of that for as long as a busy machine likes. */
 static int make_dir(struct run_socket *s)
 {
     for (int i = 0; i < TRIES; i++) {
@@ -73,6 +76,7 @@ static int make_dir(struct run_socket *s)
         int fd = claim(s->parent, s->run_id);
         if (fd != -ENOENT && fd != -ESTALE && fd != -EWOULDBLOCK)
             return fd;
+        (void)nanosleep(&(struct timespec){.tv_nsec = AGAIN_NS}, NULL);
     }
     return -EBUSY;
 }

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """cellctl as its users see it: exit codes, stdio, signals, documents, help."""
+import fcntl
 import json
 import os
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -264,6 +266,40 @@ def test_nothing_is_left_behind(user):
     assert user.ctl("run", "--", "true").returncode == 0
     wait_for(lambda: daemons() == before)
     assert not any((user.state / "ids").iterdir()) or user.uid == 0
+
+
+def test_a_stopped_sweeper_delays_a_run_and_ends_none(user):
+    """What another run that tidies up holds for a moment, a busy machine may let it hold for long."""
+    assert user.ctl("run", "--", "true").returncode == 0
+    place, stop, held = user.state / "run", threading.Event(), []
+
+    def sweeper():
+        while not stop.is_set():
+            for name in set(os.listdir(place)) - set(held):
+                try:
+                    fd = os.open(place / name, os.O_RDONLY | os.O_DIRECTORY)
+                except OSError:
+                    continue
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    held.append(name)
+                    time.sleep(0.3)
+                except BlockingIOError:
+                    pass
+                os.close(fd)
+
+    thread = threading.Thread(target=sweeper)
+    thread.start()
+    try:
+        for _ in range(40):
+            r = user.ctl("run", "--", "true")
+            assert r.returncode == 0, r.stderr
+            if held:
+                break
+        assert held
+    finally:
+        stop.set()
+        thread.join()
 
 
 def test_many_at_once_and_every_log_is_whole(user):
