@@ -123,10 +123,10 @@ void cell_signal(struct cell *c, unsigned signal, struct str reason)
         return;
     }
     struct init_signal s = {signal};
-    if (c->state == CELL_RUN && c->init && endpoint_send(c->init, MSG_INIT_SIGNAL, &s, NULL, 0) < 0)
-        log_warning("cell %s: signal %u could not be forwarded", c->id, signal);
-    else if (c->state < CELL_RUN) /* whichever it is, the caller wants an end */
+    if (c->state < CELL_RUN || (c->state == CELL_RUN && !c->entered)) /* the caller wants an end */
         cell_abort(c, "interrupted before the start");
+    else if (c->state == CELL_RUN && c->init && endpoint_send(c->init, MSG_INIT_SIGNAL, &s, NULL, 0) < 0)
+        log_warning("cell %s: signal %u could not be forwarded", c->id, signal);
 }
 
 void cell_say(struct cell *c, const char *fmt, ...)

@@ -145,9 +145,12 @@ static void watch(struct session *s)
     s->steps = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
     (void)!io_never_wait(s->steps); /* the workload may fill it behind a look */
     for (size_t i = 0; i < ARRAY_LEN(forwarded); i++) {
+        struct sigaction given;
         ev_signal_init(&s->signals[i], on_signal, forwarded[i]);
         s->signals[i].data = s;
-        ev_signal_start(s->loop, &s->signals[i]);
+        /* Who started us has it ignored (nohup(1), a shell's background): then the cell has nothing of it. */
+        if (sigaction(forwarded[i], NULL, &given) == 0 && given.sa_handler != SIG_IGN)
+            ev_signal_start(s->loop, &s->signals[i]);
     }
     if (s->follow->inotify >= 0) {
         ev_io_init(&s->log, on_log, s->follow->inotify, EV_READ);

@@ -119,6 +119,43 @@ def test_a_zygote_whose_supervisor_has_ended_says_nothing(ordinary):
     assert (p.returncode, p.stderr) == (1, b"")
 
 
+def test_a_signal_beside_the_last_acknowledgement_is_not_lost(ordinary):
+    """It reaches the supervisor in the same moment as signerd's word that lifecycle.started is durable."""
+    for i in range(6):
+        before = len(ordinary.logs()) if (ordinary.state / "log").exists() else 0
+        p = ordinary.popen("run", "--", "sleep", "600", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        try:
+            wait_for(lambda: (ordinary.state / "log").exists() and len(ordinary.logs()) > before
+                     and any("network_scope" in t for t in types(ordinary.events())))
+            pids = {comm(c): c for c in children(p.pid)}
+            time.sleep(0.01)
+            os.kill(pids["cellos-signerd"], signal.SIGSTOP)
+            time.sleep(0.5)  # what still can go on goes on, as far as it waits for signerd
+            os.kill(pids["cellos-supervis"], signal.SIGSTOP)
+            told = [lambda: os.kill(pids["cellos-signerd"], signal.SIGCONT), lambda: p.send_signal(signal.SIGQUIT)]
+            for tell in told if i % 2 else reversed(told):
+                tell()
+                time.sleep(0.2)
+            os.kill(pids["cellos-supervis"], signal.SIGCONT)
+            assert p.wait(PATIENCE) in (125, 128 + signal.SIGQUIT)
+            error = p.stderr.read()
+            assert p.returncode != 125 or b"interrupted before the start" in error, error
+        finally:
+            p.kill()
+            p.wait()
+            p.stderr.close()
+
+
+def test_what_the_caller_ignores_is_not_forwarded(ordinary):
+    """nohup cellctl run ...: the terminal's end is not the cell's."""
+    p = ordinary.popen("run", "--", "sh", "-c", "echo up; sleep 1; exit 7", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    assert p.stdout.readline() == b"up\n"
+    p.send_signal(signal.SIGHUP)
+    assert p.wait(PATIENCE) == 7
+    p.stdout.close()
+
+
 def full_pipe():
     r, w = os.pipe()
     os.set_blocking(w, False)

@@ -22,6 +22,11 @@ ORDINARY_UID = 61000
 SANITIZED = os.environ.get("CELLOS_SANITIZE") == "1"
 PATIENCE = 60 if not SANITIZED else 180
 
+# A shell's background ignores them, and what is ignored stays so in every program that is started from here.
+for number, action in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGQUIT, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, action)
+
 if os.geteuid() != 0:
     sys.exit("tests/integ needs root: it runs the suite as root and, with setpriv, as an ordinary user")
 
