@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "common/base/clock.h"
+#include "common/base/io.h"
 #include "common/base/log.h"
 #include "common/evidence/merkle.h"
 #include "common/evidence/sidecar.h"
@@ -106,18 +107,10 @@ static int afterseal_open(struct afterseal *a, uint64_t segment)
 
 static int afterseal_write(struct afterseal *a)
 {
-    size_t len = a->n * ED25519_SIG_LEN, done = 0;
-    off_t at = (off_t)((a->first - a->segment) * ED25519_SIG_LEN);
+    int r = io_pwrite_full(a->fd, a->sig, a->n * ED25519_SIG_LEN, (a->first - a->segment) * ED25519_SIG_LEN);
 
-    while (done < len) {
-        ssize_t n = pwrite(a->fd, (const uint8_t *)a->sig + done, len - done, at + (off_t)done);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-        done += (size_t)n;
-    }
+    if (r < 0)
+        return r;
     a->unsynced += a->n;
     return a->unsynced < AFTERSEAL_SYNC ? 0 : afterseal_sync(a);
 }

@@ -171,17 +171,10 @@ static void disk_prepare_room(struct disk *d)
 
 static int disk_append(struct disk *d, struct str lines)
 {
-    size_t done = 0;
+    int r = io_pwrite_full(d->segment, lines.p, lines.len, d->end);
 
-    while (done < lines.len) {
-        ssize_t n = pwrite(d->segment, lines.p + done, lines.len - done, (off_t)(d->end + done));
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-        done += (size_t)n;
-    }
+    if (r < 0)
+        return r;
     return fdatasync(d->segment) < 0 ? -errno : 0;
 }
 

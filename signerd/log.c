@@ -69,7 +69,7 @@ static uint64_t elog_prune_reserve(const struct elog *l)
     return l->cfg.retain_bytes || l->cfg.retain_age_s ? ELOG_PRUNE_RESERVE : 0;
 }
 
-uint64_t elog_reserve(const struct elog *l)
+static uint64_t elog_reserve(const struct elog *l)
 {
     return l->reserve + elog_prune_reserve(l);
 }

@@ -108,8 +108,6 @@ void elog_on_cover_timer(struct ev_loop *loop, ev_timer *w, int revents);
 void elog_on_age_timer(struct ev_loop *loop, ev_timer *w, int revents);
 /* The checkpoint of the tree as it is, into batch_note. 0 or -errno. */
 int elog_render_note(struct elog *l) MUST_CHECK;
-/* What disk space must be kept behind the lines. */
-uint64_t elog_reserve(const struct elog *l);
 
 /* log_closed.c: has the keeper look after closed segments, now or when it has done what it is at. */
 void elog_look_closed(struct elog *l);

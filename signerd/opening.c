@@ -7,22 +7,6 @@
 #define DISPATCH_RESUME_S                                                                                    \
     86400 /* how far the clock may have gone back between a run's id and its first line */
 
-static uint64_t dispatch_run_ms(struct str run_id)
-{
-    uint64_t ms = 0;
-
-    /* The first 12 hex digits of a UUIDv7 (uuid_v7_valid() has seen it) are its milliseconds. */
-    for (size_t i = 0, n = 0; n < 12; i++) {
-        char c = run_id.p[i];
-
-        if (c == '-')
-            continue;
-        ms = ms << 4 | (uint64_t)(c <= '9' ? c - '0' : c - 'a' + 10);
-        n++;
-    }
-    return ms;
-}
-
 /* Whether the id was made since this process started: only then the log cannot know it. The time of day may
  * have been set meanwhile, so it is the id's age that counts; one from the future has none. */
 static bool dispatch_is_younger(const struct dispatch *d, uint64_t ms, uint64_t now_ms)
@@ -34,7 +18,7 @@ static bool dispatch_is_younger(const struct dispatch *d, uint64_t ms, uint64_t 
  * or is another cell's (a run has one, or no verifier takes the log); -errno. */
 static int dispatch_known_run(struct dispatch *d, struct str run_id, struct str cell_id, struct elog_run *ret)
 {
-    uint64_t ms = dispatch_run_ms(run_id), now_ms = clock_realtime_ms();
+    uint64_t ms = uuid_v7_ms(run_id), now_ms = clock_realtime_ms();
     uint64_t oldest =
         (ms < now_ms ? ms : now_ms) / 1000; /* the clock went back: so did the times in the log */
     uint64_t since = oldest > DISPATCH_RESUME_S ? oldest - DISPATCH_RESUME_S : 0;
@@ -63,7 +47,7 @@ int dispatch_open(struct dispatch *d, const struct signer_cell_open_req *req)
         return r;
     bool known = r > 0;
     /* Its lines would be older than it says, and a later signerd would not find them. */
-    if (!known && dispatch_run_ms(req->run_id) > clock_realtime_ms() + DISPATCH_RESUME_S * 1000ull)
+    if (!known && uuid_v7_ms(req->run_id) > clock_realtime_ms() + DISPATCH_RESUME_S * 1000ull)
         return -ERANGE;
     r = cells_add(d->cells, &o, &cell);
     if (r == 0 && known)

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "common/base/io.h"
+
 void replace_init(struct replace *r, int dir, const char *name, const char *tmp)
 {
     *r = (struct replace){
@@ -30,22 +32,6 @@ void replace_done(struct replace *r)
     replace_close(&r->old);
 }
 
-static int replace_fill(int fd, struct str bytes)
-{
-    size_t done = 0;
-
-    while (done < bytes.len) {
-        ssize_t n = pwrite(fd, bytes.p + done, bytes.len - done, (off_t)done);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-        done += (size_t)n;
-    }
-    return 0;
-}
-
 static int replace_create(struct replace *r)
 {
     if (unlinkat(r->dir, r->tmp, 0) < 0 && errno != ENOENT)
@@ -61,7 +47,7 @@ static int replace_next(struct replace *r, struct str bytes)
     int e = r->next < 0 ? replace_create(r) : 0;
 
     if (e == 0)
-        e = replace_fill(r->next, bytes);
+        e = io_pwrite_full(r->next, bytes.p, bytes.len, 0);
     if (e == 0 && r->room > bytes.len && ftruncate(r->next, (off_t)bytes.len) < 0)
         e = -errno;
     if (e == 0 && fdatasync(r->next) < 0)
@@ -98,7 +84,7 @@ void replace_prepare(struct replace *r, size_t n)
         return;
     if (replace_create(r) < 0)
         return;
-    if (replace_fill(r->next, room) < 0 || fsync(r->next) < 0)
+    if (io_pwrite_full(r->next, room.p, room.len, 0) < 0 || fsync(r->next) < 0)
         replace_drop(r);
     else
         r->room = room.len;

@@ -33,6 +33,24 @@ int io_write_full(int fd, const void *p, size_t n)
     return 0;
 }
 
+int io_pwrite_full(int fd, const void *p, size_t n, uint64_t at)
+{
+    const uint8_t *b = p;
+    while (n > 0) {
+        ssize_t done = pwrite(fd, b, n, (off_t)at);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done < 0)
+            return -errno;
+        if (done == 0)
+            return -EIO;
+        b += done;
+        at += (uint64_t)done;
+        n -= (size_t)done;
+    }
+    return 0;
+}
+
 static ssize_t read_retry(int fd, void *p, size_t n)
 {
     ssize_t got;

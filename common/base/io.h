@@ -6,6 +6,8 @@
 
 /* Writes all n bytes, retrying on EINTR and short writes. 0 or -errno. */
 int io_write_full(int fd, const void *p, size_t n) MUST_CHECK;
+/* The same at that offset of the file (pwrite(2)). */
+int io_pwrite_full(int fd, const void *p, size_t n, uint64_t at) MUST_CHECK;
 
 /* Appends everything up to end of file to b (whose max bounds it). 0 or -errno; -EFBIG when b's limit is
  * reached. */

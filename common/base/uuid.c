@@ -71,3 +71,18 @@ bool uuid_v7_valid(struct str s)
     }
     return true;
 }
+
+uint64_t uuid_v7_ms(struct str s)
+{
+    uint64_t ms = 0;
+
+    for (size_t i = 0, n = 0; i < s.len && n < 12; i++) {
+        char c = s.p[i];
+
+        if (c == '-')
+            continue;
+        ms = ms << 4 | (uint64_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+        n++;
+    }
+    return ms;
+}

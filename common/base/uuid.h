@@ -14,3 +14,7 @@ void uuid_v7(char *dst);
 
 /* True for the lower-case text form of a version 7, variant 10 UUID. */
 bool uuid_v7_valid(struct str s);
+
+/* The time in it: its first 12 hex digits, milliseconds since the epoch. Of anything but such a UUID some
+ * number. */
+uint64_t uuid_v7_ms(struct str s);

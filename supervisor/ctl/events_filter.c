@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "common/base/nearest.h"
+#include "common/base/uuid.h"
 #include "proto/events.h"
 #include "supervisor/ctl/report_rows.h"
 #include "supervisor/ctl/run_find.h"
@@ -90,22 +91,9 @@ bool events_filter_is_run(const struct envelope *e, const char *word)
     return run_find_matches(run, word) || strcmp(cell, word) == 0;
 }
 
-uint64_t events_ms(struct str id)
-{
-    uint64_t ms = 0;
-    for (size_t i = 0, n = 0; i < id.len && n < 12; i++) {
-        char c = id.p[i];
-        if (c == '-')
-            continue;
-        ms = ms << 4 | (uint64_t)(c <= '9' ? c - '0' : c - 'a' + 10);
-        n++;
-    }
-    return ms;
-}
-
 bool events_filter_match(const struct events_filter *f, const struct envelope *e, const json_t *data)
 {
-    uint64_t ms = events_ms(e->id);
+    uint64_t ms = uuid_v7_ms(e->id);
     char cell[ENVELOPE_ATTR_MAX + 1];
     if (ms < f->since_ms || (f->until_ms && ms > f->until_ms))
         return false;

@@ -30,6 +30,3 @@ bool events_filter_match(const struct events_filter *f, const struct envelope *e
 
 /* Whether the event is of that run or of that cell. */
 bool events_filter_is_run(const struct envelope *e, const char *word);
-
-/* Milliseconds since the epoch in a UUIDv7: when the event arrived at signerd. */
-uint64_t events_ms(struct str id);

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "common/base/uuid.h"
 #include "proto/events.h"
 #include "supervisor/ctl/events_filter.h"
 #include "supervisor/ctl/events_text.h"
@@ -36,7 +37,7 @@ static int add_run(struct events_format *f, const struct envelope *e, struct eve
         f->runs = more;
     }
     struct events_run *r = &f->runs[f->n++];
-    *r = (struct events_run){.start_ms = events_ms(e->id)};
+    *r = (struct events_run){.start_ms = uuid_v7_ms(e->id)};
     (void)snprintf(r->id, sizeof(r->id), "%.*s", (int)e->runid.len, e->runid.p);
     (void)snprintf(r->start, sizeof(r->start), "%.*s", (int)e->time.len, e->time.p);
     *ret = r;
@@ -110,7 +111,7 @@ static struct str role_of(struct str source)
 static void put_offset(struct events_format *f, const struct envelope *e, struct buf *out)
 {
     const struct events_run *r = find_run(f, e->runid);
-    uint64_t ms = events_ms(e->id);
+    uint64_t ms = uuid_v7_ms(e->id);
     bool before = r && ms < r->start_ms;
     uint64_t d = !r ? 0 : before ? r->start_ms - ms : ms - r->start_ms;
     char text[32] = "";
@@ -196,7 +197,7 @@ static void put_summary(struct events_format *f, const struct events_run *r, con
     const char *outcome = json_string_value(json_object_get(data, "outcome"));
     const char *state = json_string_value(json_object_get(data, "terminalState"));
     bool good = outcome && strcmp(outcome, "succeeded") == 0;
-    uint64_t ms = events_ms(e->id);
+    uint64_t ms = uuid_v7_ms(e->id);
     put_tag(f, e, out);
     buf_printf(out, "%10s  %s%s", "=", term_code(f->color, TERM_BOLD),
                term_code(f->color, good ? TERM_GREEN : TERM_RED));

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "common/base/uuid.h"
 #include "common/evidence/log_reader.h"
 #include "supervisor/ctl/ctl.h"
 #include "supervisor/ctl/events_filter.h"
@@ -64,7 +65,7 @@ static bool cursor_read(struct merge *m, struct cursor *c)
     }
     c->line = line.text;
     c->at = line.index;
-    c->ms = events_ms(c->l.e.id);
+    c->ms = uuid_v7_ms(c->l.e.id);
     return true;
 }
 
@@ -121,7 +122,7 @@ static uint64_t starts_at(const char *path)
 {
     const char *name = strrchr(path, '/');
     struct str s = str_of(name ? name + 1 : path);
-    return uuid_v7_valid(s) ? events_ms(s) : 0;
+    return uuid_v7_valid(s) ? uuid_v7_ms(s) : 0;
 }
 
 static void open_due(struct merge *m)
